@@ -1,0 +1,18 @@
+"""Distillation for MMDetection 3.x; importing it registers everything."""
+from .dependencies import check_dependencies
+
+check_dependencies()
+
+from .mmcv_ext import install_if_missing  # noqa: E402
+
+install_if_missing()  # before anything imports mmdet.models
+
+from mmengine.config import utils as _config_utils  # noqa: E402
+
+from . import detectors, losses  # noqa: E402, F401
+from .version import __version__  # noqa: E402
+
+# Lets a downstream config say ``_base_ = 'crosskd::crosskd/….py'``.
+_config_utils.MODULE2PACKAGE.setdefault('crosskd', 'crosskd')
+
+__all__ = ['__version__']

@@ -1,0 +1,67 @@
+"""Channel statistics of feature maps, always in float32 or better."""
+from typing import Tuple
+
+import torch
+from torch import Tensor
+
+from ..precision import at_least_float32
+
+EPS = 1e-6
+# Far below EPS**2: bounds the gradient of the square root, changes no value.
+TINY_VARIANCE = 1e-24
+
+
+def channel_statistics(x: Tensor) -> Tuple[Tensor, Tensor]:
+    """Mean and sample standard deviation per channel over batch and space.
+
+    A single value has no sample deviation; it is taken as 0 instead of the
+    NaN of ``torch.std``, so that a 1×1 level of one image stays finite.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        tuple: mean and standard deviation, each (1, C, 1, 1), differentiable.
+    """
+    shape = (1, -1, 1, 1)
+    values = x.transpose(0, 1).flatten(1)
+    mean = values.mean(1)
+    if values.size(1) == 1:
+        return mean.view(shape), torch.zeros_like(mean).view(shape)
+    std = values.var(1, unbiased=True).clamp(min=TINY_VARIANCE).sqrt()
+    return mean.view(shape), std.view(shape)
+
+
+def standardize(x: Tensor) -> Tensor:
+    """``(x - mean) / (std + 1e-6)`` per channel over batch and space.
+
+    Args:
+        x: (N, C, H, W), of any floating type; computed in float32 at least.
+
+    Returns:
+        Tensor: (N, C, H, W).
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = at_least_float32(x)
+        mean, std = channel_statistics(x)
+        return (x - mean) / (std + EPS)
+
+
+def align_statistics(student: Tensor, teacher: Tensor) -> Tensor:
+    """Give a student's feature the channel statistics of the teacher's.
+
+    ``(h_s - mean(h_s)) / (std(h_s) + 1e-6) * std(h_t) + mean(h_t)`` per
+    channel over batch and space; the student's statistics are differentiated
+    through.
+
+    Args:
+        student: (N, C, H, W) held feature of the student.
+        teacher: (N, C, H, W) held feature of the teacher.
+
+    Returns:
+        Tensor: (N, C, H, W), in the teacher's type.
+    """
+    standard = standardize(student)
+    with torch.autocast(student.device.type, enabled=False):
+        mean, std = channel_statistics(at_least_float32(teacher.detach()))
+        return (standard * std + mean).to(teacher.dtype)

@@ -1,0 +1,1 @@
+"""The demo: a generated data set, three trainings, a table and a picture."""

@@ -1,0 +1,28 @@
+"""What the anchor-based families share: how they record their targets."""
+import torch
+from mmdet.utils import reduce_mean
+
+from .base import HeadFamily, Targets
+
+
+class AnchorHeadFamily(HeadFamily):
+    """Heads whose ``get_targets`` returns labels, weights and a factor."""
+
+    #: where ``labels, label_weights`` start in what ``get_targets`` returns
+    first_target = 0
+    #: whether the head averages its normaliser over ranks
+    reduces_normalizer = False
+
+    def targets(self, recorded, num_images):
+        labels = recorded[self.first_target]
+        label_weights = recorded[self.first_target + 1]
+        normalizer = recorded[self.first_target + 4]
+        if self.reduces_normalizer:
+            normalizer = reduce_mean(
+                torch.tensor(
+                    normalizer, dtype=torch.float,
+                    device=labels[0].device)).item()
+        return Targets(
+            label_weights=label_weights,
+            positives=[self.is_positive(level) for level in labels],
+            normalizer=float(normalizer))

@@ -1,0 +1,19 @@
+"""ATSS: one anchor a location, deltas, centerness from the reg tower."""
+from mmdet.models.dense_heads import ATSSHead
+
+from .anchor import AnchorHeadFamily
+
+
+class ATSSHeadFamily(AnchorHeadFamily, head_type=ATSSHead):
+    """Zhang et al., arXiv 1912.02424."""
+
+    predictors = ('atss_cls', 'atss_reg', 'atss_centerness', 'scales')
+    has_quality = True
+    first_target = 1
+    reduces_normalizer = True
+
+    def predict(self, cls_feat, reg_feat, level):
+        head = self.head
+        reg = head.scales[level](head.atss_reg(reg_feat))
+        return (head.atss_cls(cls_feat), reg.float(),
+                head.atss_centerness(reg_feat))

@@ -1,0 +1,261 @@
+"""What the distillation needs to know of a dense head.
+
+A family wraps an mmdet head without owning it: it names the head's towers and
+predictors, brings its outputs into one layout, decodes them, and reads what
+the head's own ``get_targets`` returned.
+"""
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple, Type
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+@dataclass
+class Predictions:
+    """Outputs of a dense head, one entry a level, in one layout for all.
+
+    Attributes:
+        cls: (N, P, C) classification logits; P priors of the level in the
+            order of the prior generator.
+        reg: (N, P, R) regression outputs after the head's own transform.
+        quality: (N, P) logits of centerness or IoU, or None.
+    """
+    cls: List[Tensor]
+    reg: List[Tensor]
+    quality: Optional[List[Tensor]] = None
+
+
+@dataclass
+class Targets:
+    """What the student's own target assignment means for distillation.
+
+    Attributes:
+        label_weights: per level (N, P); 0 where the head's own classification
+            loss looks away.
+        positives: per level (N, P), bool.
+        normalizer: what the classification loss is divided by.
+    """
+    label_weights: List[Tensor]
+    positives: List[Tensor]
+    normalizer: float
+
+
+class HeadFamily:
+    """Base class of the families; a new family is a subclass in a new file.
+
+    ``class GFLHeadFamily(…, head_type=GFLHead)`` makes a family responsible
+    for an mmdet head and its subclasses.
+
+    Args:
+        head: the mmdet head.
+
+    Raises:
+        TypeError: the head lacks layers of its family or uses softmax scores.
+    """
+
+    #: names of the head's layers after the towers
+    predictors: Tuple[str, ...] = ()
+    #: whether the head predicts a quality (centerness, IoU) per prior
+    has_quality = False
+
+    known: Dict[Type[BaseModule], Type['HeadFamily']] = {}
+
+    def __init_subclass__(cls,
+                          head_type: Optional[Type[BaseModule]] = None,
+                          **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if head_type is not None:
+            HeadFamily.known[head_type] = cls
+
+    def __init__(self, head: BaseModule) -> None:
+        self.head = head
+        name = type(head).__name__
+        missing = [
+            p for p in ('cls_convs', 'reg_convs', *self.predictors)
+            if not hasattr(head, p)
+        ]
+        if missing:
+            raise TypeError(
+                f'bbox_head: {name} is taken for a {self.name} head but has '
+                f'no {", ".join(missing)}')
+        if not getattr(head, 'use_sigmoid_cls', True):
+            raise TypeError(f'bbox_head: {name} predicts softmax scores; '
+                            'distillation needs sigmoid scores '
+                            '(loss_cls.use_sigmoid=True)')
+
+    @property
+    def name(self) -> str:
+        """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""
+        return type(self).__name__.replace('HeadFamily', '')
+
+    # -- structure ---------------------------------------------------------
+
+    @property
+    def towers(self) -> Tuple[nn.ModuleList, nn.ModuleList]:
+        """The classification and the regression tower."""
+        return self.head.cls_convs, self.head.reg_convs
+
+    @property
+    def depth(self) -> int:
+        """Number of layers of a tower."""
+        return min(len(tower) for tower in self.towers)
+
+    def channels(self, split: int) -> Tuple[int, int]:
+        """Channels of the features held after ``split`` layers, per tower."""
+        if split == 0:
+            return self.head.in_channels, self.head.in_channels
+        cls_tower, reg_tower = self.towers
+        return (cls_tower[split - 1].out_channels,
+                reg_tower[split - 1].out_channels)
+
+    @property
+    def strides(self) -> List[Tuple[int, int]]:
+        """Stride of every level, in pixels."""
+        return [tuple(s) for s in self.head.prior_generator.strides]
+
+    @property
+    def num_priors(self) -> List[int]:
+        """Priors per location, for every level."""
+        return list(self.head.prior_generator.num_base_priors)
+
+    @property
+    def num_bins(self) -> Optional[int]:
+        """Bins per side where boxes are predicted as distributions."""
+        return None
+
+    def has_priors_of(self, other: 'HeadFamily') -> bool:
+        """Whether both heads predict for the very same priors."""
+        sizes = [(2, 2)] * len(self.strides)
+        ours, theirs = (
+            torch.cat(f.head.prior_generator.grid_priors(sizes, device='cpu'))
+            for f in (self, other))
+        return ours.shape == theirs.shape and torch.equal(ours, theirs)
+
+    # -- forward -----------------------------------------------------------
+
+    def resume(self, held_cls: Sequence[Tensor], held_reg: Sequence[Tensor],
+               split: int) -> Tuple[List[Tensor], ...]:
+        """Run held features through the rest of the head.
+
+        Args:
+            held_cls: per level (N, C, H, W), aligned outputs of layer
+                ``split`` of the classification tower.
+            held_reg: the same of the regression tower.
+            split: how many tower layers are already done.
+
+        Returns:
+            tuple: what the head's forward returns.
+        """
+        cls_tower, reg_tower = self.towers
+        levels = [
+            self.predict(
+                _rest_of_tower(cls_tower, cls, split),
+                _rest_of_tower(reg_tower, reg, split), level)
+            for level, (cls, reg) in enumerate(zip(held_cls, held_reg))
+        ]
+        return tuple(map(list, zip(*levels)))
+
+    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+                level: int) -> Tuple[Tensor, ...]:
+        """Predictors and output transform of one level, on tower outputs."""
+        raise NotImplementedError(type(self).__name__)
+
+    def flatten(self, outputs: Sequence[Sequence[Tensor]]) -> Predictions:
+        """Bring what the head's forward returned into :class:`Predictions`."""
+        maps = [[_flatten_map(x, a) for x, a in zip(levels, self.num_priors)]
+                for levels in outputs]
+        quality = None
+        if self.has_quality:
+            quality = [q.squeeze(-1) for q in maps[2]]
+        return Predictions(cls=maps[0], reg=maps[1], quality=quality)
+
+    # -- boxes -------------------------------------------------------------
+
+    def priors(self, sizes: Sequence[Tuple[int, int]],
+               device: torch.device) -> List[Tensor]:
+        """Per level (P, 2 or 4) priors for feature maps of these sizes."""
+        return self.head.prior_generator.grid_priors(sizes, device=device)
+
+    def encoded(self, reg: Tensor, level: int) -> Tensor:
+        """(..., R) regression outputs as (..., 4) numbers of similar size.
+
+        Deltas where the head predicts deltas, distances in units of strides
+        where it predicts distances.
+        """
+        return reg
+
+    def boxes(self, reg: Tensor, priors: Tensor, level: int) -> Tensor:
+        """Decode regression outputs.
+
+        Args:
+            reg: (N, P, R).
+            priors: (P, 2 or 4).
+            level: index of the level.
+
+        Returns:
+            Tensor: (N * P, 4) boxes, xyxy in pixels.
+        """
+        return self.head.bbox_coder.decode(
+            priors.repeat(len(reg), 1), reg.flatten(0, 1))
+
+    # -- targets -----------------------------------------------------------
+
+    def targets(self, recorded: tuple, num_images: int) -> Targets:
+        """Read what the head's own ``get_targets`` returned.
+
+        Args:
+            recorded: the return value of ``get_targets``.
+            num_images: N.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def valid_priors(self, sizes: Sequence[Tuple[int, int]],
+                     img_metas: Sequence[dict],
+                     device: torch.device) -> List[Tensor]:
+        """Per level (N, P) float: 1 for priors inside the padded image.
+
+        Serves as label weights where the student's priors are others.
+        """
+        flags = [
+            self.head.prior_generator.valid_flags(
+                sizes, meta['pad_shape'], device=device) for meta in img_metas
+        ]
+        return [torch.stack(level).float() for level in zip(*flags)]
+
+    def is_positive(self, labels: Tensor) -> Tensor:
+        """Which labels are classes, neither background nor ignored."""
+        return (labels >= 0) & (labels < self.head.num_classes)
+
+
+def family_of(head: BaseModule) -> HeadFamily:
+    """Wrap a head in its family.
+
+    A subclass of a known mmdet head belongs to the family of the nearest one.
+
+    Raises:
+        TypeError: no family knows the head.
+    """
+    for base in type(head).__mro__:
+        if base in HeadFamily.known:
+            return HeadFamily.known[base](head)
+    known = ', '.join(sorted(h.__name__ for h in HeadFamily.known))
+    raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
+                    f'expected one of {known}, or a subclass')
+
+
+def _rest_of_tower(tower: nn.ModuleList, held: Tensor, split: int) -> Tensor:
+    # Aligned features have negative values again, which the next layer never
+    # saw in training: the activation of the layer they left is applied anew.
+    if split > 0 and tower[split - 1].with_activation:
+        held = tower[split - 1].activate(held)
+    for layer in tower[split:]:
+        held = layer(held)
+    return held
+
+
+def _flatten_map(x: Tensor, priors: int) -> Tensor:
+    """(N, A * K, H, W) -> (N, H * W * A, K)."""
+    n, _, h, w = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, h * w * priors, -1)

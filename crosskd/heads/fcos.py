@@ -1,0 +1,60 @@
+"""FCOS: points, distances to the four sides, centerness."""
+import torch
+from mmdet.models.dense_heads import FCOSHead
+from mmdet.utils import reduce_mean
+
+from .base import HeadFamily, Targets
+
+
+class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
+    """Tian et al., arXiv 1904.01355.
+
+    Regression outputs are distances in pixels.
+    """
+
+    predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
+    has_quality = True
+
+    def predict(self, cls_feat, reg_feat, level):
+        head = self.head
+        quality_feat = reg_feat if head.centerness_on_reg else cls_feat
+        reg = head.scales[level](head.conv_reg(reg_feat)).float()
+        if head.norm_on_bbox:
+            reg = reg.clamp(min=0)
+            if not head.training:  # as the head's own forward
+                reg = reg * self.strides[level][0]
+        else:
+            reg = reg.exp()
+        return head.conv_cls(cls_feat), reg, head.conv_centerness(quality_feat)
+
+    def flatten(self, outputs):
+        predictions = super().flatten(outputs)
+        if self.head.norm_on_bbox and self.head.training:
+            # in training the head leaves its distances in units of strides
+            predictions.reg = [
+                reg * stride[0]
+                for reg, stride in zip(predictions.reg, self.strides)
+            ]
+        return predictions
+
+    def encoded(self, reg, level):
+        return reg / self.strides[level][0]
+
+    def targets(self, recorded, num_images):
+        labels, bbox_targets = recorded
+        positives = [self.is_positive(level) for level in labels]
+        pos_targets = torch.cat(
+            [boxes[pos] for boxes, pos in zip(bbox_targets, positives)])
+        centerness = self.head.centerness_target(pos_targets).sum().detach()
+        positives = [pos.reshape(num_images, -1) for pos in positives]
+        return Targets(
+            label_weights=[pos.new_ones(pos.shape).float()
+                           for pos in positives],
+            positives=positives,
+            normalizer=max(reduce_mean(centerness).item(), 1e-6))
+
+    def valid_priors(self, sizes, img_metas, device):
+        # FCOS gives every point a weight of 1
+        return [
+            torch.ones(len(img_metas), h * w, device=device) for h, w in sizes
+        ]

@@ -1,0 +1,27 @@
+"""GFL: one anchor a location, box sides as distributions over bins."""
+from mmdet.models.dense_heads import GFLHead
+
+from .anchor import AnchorHeadFamily
+
+
+class GFLHeadFamily(AnchorHeadFamily, head_type=GFLHead):
+    """Li et al., arXiv 2006.04388."""
+
+    predictors = ('gfl_cls', 'gfl_reg', 'scales', 'integral')
+    first_target = 1
+    reduces_normalizer = True
+
+    @property
+    def num_bins(self):
+        return self.head.reg_max + 1
+
+    def predict(self, cls_feat, reg_feat, level):
+        reg = self.head.scales[level](self.head.gfl_reg(reg_feat))
+        return self.head.gfl_cls(cls_feat), reg.float()
+
+    def encoded(self, reg, level):
+        return self.head.integral(reg).reshape(*reg.shape[:-1], 4)
+
+    def boxes(self, reg, priors, level):
+        distances = self.encoded(reg, level) * self.strides[level][0]
+        return super().boxes(distances, self.head.anchor_center(priors), level)

@@ -1,0 +1,76 @@
+"""Watch one pass through a dense head."""
+from contextlib import ExitStack, contextmanager
+from typing import Iterator, List, Optional
+
+from torch import Tensor
+
+from .base import HeadFamily
+
+
+class HeadTrace:
+    """What one pass through a dense head left behind.
+
+    Attributes:
+        outputs (tuple): what the head's forward returned.
+        held_cls (list[Tensor]): per level (N, C, H, W), the output of layer
+            ``split`` of the classification tower; what the head was given
+            where ``split`` is 0.
+        held_reg (list[Tensor]): the same of the regression tower.
+        targets (tuple): what ``get_targets`` returned, or None.
+    """
+
+    def __init__(self) -> None:
+        self.outputs: Optional[tuple] = None
+        self.held_cls: List[Tensor] = []
+        self.held_reg: List[Tensor] = []
+        self.targets: Optional[tuple] = None
+
+
+@contextmanager
+def trace(family: HeadFamily,
+          split: Optional[int] = None) -> Iterator[HeadTrace]:
+    """Record the pass through ``family.head`` that happens inside the block.
+
+    The head runs its own code, forward as well as loss; it is watched through
+    hooks, so nothing of it is copied and subclasses keep their behaviour.
+
+    Args:
+        family: the head.
+        split: hold the features after this many tower layers; None for none.
+    """
+    seen = HeadTrace()
+    head = family.head
+    with ExitStack() as stack:
+
+        def watch(handle) -> None:
+            stack.callback(handle.remove)
+
+        watch(
+            head.register_forward_hook(
+                lambda _, args, out: setattr(seen, 'outputs', out)))
+        if split == 0:
+            watch(head.register_forward_pre_hook(_hold_inputs(seen)))
+        elif split is not None:
+            for tower, held in zip(family.towers,
+                                   (seen.held_cls, seen.held_reg)):
+                watch(tower[split - 1].register_forward_hook(
+                    lambda _, args, out, held=held: held.append(out)))
+
+        get_targets = head.get_targets
+
+        def recording_get_targets(*args, **kwargs):
+            seen.targets = get_targets(*args, **kwargs)
+            return seen.targets
+
+        head.get_targets = recording_get_targets
+        stack.callback(delattr, head, 'get_targets')
+        yield seen
+
+
+def _hold_inputs(seen: HeadTrace):
+
+    def hook(_, args):
+        seen.held_cls.extend(args[0])
+        seen.held_reg.extend(args[0])
+
+    return hook

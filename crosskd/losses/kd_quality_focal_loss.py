@@ -1,0 +1,84 @@
+"""Quality focal loss with a teacher's scores as soft targets."""
+from typing import Optional
+
+import torch.nn as nn
+import torch.nn.functional as F
+from mmdet.models.losses.utils import weight_reduce_loss
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from ..precision import at_least_float32
+from .checks import check_number
+
+
+def kd_quality_focal_loss(pred: Tensor,
+                          target: Tensor,
+                          beta: float = 1.0) -> Tensor:
+    r"""Quality focal loss between two sets of sigmoid logits.
+
+    .. math:: \sum_c |\sigma(x_c) - \sigma(t_c)|^\beta \,
+              BCE(\sigma(x_c), \sigma(t_c))
+
+    Quality focal loss: Li et al., arXiv 2006.04388, equation 2; as a
+    distillation loss: Wang et al., arXiv 2306.11369, section 3.3.
+
+    Args:
+        pred: (n, C) logits that learn.
+        target: (n, C) logits of the teacher; no gradient flows into them.
+        beta: exponent of the modulating factor.
+
+    Returns:
+        Tensor: (n, ), in float32 at least.
+    """
+    pred = at_least_float32(pred)
+    soft = at_least_float32(target.detach()).sigmoid()
+    distance = (pred.sigmoid() - soft).abs()
+    bce = F.binary_cross_entropy_with_logits(pred, soft, reduction='none')
+    return (distance.pow(beta) * bce).sum(-1)
+
+
+@MODELS.register_module()
+class KDQualityFocalLoss(nn.Module):
+    """Module of :func:`kd_quality_focal_loss`.
+
+    Example config: ``loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1,
+    loss_weight=1.0)``.
+
+    Args:
+        beta: exponent of the modulating factor, >= 0.
+        reduction: 'mean', 'sum' or 'none'.
+        loss_weight: >= 0.
+
+    Raises:
+        TypeError, ValueError: a number out of its range.
+    """
+
+    def __init__(self,
+                 beta: float = 1.0,
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.beta = check_number(name, 'beta', beta, 0)
+        self.loss_weight = check_number(name, 'loss_weight', loss_weight, 0)
+        self.reduction = reduction
+
+    def forward(self,
+                pred: Tensor,
+                target: Tensor,
+                weight: Optional[Tensor] = None,
+                avg_factor: Optional[float] = None) -> Tensor:
+        """Loss of (n, C) logits towards the teacher's (n, C) logits.
+
+        Args:
+            pred: (n, C) logits that learn.
+            target: (n, C) logits of the teacher.
+            weight: (n, ), one weight a location.
+            avg_factor: what a 'mean' divides the sum by.
+
+        Returns:
+            Tensor: scalar, or (n, ) with reduction 'none'.
+        """
+        loss = kd_quality_focal_loss(pred, target, self.beta)
+        return self.loss_weight * weight_reduce_loss(
+            loss, weight, self.reduction, avg_factor)

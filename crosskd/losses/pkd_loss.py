@@ -1,0 +1,53 @@
+"""Feature imitation by Pearson correlation (PKD)."""
+import torch.nn as nn
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from ..align import standardize
+from .checks import check_number
+
+
+def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
+    """Half the mean squared error of standardised feature maps.
+
+    Both maps are standardised per channel over batch and space, which makes
+    the loss a function of their Pearson correlation alone (Cao et al., arXiv
+    2207.02039, equations 3 and 5).
+
+    Args:
+        pred: (N, C, H, W) feature map that learns.
+        target: (N, C, H, W) feature map of the teacher; no gradient flows
+            into it.
+
+    Returns:
+        Tensor: scalar.
+    """
+    difference = standardize(pred) - standardize(target.detach())
+    return difference.square().mean() / 2
+
+
+@MODELS.register_module()
+class PKDLoss(nn.Module):
+    """Module of :func:`pkd_loss`.
+
+    Example config: ``loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0)``.
+
+    Args:
+        loss_weight: >= 0.
+
+    Raises:
+        TypeError, ValueError: ``loss_weight`` out of its range.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = check_number(
+            type(self).__name__, 'loss_weight', loss_weight, 0)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Loss of one (N, C, H, W) level towards the teacher's.
+
+        Returns:
+            Tensor: scalar.
+        """
+        return self.loss_weight * pkd_loss(pred, target)

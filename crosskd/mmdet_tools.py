@@ -1,0 +1,45 @@
+"""Run mmdet's own command-line tools with crosskd registered."""
+import runpy
+import sys
+from pathlib import Path
+from typing import List
+
+import mmdet
+import torch
+
+# what mmengine would set up for one GPU a rank, for ranks on CPUs
+CPU_WRAPPER = [
+    'model_wrapper_cfg.type=MMDistributedDataParallel',
+    'model_wrapper_cfg.device_ids=None',
+    'model_wrapper_cfg.broadcast_buffers=False'
+]
+
+
+def run(tool: str) -> None:
+    """Run a tool of mmdet's in this process, on this process's arguments.
+
+    Args:
+        tool: file name, such as ``'train.py'``.
+
+    Raises:
+        FileNotFoundError: the installed mmdet comes without its tools.
+    """
+    path = Path(mmdet.__file__).parent / '.mim' / 'tools' / tool
+    if not path.is_file():
+        raise FileNotFoundError(f"mmdet's {tool} is not at {path}; install "
+                                'mmdet as a package or in editable mode')
+    _prepare_cpu_ranks(sys.argv)
+    runpy.run_path(str(path), run_name='__main__')
+
+
+def _prepare_cpu_ranks(argv: List[str]) -> None:
+    """Let torch's launcher work without GPUs, on gloo.
+
+    mmengine's own start of distributed runs takes a GPU per rank for granted;
+    it leaves a process group alone that exists already.
+    """
+    launched = '--launcher=pytorch' in argv or any(
+        a == '--launcher' and b == 'pytorch' for a, b in zip(argv, argv[1:]))
+    if launched and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        argv += ['--cfg-options', *CPU_WRAPPER]

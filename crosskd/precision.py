@@ -1,0 +1,8 @@
+"""Where float32 is needed whatever autocast says."""
+import torch
+from torch import Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32; float64 stays (so that gradients can be checked)."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,254 @@
+"""The teacher: built, loaded, frozen, and kept out of the student's way."""
+import copy
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, List, Optional, Tuple, Union
+
+import mmdet
+import torch
+from mmdet.models.detectors import SingleStageDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor, nn
+
+from .checkpoint import is_url, load_checkpoint
+from .heads import HeadFamily, HeadTrace, family_of, trace
+
+RANDOM = 'random'
+
+
+class Teacher:
+    """A frozen detector that a student learns from.
+
+    It is no ``nn.Module`` on purpose: as a plain attribute of the student it
+    stays out of ``parameters()``, ``state_dict()``, optimizers and DDP; copies
+    of the student (EMA) share it.
+
+    Local files are read at once, so that a teacher that does not fit is an
+    error when the student is built.  A file that does not exist is an error
+    when training begins, and a URL is fetched then: inference needs neither.
+
+    Args:
+        config: dict or Config with a ``model``, path of a config file, or
+            ``'mmdet::gfl/….py'``.  A relative path is looked up from the
+            working directory, then beside the config file that the running
+            command names, then among mmdet's installed configs.
+        ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
+            random weights.
+        trust_ckpt: unpickle the checkpoint without restriction.
+
+    Raises:
+        TypeError: the config holds no single-stage detector.
+        ValueError: no checkpoint, or one that does not fit.
+    """
+
+    def __init__(self, config: Union[str, Path, dict, Config, None],
+                 ckpt: Union[str, Path, None], trust_ckpt: bool) -> None:
+        if not isinstance(config, (str, Path, dict, Config)):
+            raise TypeError(
+                'teacher_config must be the path of a config file, a dict or '
+                f'a Config, found {config!r}')
+        if not isinstance(ckpt, (str, Path)):
+            raise ValueError(
+                f'teacher_ckpt={ckpt!r}: a teacher needs weights. Expected '
+                f"the path or URL of a checkpoint, or '{RANDOM}' for a "
+                'teacher with random weights')
+        self.config = config
+        self.ckpt = str(ckpt)
+        self.trust_ckpt = trust_ckpt
+        self.detector: Optional[SingleStageDetector] = None
+        self._follows = False
+        if not is_url(self.ckpt):
+            with suppress(FileNotFoundError):  # raised again by ``join``
+                self.detector = self._read()
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the detector is there with its weights."""
+        return self.detector is not None
+
+    @property
+    def head(self) -> HeadFamily:
+        """The family of the teacher's head."""
+        return family_of(self.detector.bbox_head)
+
+    def _read(self) -> SingleStageDetector:
+        detector = _build(_model_config(self.config))
+        if self.ckpt == RANDOM:
+            print_log(
+                "teacher_ckpt='random': the teacher has random weights",
+                logger='current')
+        else:
+            checkpoint = load_checkpoint(self.ckpt, 'teacher_ckpt',
+                                         'model.trust_teacher_ckpt',
+                                         self.trust_ckpt)
+            _load_strictly(detector, checkpoint, f'teacher_ckpt={self.ckpt!r}')
+        return detector.requires_grad_(False).eval()
+
+    def join(self, student: nn.Module) -> None:
+        """Training begins: be there, on the student's device, from now on.
+
+        Args:
+            student: whose device and type the teacher takes.
+
+        Raises:
+            FileNotFoundError: config or checkpoint do not exist.
+            TypeError, ValueError: as when built, for a checkpoint from a URL.
+        """
+        if self.detector is None:
+            self.detector = self._read()
+        if not self._follows:
+            self._follows = True
+            like = next(student.parameters())
+            self.detector.to(like.device, like.dtype)
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, samples: SampleList,
+                 preprocessor: BaseDataPreprocessor,
+                 split: Optional[int]) -> Tuple[Tuple[Tensor], HeadTrace]:
+        """Look at a batch that was preprocessed for the student.
+
+        Args:
+            inputs: (N, 3, H, W).
+            samples: for the extent of each image inside its padding.
+            preprocessor: the student's.
+            split: hold the head's features after this many tower layers.
+
+        Returns:
+            tuple: the features for the head, and the trace of the head.
+        """
+        inputs = _renormalize(inputs, samples, preprocessor,
+                              self.detector.data_preprocessor)
+        features = self.detector.extract_feat(inputs)
+        with trace(self.head, split) as seen:
+            self.detector.bbox_head(features)
+        return features, seen
+
+    def apply(self, fn) -> None:
+        """Follow the student to another device or type, once training."""
+        if self._follows:
+            self.detector._apply(fn)
+
+    def __deepcopy__(self, memo: dict) -> 'Teacher':
+        return self
+
+
+def find_config(name: str) -> str:
+    """Where a relative ``teacher_config`` leads to.
+
+    Raises:
+        FileNotFoundError: none of the places has it.
+    """
+    path = Path(name).expanduser()
+    installed = Path(mmdet.__file__).parent / '.mim'
+    beside = [
+        Path(arg).parent for arg in sys.argv[1:]
+        if arg.endswith('.py') and Path(arg).is_file()
+    ]
+    places = [Path.cwd(), *beside[:1], installed, installed / 'configs']
+    for place in places:  # an absolute path is itself whatever the place
+        if (place / path).is_file():
+            return str(place / path)
+    looked = [str(place / path) for place in places]
+    raise FileNotFoundError(
+        f'teacher_config={name!r}: no such config file; looked for '
+        f'{" and ".join(dict.fromkeys(looked))}')
+
+
+def _model_config(config: Union[str, Path, dict, Config]) -> dict:
+    """The ``model`` of a teacher config, whatever form it came in."""
+    if isinstance(config, (str, Path)):
+        name = str(config)
+        config = Config.fromfile(name if '::' in name else find_config(name))
+    model = config.get('model')
+    if not isinstance(model, dict) or 'type' not in model:
+        raise ValueError("teacher_config: expected a config with a 'model', "
+                         f'found the keys {sorted(config)}')
+    return ConfigDict(copy.deepcopy(dict(model)))
+
+
+def _build(model: dict) -> SingleStageDetector:
+    detector = MODELS.build(model)
+    if not isinstance(detector, SingleStageDetector):
+        raise TypeError(
+            f'teacher_config: {type(detector).__name__} is no single-stage '
+            'detector; expected one with a dense bbox_head')
+    family_of(detector.bbox_head)  # an unknown head is an error now, not later
+    return detector
+
+
+def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
+    """Load weights; anything missing, left over or misshapen is an error."""
+    weights = checkpoint.get('state_dict', checkpoint)
+    weights = {k: v for k, v in weights.items() if isinstance(v, Tensor)} \
+        if isinstance(weights, dict) else {}
+    if not weights:
+        raise ValueError(f'{found}: holds no weights (its keys: '
+                         f'{sorted(map(str, checkpoint))[:8]})')
+    weights = {k[7:] if k.startswith('module.') else k: v
+               for k, v in weights.items()}
+    own = detector.state_dict()
+    misshapen = [
+        f'{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}'
+        for k, v in weights.items() if k in own and v.shape != own[k].shape
+    ]
+    fitting = {
+        k: v for k, v in weights.items()
+        if k not in own or v.shape == own[k].shape
+    }
+    result = detector.load_state_dict(fitting, strict=False)
+    # mmengine's own loader looks over these, too
+    missing = [k for k in result.missing_keys
+               if 'num_batches_tracked' not in k and k not in weights]
+    problems = [
+        _first_few(kind, keys) for kind, keys in (
+            ('missing', missing),
+            ('unexpected', result.unexpected_keys),
+            ('misshapen', misshapen)) if keys
+    ]
+    if problems:
+        raise ValueError(
+            f'{found} does not fit the model of teacher_config '
+            f'({type(detector).__name__}): ' + '; '.join(problems))
+
+
+def _first_few(kind: str, keys: List[str], few: int = 3) -> str:
+    more = f', … ({len(keys)} in all)' if len(keys) > few else ''
+    return f'{len(keys)} {kind}: ' + ', '.join(keys[:few]) + more
+
+
+def _normalization(preprocessor: Any) -> Tuple[Tensor, Tensor, bool]:
+    """Mean and std, each (3, 1, 1), and whether channels are swapped."""
+    swapped = getattr(preprocessor, '_channel_conversion', False)
+    if getattr(preprocessor, '_enable_normalize', False):
+        return preprocessor.mean, preprocessor.std, swapped
+    return torch.zeros(3, 1, 1), torch.ones(3, 1, 1), swapped
+
+
+def _renormalize(inputs: Tensor, samples: SampleList,
+                 student: BaseDataPreprocessor,
+                 teacher: BaseDataPreprocessor) -> Tensor:
+    """Turn the student's input into what the teacher would have been given.
+
+    Does nothing where both normalise alike.
+    """
+    s_mean, s_std, s_swapped = _normalization(student)
+    t_mean, t_std, t_swapped = _normalization(teacher)
+    s_mean, s_std, t_mean, t_std = (
+        x.to(inputs.device) for x in (s_mean, s_std, t_mean, t_std))
+    if (s_swapped == t_swapped and torch.equal(s_mean, t_mean)
+            and torch.equal(s_std, t_std)):
+        return inputs
+    pixels = inputs * s_std + s_mean
+    if s_swapped != t_swapped:
+        pixels = pixels.flip(1)
+    # padding is laid around the normalised image, so it is not transformed
+    out = torch.full_like(inputs, getattr(teacher, 'pad_value', 0))
+    for image, pixel, sample in zip(out, pixels, samples):
+        h, w = sample.img_shape[:2]
+        image[:, :h, :w] = ((pixel - t_mean) / t_std)[:, :h, :w]
+    return out
