@@ -38,11 +38,23 @@ for _core in ('core', '_core'):  # numpy 1 and 2 name the same module so
     ALLOWED[_module, 'scalar'] = np.float64(0).__reduce__()[0]
     ALLOWED[_module, '_reconstruct'] = np.empty(0).__reduce__()[0]
 
+# mmengine pickles the methods of a HistoryBuffer through getattr
+HISTORY_METHODS = ('min', 'max', 'current', 'mean')
+
 HASH_IN_NAME = re.compile(r'-([a-f0-9]{8,64})\.[^./]+$')
 
 
 class _Refused(pickle.UnpicklingError):
     """A pickle named something that is not on the allow-list."""
+
+
+def _getattr(owner: Any, name: str) -> Any:
+    if owner is not HistoryBuffer or name not in HISTORY_METHODS:
+        raise _Refused(f'builtins.getattr of {name!r}')
+    return getattr(owner, name)
+
+
+ALLOWED['builtins', 'getattr'] = _getattr
 
 
 class _AllowListUnpickler(pickle.Unpickler):

@@ -3,8 +3,8 @@ _base_ = ['./gfl_r18w8_shapes.py']
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 model = dict(
     type='CrossKDGFL',
-    teacher_config='demo/gfl_r18w32_shapes.py',
-    teacher_ckpt='work_dirs/demo/teacher/epoch_12.pth',
+    teacher_config='crosskd::demo/gfl_r18w32_shapes.py',
+    teacher_ckpt='work_dirs/gfl_r18w32_shapes/epoch_10.pth',
     kd_cfg=dict(
         loss_cls_kd=dict(
             type='KDQualityFocalLoss', beta=1, loss_weight=1.0),

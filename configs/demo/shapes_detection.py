@@ -1,9 +1,8 @@
 """What teacher and students of the demo share: data, head, schedule."""
 _base_ = ['mmdet::_base_/default_runtime.py']
 
-data_root = 'work_dirs/demo/data/'
-metainfo = dict(
-    classes=('circle', 'square', 'triangle', 'star', 'cross', 'ring', 'half'))
+data_root = 'data/shapes/'
+metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross'))
 max_epochs = 10
 
 model = dict(
@@ -20,16 +19,17 @@ model = dict(
         num_stages=4,
         out_indices=(0, 1, 2, 3),
         norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
         style='pytorch'),
     neck=dict(
         type='FPN',
         out_channels=48,
         start_level=1,
         add_extra_convs='on_output',
-        num_outs=4),
+        num_outs=3),
     bbox_head=dict(
         type='GFLHead',
-        num_classes=7,
+        num_classes=5,
         in_channels=48,
         stacked_convs=4,
         feat_channels=48,
@@ -39,7 +39,7 @@ model = dict(
             ratios=[1.0],
             octave_base_scale=4,
             scales_per_octave=1,
-            strides=[8, 16, 32, 64]),
+            strides=[8, 16, 32]),
         loss_cls=dict(
             type='QualityFocalLoss',
             use_sigmoid=True,
@@ -77,7 +77,7 @@ test_pipeline = [
                    'scale_factor'))
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(

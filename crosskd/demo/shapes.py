@@ -1,7 +1,7 @@
 """A small generated data set in COCO format: shapes on a cluttered ground.
 
 Every image is a function of (seed, split, index) alone.  Filled shapes of
-seven classes lie on a textured ground, over and under each other and under
+five classes lie on a textured ground, over and under each other and under
 thin clutter strokes, in sizes that COCO calls small, medium and large.  A
 shape of which less than 40 % is visible is not annotated and not drawn.
 """
@@ -12,7 +12,7 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
-CLASSES = ('circle', 'square', 'triangle', 'star', 'cross', 'ring', 'half')
+CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 MIN_VISIBLE = 0.4
 # sides in pixels and how often they are drawn
 SIZES = ((10, 30, 0.45), (32, 64, 0.35), (96, 124, 0.20))
@@ -95,9 +95,9 @@ def draw_image(rng: np.random.Generator,
         owner[mask] = len(labels)
         labels.append(label)
         areas.append(mask.sum())
-        _paint(rng, image, mask)
+        _paint(rng, image, mask, label)
     _strokes(rng, image)
-    noise = rng.normal(0, rng.uniform(3, 12), image.shape)
+    noise = rng.normal(0, rng.uniform(2, 10), image.shape)
     image = np.clip(image + noise, 0, 255).astype(np.uint8)
     objects = []
     for i, label in enumerate(labels):
@@ -110,14 +110,16 @@ def draw_image(rng: np.random.Generator,
 
 def _ground(rng: np.random.Generator, side: int) -> np.ndarray:
     """Smooth colour texture."""
-    coarse = rng.uniform(40, 215, (rng.integers(2, 7), rng.integers(2, 7), 3))
+    color = rng.uniform(50, 205, 3)
+    coarse = color + rng.uniform(
+        -45, 45, (rng.integers(2, 6), rng.integers(2, 6), 3))
     return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def _strokes(rng: np.random.Generator, image: np.ndarray) -> None:
     """Thin lines and arcs over everything: clutter and light occlusion."""
     side = len(image)
-    for _ in range(rng.integers(2, 9)):
+    for _ in range(rng.integers(1, 7)):
         color = rng.uniform(0, 255, 3).tolist()
         start, end = rng.integers(0, side, (2, 2)).tolist()
         if rng.random() < 0.5:
@@ -140,44 +142,36 @@ def _place(rng: np.random.Generator, side: int, low: float,
     rotation = np.array([[np.cos(turn), -np.sin(turn)],
                          [np.sin(turn), np.cos(turn)]])
     mask = np.zeros((side, side), np.uint8)
-    for outline, value in _outlines(CLASSES[label]):
-        points = outline * radius * [stretch, 1 / stretch] @ rotation.T
-        points = np.round(points + center).astype(np.int32)
-        cv2.fillPoly(mask, [points], value)
+    corners = _outline(CLASSES[label]) * radius * [stretch, 1 / stretch]
+    corners = np.round(corners @ rotation.T + center).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 1)
     return label, mask.astype(bool)
 
 
-def _outlines(name: str) -> List[Tuple[np.ndarray, int]]:
-    """Polygons in [-1, 1]², each with 1 to fill it or 0 to cut it out."""
-
-    def polar(angles, radii=1.0):
-        return np.stack([np.cos(angles), np.sin(angles)], 1) * \
-            np.broadcast_to(radii, angles.shape)[:, None]
-
-    circle = polar(np.linspace(0, 2 * np.pi, 40, endpoint=False))
+def _outline(name: str) -> np.ndarray:
+    """(n, 2) corners of a shape in [-1, 1]²."""
     if name == 'circle':
-        return [(circle, 1)]
-    if name == 'ring':
-        return [(circle, 1), (circle * 0.5, 0)]
-    if name == 'half':
-        return [(polar(np.linspace(0, np.pi, 20)) - [0, 0.5], 1)]
+        return _polar(np.linspace(0, 2 * np.pi, 40, endpoint=False), 1.0)
     if name == 'square':
-        return [(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.85, 1)]
+        return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.85
     if name == 'triangle':
-        return [(np.array([[0, -1], [0.95, 0.8], [-0.95, 0.8]]), 1)]
+        return np.array([[0, -1], [0.95, 0.8], [-0.95, 0.8]])
     if name == 'star':
-        spikes = np.arange(10) * np.pi / 5 - np.pi / 2
-        return [(polar(spikes, np.tile([1.0, 0.45], 5)), 1)]
-    a, b = 0.33, 1.0
-    return [(np.array([[-a, -b], [a, -b], [a, -a], [b, -a], [b, a], [a, a],
-                       [a, b], [-a, b], [-a, a], [-b, a], [-b, -a],
-                       [-a, -a]]), 1)]
+        return _polar(np.arange(10) * np.pi / 5, np.tile([1.0, 0.45], 5))
+    a = 0.33
+    return np.array([[-a, -1], [a, -1], [a, -a], [1, -a], [1, a], [a, a],
+                     [a, 1], [-a, 1], [-a, a], [-1, a], [-1, -a], [-a, -a]])
 
 
-def _paint(rng: np.random.Generator, image: np.ndarray,
-           mask: np.ndarray) -> None:
-    """Fill the mask with a colour of weak contrast to the ground below it."""
-    color = image[mask].mean(0) + rng.choice([-1, 1], 3) * rng.uniform(
-        15, 75, 3)
+def _polar(angles: np.ndarray, radii) -> np.ndarray:
+    return np.stack([np.sin(angles) * radii, -np.cos(angles) * radii], 1)
+
+
+def _paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray,
+           label: int) -> None:
+    """Fill the mask; a class prefers a hue, but the hues overlap."""
+    hue = rng.normal(180 * label / len(CLASSES), 22) % 180
+    hsv = np.array([[[hue, rng.uniform(60, 220), rng.uniform(90, 250)]]])
+    color = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
     shade = np.linspace(-1, 1, len(image))[:, None, None] * rng.uniform(0, 25)
     image[mask] = np.broadcast_to(color + shade, image.shape)[mask]

@@ -1,0 +1,22 @@
+_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+
+model = dict(
+    type='CrossKDGFL',
+    backbone=dict(
+        depth=18,
+        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+    teacher_config='mmdet::gfl/gfl_r50_fpn_1x_coco.py',
+    teacher_ckpt=(
+        'https://download.openmmlab.com/mmdetection/v2.0/gfl/gfl_r50_fpn_1x_coco/'
+        'gfl_r50_fpn_1x_coco_20200629_121244-25944287.pth'),
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(
+            type='KnowledgeDistillationKLDivLoss',
+            class_reduction='sum',
+            T=1,
+            loss_weight=4.0),
+        reused_teacher_head_idx=3))

@@ -1,0 +1,16 @@
+_base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+
+model = dict(
+    type='CrossKDATSS',
+    teacher_config='mmdet::atss/atss_r101_fpn_1x_coco.py',
+    teacher_ckpt=(
+        'https://download.openmmlab.com/mmdetection/v2.0/atss/atss_r101_fpn_1x_coco/'
+        'atss_r101_fpn_1x_20200825-dfcadd6f.pth'),
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+        loss_center_kd=dict(
+            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        reused_teacher_head_idx=3))

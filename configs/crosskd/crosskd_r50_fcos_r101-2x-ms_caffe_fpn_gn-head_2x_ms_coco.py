@@ -1,0 +1,14 @@
+_base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_ms-640-800-2x_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+
+model = dict(
+    type='CrossKDFCOS',
+    teacher_config='mmdet::fcos/fcos_r101-caffe_fpn_gn-head_ms-640-800-2x_coco.py',
+    teacher_ckpt=(
+        'https://download.openmmlab.com/mmdetection/v2.0/fcos/fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco/'
+        'fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco-511424d6.pth'),
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=0.4),
+        loss_reg_kd=dict(type='IoULoss', loss_weight=0.75),
+        reused_teacher_head_idx=2))

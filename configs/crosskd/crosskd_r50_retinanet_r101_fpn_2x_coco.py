@@ -1,0 +1,14 @@
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+
+model = dict(
+    type='CrossKDRetinaNet',
+    teacher_config='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py',
+    teacher_ckpt=(
+        'https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r101_fpn_2x_coco/'
+        'retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth'),
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+        reused_teacher_head_idx=3))

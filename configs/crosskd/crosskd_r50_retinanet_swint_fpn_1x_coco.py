@@ -1,0 +1,13 @@
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+
+# mmdet publishes no weights for this teacher: train its config first.
+model = dict(
+    type='CrossKDRetinaNet',
+    teacher_config='mmdet::swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py',
+    teacher_ckpt='work_dirs/retinanet_swin-t-p4-w7_fpn_1x_coco/epoch_12.pth',
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+        reused_teacher_head_idx=3))

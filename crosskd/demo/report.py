@@ -1,0 +1,129 @@
+"""The demo's table and picture."""
+import json
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+import matplotlib
+import numpy as np
+from mmcv import imread
+from mmdet.registry import MODELS, VISUALIZERS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from .stages import Run, ap_curve, training_seconds
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402
+
+COLUMNS = {
+    'AP': 'coco/bbox_mAP',
+    'AP50': 'coco/bbox_mAP_50',
+    'AP75': 'coco/bbox_mAP_75',
+    'AP small': 'coco/bbox_mAP_s',
+    'AP medium': 'coco/bbox_mAP_m',
+    'AP large': 'coco/bbox_mAP_l'
+}
+SCORE = 0.3  # detections below are not drawn
+
+
+def table(runs: Sequence[Run], metrics: Dict[str, dict],
+          threads: Dict[str, int]) -> List[dict]:
+    """One row a detector: AP in percent, parameters, training time."""
+    rows = []
+    for run in runs:
+        row = dict(detector=run.name)
+        row.update({
+            column: round(100 * metrics[run.name][key], 1)
+            for column, key in COLUMNS.items()
+        })
+        row['parameters'] = count_parameters(run)
+        row['training'] = (f'{training_seconds(run) / 60:.1f} min on '
+                           f'{threads[run.name]} thread(s)')
+        rows.append(row)
+    return rows
+
+
+def count_parameters(run: Run) -> int:
+    """Parameters of the detector as it is deployed."""
+    model = MODELS.build(run.cfg.model)
+    return sum(p.numel() for p in model.parameters())
+
+
+def format_table(rows: Sequence[dict]) -> str:
+    """The rows as a Markdown table."""
+    lines = ['| ' + ' | '.join(rows[0]) + ' |', '|---' * len(rows[0]) + '|']
+    lines += ['| ' + ' | '.join(map(str, row.values())) + ' |' for row in rows]
+    return '\n'.join(lines)
+
+
+def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
+    """Validation images as annotated and as detected, and the AP curves.
+
+    Args:
+        runs: curves of all; detections of all but the first, the teacher.
+        path: the PNG to write.
+        num_images: rows of images.
+    """
+    dataset = runs[0].cfg.val_dataloader.dataset
+    folder = runs[0].root / dataset.data_root
+    truth = json.loads((folder / dataset.ann_file).read_text())
+    busiest = _busiest_images(truth, num_images)
+    columns = {'ground truth': truth['annotations']}
+    for run in runs[1:]:
+        columns[run.name] = json.loads(
+            (run.work_dir / 'test/predictions.bbox.json').read_text())
+    visualizer = VISUALIZERS.build(
+        dict(type='DetLocalVisualizer', name='demo', line_width=1))
+    visualizer.dataset_meta = dict(
+        classes=dataset.metainfo.classes,
+        palette=[(220, 60, 60), (60, 160, 220), (80, 200, 80),
+                 (230, 180, 40), (180, 90, 220)])
+    size = 2.6
+    figure = plt.figure(
+        figsize=(size * (len(columns) + 2), size * num_images),
+        layout='constrained')
+    grid = figure.add_gridspec(num_images, len(columns) + 2)
+    for r, image in enumerate(busiest):
+        pixels = imread(
+            str(folder / dataset.data_prefix.img / image['file_name']),
+            channel_order='rgb')
+        for c, (title, boxes) in enumerate(columns.items()):
+            axes = figure.add_subplot(grid[r, c])
+            axes.imshow(_draw(visualizer, pixels, boxes, image['id']))
+            axes.set_axis_off()
+            if r == 0:
+                axes.set_title(title)
+    axes = figure.add_subplot(grid[:, len(columns):])
+    for run in runs:
+        epochs, ap = zip(*ap_curve(run))
+        axes.plot(epochs, 100 * np.array(ap), marker='o', label=run.name)
+    axes.set(xlabel='epoch', ylabel='AP on the validation images')
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _busiest_images(truth: dict, count: int) -> List[dict]:
+    objects = np.bincount([a['image_id'] for a in truth['annotations']],
+                          minlength=len(truth['images']))
+    order = np.argsort(-objects, kind='stable')[:count]
+    return [truth['images'][i] for i in order]
+
+
+def _draw(visualizer, pixels: np.ndarray, boxes: Sequence[dict],
+          image_id: int) -> np.ndarray:
+    """One image with its boxes, enlarged so that labels can be read."""
+    scale = 3
+    pixels = np.repeat(np.repeat(pixels, scale, 0), scale, 1)
+    mine = [b for b in boxes
+            if b['image_id'] == image_id and b.get('score', 1) >= SCORE]
+    xywh = np.array([b['bbox'] for b in mine]).reshape(-1, 4) * scale
+    sample = DetDataSample()
+    sample.pred_instances = InstanceData(
+        bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
+        labels=np.array([b['category_id'] - 1 for b in mine], dtype=int),
+        scores=np.array([b.get('score', 1.0) for b in mine])).to_tensor()
+    visualizer.add_datasample(
+        'demo', pixels, sample, draw_gt=False, pred_score_thr=SCORE)
+    return visualizer.get_image()

@@ -1,0 +1,185 @@
+"""The demo's trainings and tests: subprocesses that continue where they were.
+
+Every stage is one call of ``tools/train.py`` or ``tools/test.py`` as a user
+would type it.  Nothing but files says what is done: a finished training has
+its last checkpoint, a finished test its metrics.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Sequence
+
+import crosskd
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+MIM = Path(crosskd.__file__).parent / '.mim'
+PROGRESS = re.compile(r'(Epoch\(train\) .*?loss: [\d.]+|bbox_mAP_copypaste.*)')
+
+
+@dataclass
+class Run:
+    """One detector of the demo.
+
+    Attributes:
+        name: what the demo calls it.
+        config: file name in ``configs/demo``.
+        root: folder with ``data/`` and ``work_dirs/``.
+        options: ``--cfg-options`` of training and test.
+    """
+    name: str
+    config: str
+    root: Path
+    options: Sequence[str] = ()
+
+    @property
+    def config_file(self) -> Path:
+        return MIM / 'configs' / 'demo' / self.config
+
+    @property
+    def work_dir(self) -> Path:
+        return self.root / 'work_dirs' / Path(self.config).stem
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of the last epoch, there or not."""
+        return self.work_dir / f'epoch_{self.epochs}.pth'
+
+    @property
+    def epochs(self) -> int:
+        return self.cfg.train_cfg.max_epochs
+
+    @property
+    def cfg(self) -> Config:
+        """The config as the tools see it."""
+        cfg = Config.fromfile(self.config_file)
+        cfg.merge_from_dict(
+            dict(option.split('=', 1) for option in self.options))
+        cfg.train_cfg.max_epochs = int(cfg.train_cfg.max_epochs)
+        return cfg
+
+
+def train(runs: Sequence[Run], threads: int) -> None:
+    """Train detectors side by side, each with this many threads.
+
+    Raises:
+        RuntimeError: a training ended with an error.
+    """
+    commands = {
+        run.name: [
+            'train.py',
+            str(run.config_file), '--work-dir',
+            str(run.work_dir), '--resume', '--cfg-options', *run.options
+        ]
+        for run in runs if not run.checkpoint.is_file()
+    }
+    for run in runs:
+        latest = find_latest_checkpoint(str(run.work_dir))
+        if run.checkpoint.is_file():
+            print(f'[{run.name}] is trained already', flush=True)
+        elif latest:
+            print(f'[{run.name}] continues from {latest}', flush=True)
+    _run_tools(commands, runs[0].root, threads)
+
+
+def test(run: Run) -> Dict[str, float]:
+    """Evaluate a trained detector.
+
+    Returns:
+        dict: COCO metrics as mmdet names them, in [0, 1].
+
+    Raises:
+        RuntimeError: the test ended with an error.
+    """
+    folder = run.work_dir / 'test'
+    metrics = folder / 'metrics.json'
+    if not metrics.is_file():
+        _run_tools(
+            {
+                run.name: [
+                    'test.py',
+                    str(run.config_file),
+                    str(run.checkpoint), '--work-dir',
+                    str(folder), '--cfg-options', *run.options,
+                    f'test_evaluator.outfile_prefix={folder}/predictions'
+                ]
+            }, run.root, os.cpu_count() or 1)
+        newest = max(folder.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
+        metrics.write_text(newest.read_text())
+    return json.loads(metrics.read_text())
+
+
+def history(run: Run) -> List[dict]:
+    """What the training logged, in order; a repeated step counts once."""
+    entries: Dict[tuple, dict] = {}
+    for file in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
+        for line in file.read_text().splitlines():
+            entry = json.loads(line)
+            entries['lr' in entry, entry['step']] = entry
+    return list(entries.values())
+
+
+def ap_curve(run: Run) -> List[tuple]:
+    """(epoch, AP) of every validation during training."""
+    return sorted((e['step'], e['coco/bbox_mAP']) for e in history(run)
+                  if 'coco/bbox_mAP' in e)
+
+
+def training_seconds(run: Run) -> float:
+    """Time spent in training iterations, over all sessions."""
+    steps = sorted((e['step'], e['time']) for e in history(run) if 'lr' in e)
+    seconds, before = 0.0, 0
+    for step, per_iteration in steps:
+        seconds += (step - before) * per_iteration
+        before = step
+    return seconds
+
+
+def _run_tools(commands: Dict[str, List[str]], cwd: Path,
+               threads: int) -> None:
+    """Run mmdet tools side by side and show their progress."""
+    env = {**os.environ, 'OMP_NUM_THREADS': str(threads),
+           'PYTHONUNBUFFERED': '1'}
+    processes = {
+        name: subprocess.Popen(
+            [sys.executable, str(MIM / 'tools' / command[0]), *command[1:]],
+            cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        for name, command in commands.items()
+    }
+    tails: Dict[str, List[str]] = {name: [] for name in processes}
+    watchers = [
+        threading.Thread(target=_show, args=(name, process, tails[name]))
+        for name, process in processes.items()
+    ]
+    try:
+        for watcher in watchers:
+            watcher.start()
+        for watcher in watchers:
+            watcher.join()
+    finally:
+        for process in processes.values():
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+    for name, process in processes.items():
+        if process.returncode:
+            raise RuntimeError(
+                f'[{name}] ended with exit code {process.returncode}:\n' +
+                ''.join(tails[name]))
+
+
+def _show(name: str, process: subprocess.Popen, tail: List[str]) -> None:
+    """Print a process's progress lines; keep its last lines for an error."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        tail.append(line)
+        del tail[:-20]
+        found = PROGRESS.search(line)
+        if found:
+            print(f'[{name}] {found[1]}', flush=True)

@@ -1,0 +1,155 @@
+"""Small detectors and batches for the tests; nothing here is random."""
+import copy
+from typing import Optional
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData
+
+KINDS = ('retina', 'gfl', 'atss', 'fcos')
+NUM_CLASSES = 3
+CHANNELS = 8
+PLAIN = dict(retina='RetinaNet', gfl='GFL', atss='ATSS', fcos='FCOS')
+DISTILLER = {kind: f'CrossKD{name}' for kind, name in PLAIN.items()}
+PREPROCESSOR = dict(
+    type='DetDataPreprocessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_size_divisor=32)
+QFL = dict(type='KDQualityFocalLoss', beta=1, loss_weight=1.0)
+GIOU = dict(type='GIoULoss', loss_weight=1.0)
+KL = dict(
+    type='KnowledgeDistillationKLDivLoss', class_reduction='sum', T=1,
+    loss_weight=4.0)
+BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
+
+
+def kd_cfg(kind: str, **kwargs) -> dict:
+    cfg = dict(
+        loss_cls_kd=QFL,
+        loss_reg_kd=KL if kind == 'gfl' else GIOU,
+        reused_teacher_head_idx=1)
+    if kind == 'atss':
+        cfg['loss_center_kd'] = BCE
+    cfg.update(kwargs)
+    return copy.deepcopy({k: v for k, v in cfg.items() if v is not None})
+
+
+def head_cfg(kind: str, num_classes: int = NUM_CLASSES, **kwargs) -> dict:
+    focal = dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0)
+    square = dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
+        scales_per_octave=1, strides=[8, 16, 32])
+    norm = dict(type='GN', num_groups=4, requires_grad=True)
+    cfg = dict(
+        num_classes=num_classes, in_channels=CHANNELS, stacked_convs=2,
+        feat_channels=CHANNELS)
+    if kind == 'retina':
+        cfg.update(
+            type='RetinaHead', loss_cls=focal,
+            anchor_generator=dict(
+                type='AnchorGenerator', octave_base_scale=4,
+                scales_per_octave=2, ratios=[0.5, 1.0], strides=[8, 16, 32]),
+            loss_bbox=dict(type='L1Loss', loss_weight=1.0))
+    elif kind == 'gfl':
+        cfg.update(
+            type='GFLHead', norm_cfg=norm, anchor_generator=square, reg_max=8,
+            loss_cls=dict(
+                type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
+            loss_bbox=dict(type='GIoULoss', loss_weight=2.0))
+    elif kind == 'atss':
+        cfg.update(
+            type='ATSSHead', norm_cfg=norm, anchor_generator=square,
+            loss_cls=focal, loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
+            loss_centerness=BCE)
+    else:
+        cfg.update(
+            type='FCOSHead', norm_cfg=norm, strides=[8, 16, 32],
+            regress_ranges=((-1, 32), (32, 64), (64, 1e8)), loss_cls=focal,
+            loss_bbox=dict(type='IoULoss', loss_weight=1.0),
+            loss_centerness=BCE)
+    cfg.update(kwargs)
+    return copy.deepcopy(cfg)
+
+
+def plain_cfg(kind: str, width: int = 8, **head) -> dict:
+    """A plain mmdet detector of a hundred thousand parameters or fewer."""
+    train_cfg = None
+    if kind == 'retina':
+        train_cfg = dict(
+            assigner=dict(
+                type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4,
+                min_pos_iou=0, ignore_iof_thr=-1),
+            sampler=dict(type='PseudoSampler'), allowed_border=-1,
+            pos_weight=-1, debug=False)
+    elif kind != 'fcos':
+        train_cfg = dict(
+            assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1,
+            pos_weight=-1, debug=False)
+    return copy.deepcopy(
+        dict(
+            type=PLAIN[kind], data_preprocessor=PREPROCESSOR,
+            backbone=dict(
+                type='ResNet', depth=18, base_channels=width, num_stages=4,
+                out_indices=(0, 1, 2, 3), norm_eval=False,
+                norm_cfg=dict(type='BN', requires_grad=True)),
+            neck=dict(
+                type='FPN', in_channels=[width * 2**i for i in range(4)],
+                out_channels=CHANNELS, start_level=1, num_outs=3),
+            bbox_head=head_cfg(kind, **head), train_cfg=train_cfg,
+            test_cfg=dict(
+                nms_pre=100, min_bbox_size=0, score_thr=0.0,
+                nms=dict(type='nms', iou_threshold=0.6), max_per_img=20)))
+
+
+def distiller_cfg(kind: str, teacher: str = 'random',
+                  teacher_kind: Optional[str] = None,
+                  teacher_width: int = 16, **kd) -> dict:
+    """The CrossKD detector around ``plain_cfg(kind)``."""
+    cfg = plain_cfg(kind)
+    cfg.update(
+        type=DISTILLER[kind], teacher_ckpt=teacher,
+        teacher_config=dict(
+            model=plain_cfg(teacher_kind or kind, teacher_width)),
+        kd_cfg=kd_cfg(kind, **kd))
+    return cfg
+
+
+def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
+    """Build a model whose weights, the teacher's too, come from ``seed``."""
+    torch.manual_seed(seed)
+    return MODELS.build(ConfigDict(copy.deepcopy(cfg)))
+
+
+def batch(boxes=(2, 3), size=(64, 96), seed: int = 0,
+          num_classes: int = NUM_CLASSES):
+    """Normalised images (N, 3, H, W) and samples with that many boxes."""
+    rng = torch.Generator().manual_seed(seed)
+    height, width = size
+    inputs = torch.randn(len(boxes), 3, height, width, generator=rng)
+    samples = []
+    for index, count in enumerate(boxes):
+        low = torch.rand(count, 2, generator=rng) * torch.tensor(
+            [width * 0.5, height * 0.5])
+        side = 10 + torch.rand(count, 2, generator=rng) * 30
+        sample = DetDataSample()
+        sample.gt_instances = InstanceData(
+            bboxes=torch.cat([low, low + side], 1),
+            labels=torch.randint(num_classes, (count, ), generator=rng))
+        sample.set_metainfo(
+            dict(
+                img_shape=size, pad_shape=size, batch_input_shape=size,
+                ori_shape=size, scale_factor=(1.0, 1.0), img_id=index))
+        samples.append(sample)
+    return inputs, samples
+
+
+def total(losses: dict) -> dict:
+    """Every loss as one number: per-level lists summed."""
+    return {
+        key: float(sum(value)) if isinstance(value, list) else float(value)
+        for key, value in losses.items()
+    }

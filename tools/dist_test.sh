@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# mmdet's command line: dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
+# Several nodes: NNODES, NODE_RANK, PORT, MASTER_ADDR. Without a GPU: gloo.
+CONFIG=$1
+CHECKPOINT=$2
+GPUS=$3
+HERE=$(dirname "$0")
+PYTHONPATH="$HERE/..":$PYTHONPATH exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$HERE/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"

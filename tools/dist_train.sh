@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# mmdet's command line: dist_train.sh CONFIG GPUS [arguments of train.py]
+# Several nodes: NNODES, NODE_RANK, PORT, MASTER_ADDR. Without a GPU: gloo.
+CONFIG=$1
+GPUS=$2
+HERE=$(dirname "$0")
+PYTHONPATH="$HERE/..":$PYTHONPATH exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$GPUS" \
+    "$HERE/train.py" "$CONFIG" --launcher pytorch "${@:3}"

@@ -1,0 +1,13 @@
+# Sourced by demo.sh and run_tests.sh: use the active environment, or make .venv.
+# An active environment that has mmdet keeps the stack it has.
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+set -e
+if [ -z "$VIRTUAL_ENV$CONDA_PREFIX" ]; then
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    . .venv/bin/activate
+fi
+python -c 'import torch, mmengine, mmcv, mmdet' >/dev/null 2>&1 ||
+    python -m pip install -r requirements.txt
+python -m pip show -q crosskd pytest >/dev/null 2>&1 ||
+    python -m pip install -e '.[tests]'
+set +e
