@@ -17,7 +17,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['crosskd', 'crosskd.*']),
     # .mim/configs and .mim/tools are links to the folders beside this file
-    package_data={'crosskd': ['.mim/configs/**/*', '.mim/tools/*']},
+    package_data={'crosskd': ['.mim/*.yml', '.mim/configs/**/*', '.mim/tools/*']},
     extras_require={
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',

@@ -138,11 +138,20 @@ class Teacher:
 
 
 def find_config(name: str) -> str:
-    """Where a relative ``teacher_config`` leads to.
+    """The file that ``teacher_config`` names.
 
     Raises:
         FileNotFoundError: none of the places has it.
+        ValueError: ``'package::…'`` with a package that mmengine does not
+            know or that is not installed.
     """
+    if '::' in name:
+        try:
+            return Config._get_cfg_path(name, '')[0]
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f'teacher_config={name!r}: {e}') from None
+        except (ImportError, ValueError) as e:
+            raise ValueError(f'teacher_config={name!r}: {e}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     beside = [
@@ -162,8 +171,7 @@ def find_config(name: str) -> str:
 def _model_config(config: Union[str, Path, dict, Config]) -> dict:
     """The ``model`` of a teacher config, whatever form it came in."""
     if isinstance(config, (str, Path)):
-        name = str(config)
-        config = Config.fromfile(name if '::' in name else find_config(name))
+        config = Config.fromfile(find_config(str(config)))
     model = config.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError("teacher_config: expected a config with a 'model', "

@@ -3,7 +3,7 @@ _base_ = ['mmdet::_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
 metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross'))
-max_epochs = 10
+max_epochs = 6
 
 model = dict(
     type='GFL',
@@ -46,7 +46,7 @@ model = dict(
             beta=2.0,
             loss_weight=1.0),
         loss_dfl=dict(type='DistributionFocalLoss', loss_weight=0.25),
-        reg_max=16,
+        reg_max=8,
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0)),
     train_cfg=dict(
         assigner=dict(type='ATSSAssigner', topk=9),
@@ -111,7 +111,7 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),

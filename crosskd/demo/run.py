@@ -32,10 +32,10 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     if quick:
         root = root / 'work_dirs' / 'demo-quick'
         options += QUICK_OPTIONS
-    teacher = stages.Run(TEACHER, 'gfl_r18w32_shapes.py', root, options)
+    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, options)
     alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, options)
     crosskd = stages.Run(
-        CROSSKD, 'crosskd_gfl_r18w8_r18w32_shapes.py', root,
+        CROSSKD, 'crosskd_gfl_r18w8_r18w24_shapes.py', root,
         [*options, f'model.teacher_ckpt={teacher.checkpoint}'])
     runs = [teacher, alone, crosskd]
     cores = os.cpu_count() or 1

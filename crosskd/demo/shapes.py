@@ -15,7 +15,7 @@ import numpy as np
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 MIN_VISIBLE = 0.4
 # sides in pixels and how often they are drawn
-SIZES = ((10, 30, 0.45), (32, 64, 0.35), (96, 124, 0.20))
+SIZES = ((14, 31, 0.40), (34, 72, 0.40), (96, 124, 0.20))
 
 
 def generate(folder: str, split: str, num_images: int, side: int = 128,

@@ -1,10 +1,10 @@
 """The student with CrossKD."""
-_base_ = ['./gfl_r18w8_shapes.py']
+_base_ = './gfl_r18_own_data.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 model = dict(
     type='CrossKDGFL',
-    teacher_config='crosskd::demo/gfl_r18w32_shapes.py',
-    teacher_ckpt='work_dirs/gfl_r18w32_shapes/epoch_10.pth',
+    teacher_config='gfl_r50_own_data.py',
+    teacher_ckpt='work_dirs/gfl_r50_own_data/epoch_12.pth',
     kd_cfg=dict(
         loss_cls_kd=dict(
             type='KDQualityFocalLoss', beta=1, loss_weight=1.0),

@@ -1,0 +1,291 @@
+"""Real runs through the command-line tools, on generated images."""
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPO
+from helpers import distiller_cfg, plain_cfg
+from mmengine.config import Config
+
+CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
+TOOLS = REPO / 'tools'
+
+
+def run(*command, cwd, ok=True, env=None):
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, text=True, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})})
+    assert (done.returncode == 0) == ok, done.stdout[-3000:]
+    return done.stdout
+
+
+def python(*args, **kwargs):
+    return run(sys.executable, *args, **kwargs)
+
+
+def experiment(model, epochs=2, **kwargs):
+    """A whole config around a small model, written as a user would."""
+    text = (REPO / 'configs/demo/shapes_detection.py').read_text()
+    names = {}
+    exec(text.replace("_base_ = ['mmdet::_base_/default_runtime.py']", ''),
+         names)
+    cfg = {k: v for k, v in names.items()
+           if not k.startswith('__') and k not in (
+               'train_pipeline', 'test_pipeline', 'metainfo', 'data_root',
+               'max_epochs')}
+    cfg['_base_'] = 'mmdet::_base_/default_runtime.py'
+    cfg['model'] = model
+    cfg['train_cfg'].update(max_epochs=epochs, val_interval=epochs)
+    cfg['train_dataloader']['batch_size'] = 3
+    cfg['default_hooks']['logger']['interval'] = 1
+    cfg['custom_imports'] = dict(
+        imports=['crosskd'], allow_failed_imports=False)
+    cfg['randomness'] = dict(seed=0, deterministic=True)
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for step in cfg[loader]['dataset']['pipeline']:
+            if step['type'] == 'Resize':
+                step['scale'] = (64, 64)
+    cfg.update(kwargs)
+    return cfg
+
+
+def model_cfg(cfg):
+    cfg['bbox_head']['num_classes'] = len(CLASSES)
+    if 'teacher_config' in cfg:
+        cfg['teacher_config']['model']['bbox_head']['num_classes'] = len(
+            CLASSES)
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def project(shapes_root):
+    """Configs of a teacher, a plain and a distilled student; one training."""
+    plain = experiment(model_cfg(plain_cfg('gfl')))
+    write(shapes_root / 'teacher.py',
+          experiment(model_cfg(plain_cfg('gfl', 16)), epochs=1))
+    write(shapes_root / 'plain.py', plain)
+    distilled = model_cfg(distiller_cfg('gfl'))
+    distilled.update(teacher_config='teacher.py',
+                     teacher_ckpt='work_dirs/teacher/epoch_1.pth')
+    write(shapes_root / 'distilled.py', experiment(distilled))
+    python(TOOLS / 'train.py', 'teacher.py', cwd=shapes_root)
+    out = python(TOOLS / 'train.py', 'distilled.py', cwd=shapes_root)
+    assert re.search(r'loss_cls_kd: [\d.]+ ', out)
+    return shapes_root
+
+
+def write(path, cfg):
+    path.write_text('\n'.join(f'{k} = {v!r}' for k, v in cfg.items()))
+
+
+def weights(path):
+    return torch.load(path, map_location='cpu', weights_only=False)[
+        'state_dict']
+
+
+def same_weights(a, b):
+    a, b = weights(a), weights(b)
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def metrics(out):
+    found = re.search(r'bbox_mAP_copypaste: (.*)', out)
+    assert found, out[-2000:]
+    return found[1]
+
+
+def test_training_writes_a_plain_checkpoint(project):
+    path = project / 'work_dirs/distilled/epoch_2.pth'
+    with_distiller = python(TOOLS / 'test.py', 'distilled.py', path,
+                            '--cfg-options', 'test_evaluator.outfile_prefix=a',
+                            cwd=project)
+    as_plain = python(TOOLS / 'test.py', 'plain.py', path, '--cfg-options',
+                      'test_evaluator.outfile_prefix=b', cwd=project)
+    assert 'unexpected key' not in as_plain and 'missing key' not in as_plain
+    assert metrics(with_distiller) == metrics(as_plain)
+    ours, theirs = (json.loads((project / f'{n}.bbox.json').read_text())
+                    for n in 'ab')
+    assert ours == theirs and len(ours) > 0
+
+
+def test_inference_needs_no_teacher(project, tmp_path):
+    path = project / 'work_dirs/distilled/epoch_2.pth'
+    out = python(
+        TOOLS / 'test.py', 'distilled.py', path, '--work-dir', tmp_path,
+        '--cfg-options', 'model.teacher_config=gone.py',
+        'model.teacher_ckpt=gone.pth', cwd=project)
+    assert metrics(out)
+    code = textwrap.dedent(f'''
+        import crosskd
+        from mmdet.apis import inference_detector, init_detector
+        from mmengine.config import Config
+        cfg = Config.fromfile('distilled.py')
+        cfg.model.update(teacher_config='gone.py', teacher_ckpt='gone.pth')
+        model = init_detector(cfg, '{path}', device='cpu')
+        result = inference_detector(model, 'data/shapes/val/00000.png')
+        print('boxes', len(result.pred_instances))
+    ''')
+    assert 'boxes' in python('-c', code, cwd=project)
+
+
+def test_resume_ends_where_an_uninterrupted_run_ends(project, tmp_path):
+    python(TOOLS / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+           '--cfg-options', 'train_cfg.max_epochs=1', cwd=project)
+    assert not (tmp_path / 'epoch_2.pth').exists()
+    out = python(TOOLS / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+                 '--resume', cwd=project)
+    assert 'resumed epoch: 1' in out
+    assert same_weights(tmp_path / 'epoch_2.pth',
+                        project / 'work_dirs/distilled/epoch_2.pth')
+
+
+def test_errors_reach_the_user(project, tmp_path):
+    for option, words in (
+        ('model.teacher_ckpt=gone.pth', 'FileNotFoundError: .*teacher_ckpt'),
+        ('model.teacher_config=gone.py', 'FileNotFoundError: .*looked for'),
+        ('model.bbox_head.num_classes=7', 'num_classes must be equal'),
+        ('model.kd_cfg.reused_teacher_head_idx=9', 'found 9')):
+        out = python(TOOLS / 'train.py', 'distilled.py', '--work-dir',
+                     tmp_path, '--cfg-options', option, cwd=project, ok=False)
+        assert re.search(words, out), out[-2000:]
+        assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_distributed_training_and_test(project, tmp_path):
+    port = dict(PORT='29613')
+    out = run('bash', TOOLS / 'dist_train.sh', 'distilled.py', 2,
+              '--work-dir', tmp_path, '--cfg-options',
+              'train_cfg.max_epochs=1', 'custom_hooks.0.type=SaveEveryRank',
+              "custom_imports.imports=['crosskd','every_rank']", cwd=project,
+              env={**port, 'PYTHONPATH': str(REPO / 'tests')})
+    assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', out)
+    assert same_weights(tmp_path / 'rank_0.pth', tmp_path / 'rank_1.pth')
+    single = python(TOOLS / 'test.py', 'distilled.py',
+                    tmp_path / 'epoch_1.pth', cwd=project)
+    double = run('bash', TOOLS / 'dist_test.sh', 'distilled.py',
+                 tmp_path / 'epoch_1.pth', 2, cwd=project, env=port)
+    assert metrics(single) == metrics(double)
+
+
+def test_slurm_scripts_call_srun_like_mmdet(project, tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nprintf "%s " "$@" partly >> srun.log\n')
+    srun.chmod(0o755)
+    env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='4',
+               GPUS_PER_NODE='2', SRUN_ARGS='--qos=x --mem=1')
+    run('bash', TOOLS / 'slurm_train.sh', 'part', 'job', 'c.py', 'w d',
+        '--amp', cwd=tmp_path, env=env)
+    run('bash', TOOLS / 'slurm_test.sh', 'part', 'job', 'c.py', 'k.pth',
+        '--tta', cwd=tmp_path, env=env)
+    log = (tmp_path / 'srun.log').read_text()
+    for words in ('-p part --job-name=job --gres=gpu:2 --ntasks=4 '
+                  '--ntasks-per-node=2 --cpus-per-task=5 '
+                  '--kill-on-bad-exit=1 --qos=x --mem=1 python -u',
+                  'train.py c.py --work-dir=w d --launcher=slurm --amp',
+                  'test.py c.py k.pth --launcher=slurm --tta'):
+        assert words in log
+
+
+def test_the_tools_take_every_flag_of_mmdets(project):
+    for tool in ('train.py', 'test.py'):
+        out = python(TOOLS / tool, '--help', cwd=project)
+        for flag in ('--work-dir', '--cfg-options', '--launcher',
+                     '--local_rank'):
+            assert flag in out
+
+
+@pytest.mark.parametrize('base', ['package', 'path'])
+def test_a_project_downstream(shapes_root, tmp_path, base):
+    """crosskd installed; data set, hook and head registered elsewhere."""
+    (tmp_path / 'my_project.py').write_text(textwrap.dedent('''
+        from mmdet.datasets import CocoDataset
+        from mmdet.models.dense_heads import GFLHead
+        from mmdet.registry import DATASETS, HOOKS, MODELS
+        from mmengine.hooks import Hook
+
+        @DATASETS.register_module()
+        class MyDataset(CocoDataset):
+            METAINFO = dict(classes=('circle', 'square', 'triangle', 'star',
+                                     'cross'))
+
+        @HOOKS.register_module()
+        class MyHook(Hook):
+            def after_train(self, runner):
+                runner.logger.info('my hook ran')
+
+        @MODELS.register_module()
+        class MyHead(GFLHead):
+            def loss_by_feat(self, *args, **kwargs):
+                losses = super().loss_by_feat(*args, **kwargs)
+                losses['loss_mine'] = [0.5 * x for x in losses['loss_cls']]
+                return losses
+    '''))
+    import crosskd
+    path = 'crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
+    parent = f'crosskd::{path}'
+    if base == 'path':
+        parent = f'{Path(crosskd.__file__).parent}/.mim/configs/{path}'
+    data = f'{shapes_root}/data/shapes/'
+    (tmp_path / 'mine.py').write_text(textwrap.dedent(f'''
+        _base_ = {parent!r}
+        custom_imports = dict(
+            imports=['crosskd', 'my_project'], allow_failed_imports=False)
+        teacher = dict(
+            _delete_=True, model={model_cfg(plain_cfg('gfl', 16))!r})
+        teacher['model']['bbox_head'].update(in_channels=32, feat_channels=32)
+        teacher['model']['neck'].update(
+            out_channels=32, num_outs=5, add_extra_convs='on_output')
+        teacher['model']['bbox_head']['anchor_generator']['strides'] = [
+            8, 16, 32, 64, 128]
+        model = dict(
+            backbone=dict(base_channels=8, init_cfg=None),
+            neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
+            bbox_head=dict(type='MyHead', num_classes=5, in_channels=32,
+                           feat_channels=32),
+            teacher_config=teacher, teacher_ckpt='random',
+            kd_cfg=dict(reused_teacher_head_idx=1,
+                        loss_reg_kd=dict(
+                            _delete_=True, type='GIoULoss')))
+        train_dataloader = dict(num_workers=0, persistent_workers=False,
+            dataset=dict(
+                type='MyDataset', data_root={data!r}, ann_file='train.json',
+                data_prefix=dict(img='train/')))
+        val_dataloader = dict(num_workers=0, persistent_workers=False,
+            dataset=dict(
+                type='MyDataset', data_root={data!r}, ann_file='val.json',
+                data_prefix=dict(img='val/')))
+        test_dataloader = val_dataloader
+        val_evaluator = dict(ann_file={data!r} + 'val.json')
+        test_evaluator = val_evaluator
+        train_pipeline = [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='Resize', scale=(64, 64), keep_ratio=True),
+            dict(type='PackDetInputs')]
+        train_dataloader['dataset']['pipeline'] = train_pipeline
+        val_dataloader['dataset']['pipeline'] = [
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(64, 64), keep_ratio=True),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs', meta_keys=(
+                'img_id', 'img_path', 'ori_shape', 'img_shape',
+                'scale_factor'))]
+        train_cfg = dict(max_epochs=1)
+        default_hooks = dict(logger=dict(interval=1))
+        custom_hooks = [dict(type='MyHook')]
+    '''))
+    env = dict(PYTHONPATH=str(tmp_path))
+    out = python(TOOLS / 'train.py', 'mine.py', cwd=tmp_path, env=env)
+    assert 'my hook ran' in out
+    assert re.search('loss_mine: .*loss_cls_kd: ', out)
+    out = python(TOOLS / 'test.py', 'mine.py',
+                 tmp_path / 'work_dirs/mine/epoch_1.pth', cwd=tmp_path,
+                 env=env)
+    assert metrics(out)
