@@ -150,7 +150,7 @@ def find_config(name: str) -> str:
             return Config._get_cfg_path(name, '')[0]
         except FileNotFoundError as e:
             raise FileNotFoundError(f'teacher_config={name!r}: {e}') from None
-        except (ImportError, ValueError) as e:
+        except (AssertionError, ImportError, ValueError) as e:
             raise ValueError(f'teacher_config={name!r}: {e}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'

@@ -67,51 +67,36 @@ def test_targets_are_assigned_once_a_step(kind):
 @pytest.mark.parametrize('split', [0, 1, 2])
 @pytest.mark.parametrize('kind', KINDS)
 def test_losses_are_the_slow_ones(kind, split):
-    torch.set_default_dtype(torch.float64)  # for the heads' own constants
-    try:
-        loss = dict(kd_cfg(kind)['loss_reg_kd'], loss_weight=1.0)
-        if kind == 'fcos':
-            loss = dict(type='IoULoss', loss_weight=1.0)
-        model = build(
-            distiller_cfg(kind, reused_teacher_head_idx=split,
-                          loss_reg_kd=loss)).double()
-        inputs, samples = batch((2, 0), size=(32, 64))
-        inputs = inputs.double()
-        for sample in samples:
-            boxes = sample.gt_instances.bboxes
-            sample.gt_instances.bboxes = boxes.double()
-        model.init_weights()
-        ours = total(model.loss(inputs, samples))
-        student, teacher = model, model.teacher.detector
-        with torch.no_grad(), trace(family_of(model.bbox_head)) as seen:
-            s_features = student.extract_feat(inputs)
-            model.bbox_head.loss(s_features, samples)
-            targets = family_of(model.bbox_head).targets(seen.targets, 2)
-            slow = crosskd_losses(
-                kind, student.bbox_head, teacher.bbox_head, s_features,
-                teacher.extract_feat(inputs), split, targets.label_weights,
-                targets.positives, targets.normalizer)
-    finally:
-        torch.set_default_dtype(torch.float32)
+    loss = dict(kd_cfg(kind)['loss_reg_kd'], loss_weight=1.0)
+    if kind == 'fcos':
+        loss = dict(type='IoULoss', loss_weight=1.0)
+    model = build(
+        distiller_cfg(kind, reused_teacher_head_idx=split, loss_reg_kd=loss))
+    model.init_weights()
+    inputs, samples = batch((2, 0), size=(32, 64))
+    ours = total(model.loss(inputs, samples))
+    teacher, family = model.teacher.detector, family_of(model.bbox_head)
+    with torch.no_grad(), trace(family) as seen:
+        s_features = model.extract_feat(inputs)
+        model.bbox_head.loss(s_features, samples)
+        targets = family.targets(seen.targets, len(samples))
+        slow = crosskd_losses(
+            kind, model.bbox_head, teacher.bbox_head, s_features,
+            teacher.extract_feat(inputs), split, targets.label_weights,
+            targets.positives, targets.normalizer)
     for key, value in slow.items():
-        assert ours[key] == pytest.approx(float(value), rel=1e-6), key
+        assert ours[key] == pytest.approx(float(value), rel=1e-4), key
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_own_features_in_own_head_give_no_gradient(kind):
-    # with the teacher's weights a student is at the minimum of every loss
-    cfg = distiller_cfg(kind, teacher_width=8)
-    model = build(cfg)
+def test_a_student_that_is_the_teacher_has_nothing_to_learn(kind):
+    model = build(distiller_cfg(kind, teacher_width=8))
     model.load_state_dict(model.teacher.detector.state_dict())
     model.eval()  # the same batch statistics as the teacher
-    losses = model.loss(*batch())
-    distilled = sum(sum(v) for k, v in losses.items() if k.endswith('_kd'))
-    # alignment by 1e-6 in the denominator keeps it from exactly zero
-    for p in torch.autograd.grad(distilled, list(model.parameters()),
-                                 allow_unused=True):
-        assert p is None or p.abs().max() < 0.5
-    assert total(losses)['loss_reg_kd'] < 1e-2 * total(losses)['loss_cls_kd'] \
-        or total(losses)['loss_reg_kd'] < 1e-2
+    losses = total(model.loss(*batch()))
+    # the 1e-6 in the denominator of the alignment keeps it from exactly zero
+    assert losses['loss_reg_kd'] == pytest.approx(0, abs=1e-3)
+    assert losses['loss_cls_kd'] == pytest.approx(0, abs=1e-3)
 
 
 # -- plain imitation, regions, losses ----------------------------------------
@@ -238,8 +223,7 @@ def test_single_stage_detector_finds_the_family_itself():
 def test_empty_images_and_tiny_levels_are_finite(kind, boxes, size):
     model = build(distiller_cfg(kind))
     model.init_weights()
-    if kind != 'retina':
-        model.eval()  # batch norm of a single value is torch's own error
+    model.eval()  # the backbone's batch norm needs more than one value
     value, log = model.parse_losses(model.loss(*batch(boxes, size)))
     value.backward()
     assert all(v.isfinite() for v in log.values())

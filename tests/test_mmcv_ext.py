@@ -75,6 +75,17 @@ def test_focal_loss_and_its_gradient(gamma, alpha):
     torch.testing.assert_close(grad, expected_grad)
 
 
+@pytest.mark.skipif(mmcv_ext.is_installed(), reason='no compiled ops')
+@pytest.mark.parametrize('name, boxes, scores, threshold, offset',
+                         nms_cases())
+def test_compiled_nms_keeps_the_same(name, boxes, scores, threshold, offset):
+    from mmcv.ops.nms import ext_module
+    compiled = ext_module.nms(
+        boxes.contiguous(), scores, iou_threshold=threshold, offset=offset)
+    ours = mmcv_ext.nms(boxes, scores, threshold, offset)
+    assert torch.equal(ours, compiled)
+
+
 @needs_stand_in
 def test_other_ops_say_what_to_install():
     from mmcv.ops import roi_align

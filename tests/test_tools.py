@@ -7,9 +7,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import mmdet
 import pytest
 import torch
 from conftest import REPO
+from crosskd import mmcv_ext
 from helpers import distiller_cfg, plain_cfg
 from mmengine.config import Config
 
@@ -199,6 +201,18 @@ def test_the_tools_take_every_flag_of_mmdets(project):
         for flag in ('--work-dir', '--cfg-options', '--launcher',
                      '--local_rank'):
             assert flag in out
+
+
+@pytest.mark.skipif(
+    mmcv_ext.is_installed(), reason='mmdet itself needs compiled ops')
+def test_mmdets_own_tools_work_through_custom_imports(project, tmp_path):
+    own = Path(mmdet.__file__).parent / '.mim/tools'
+    python(own / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+           cwd=project)
+    assert same_weights(tmp_path / 'epoch_2.pth',
+                        project / 'work_dirs/distilled/epoch_2.pth')
+    assert metrics(python(own / 'test.py', 'distilled.py',
+                          tmp_path / 'epoch_2.pth', cwd=project))
 
 
 @pytest.mark.parametrize('base', ['package', 'path'])

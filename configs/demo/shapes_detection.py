@@ -23,17 +23,17 @@ model = dict(
         style='pytorch'),
     neck=dict(
         type='FPN',
-        out_channels=48,
+        out_channels=32,
         start_level=1,
         add_extra_convs='on_output',
         num_outs=3),
     bbox_head=dict(
         type='GFLHead',
         num_classes=5,
-        in_channels=48,
+        in_channels=32,
         stacked_convs=4,
-        feat_channels=48,
-        norm_cfg=dict(type='GN', num_groups=16, requires_grad=True),
+        feat_channels=32,
+        norm_cfg=dict(type='GN', num_groups=8, requires_grad=True),
         anchor_generator=dict(
             type='AnchorGenerator',
             ratios=[1.0],

@@ -3,7 +3,7 @@
 Every image is a function of (seed, split, index) alone.  Filled shapes of
 five classes lie on a textured ground, over and under each other and under
 thin clutter strokes, in sizes that COCO calls small, medium and large.  A
-shape of which less than 40 % is visible is not annotated and not drawn.
+shape of which less than 60 % is visible is not annotated and not drawn.
 """
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
-MIN_VISIBLE = 0.4
+MIN_VISIBLE = 0.6
 # sides in pixels and how often they are drawn
-SIZES = ((14, 31, 0.40), (34, 72, 0.40), (96, 124, 0.20))
+SIZES = ((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10))
 
 
 def generate(folder: str, split: str, num_images: int, side: int = 128,
@@ -82,7 +82,7 @@ def draw_image(rng: np.random.Generator,
     image = _ground(rng, side)
     owner = np.full((side, side), -1)  # which object is on top, per pixel
     labels, areas = [], []
-    bands = rng.choice(len(SIZES), rng.integers(2, 8),
+    bands = rng.choice(len(SIZES), rng.integers(2, 7),
                        p=[share for *_, share in SIZES])
     for band in sorted(bands, reverse=True):  # small shapes on top
         label, mask = _place(rng, side, *SIZES[band][:2])

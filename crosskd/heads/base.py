@@ -55,6 +55,8 @@ class HeadFamily:
         TypeError: the head lacks layers of its family or uses softmax scores.
     """
 
+    #: short name of the family: ``'GFL'``, ``'FCOS'``, …
+    name = ''
     #: names of the head's layers after the towers
     predictors: Tuple[str, ...] = ()
     #: whether the head predicts a quality (centerness, IoU) per prior
@@ -66,6 +68,7 @@ class HeadFamily:
                           head_type: Optional[Type[BaseModule]] = None,
                           **kwargs) -> None:
         super().__init_subclass__(**kwargs)
+        cls.name = cls.__name__.replace('HeadFamily', '')
         if head_type is not None:
             HeadFamily.known[head_type] = cls
 
@@ -84,11 +87,6 @@ class HeadFamily:
             raise TypeError(f'bbox_head: {name} predicts softmax scores; '
                             'distillation needs sigmoid scores '
                             '(loss_cls.use_sigmoid=True)')
-
-    @property
-    def name(self) -> str:
-        """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""
-        return type(self).__name__.replace('HeadFamily', '')
 
     # -- structure ---------------------------------------------------------
 
