@@ -62,18 +62,17 @@ def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
     Args:
         runs: curves of all; detections of all but the first, the teacher.
         path: the PNG to write.
-        num_images: rows of images.
+        num_images: rows of images, the first of the validation set.
     """
     dataset = runs[0].cfg.val_dataloader.dataset
     folder = runs[0].root / dataset.data_root
     truth = json.loads((folder / dataset.ann_file).read_text())
-    busiest = _busiest_images(truth, num_images)
     columns = {'ground truth': truth['annotations']}
     for run in runs[1:]:
         columns[run.name] = json.loads(
             (run.work_dir / 'test/predictions.bbox.json').read_text())
     visualizer = VISUALIZERS.build(
-        dict(type='DetLocalVisualizer', name='demo', line_width=1))
+        dict(type='DetLocalVisualizer', name='demo', line_width=4))
     visualizer.dataset_meta = dict(
         classes=dataset.metainfo.classes,
         palette=[(220, 60, 60), (60, 160, 220), (80, 200, 80),
@@ -83,7 +82,7 @@ def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
         figsize=(size * (len(columns) + 2), size * num_images),
         layout='constrained')
     grid = figure.add_gridspec(num_images, len(columns) + 2)
-    for r, image in enumerate(busiest):
+    for r, image in enumerate(truth['images'][:num_images]):
         pixels = imread(
             str(folder / dataset.data_prefix.img / image['file_name']),
             channel_order='rgb')
@@ -104,26 +103,21 @@ def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
     plt.close(figure)
 
 
-def _busiest_images(truth: dict, count: int) -> List[dict]:
-    objects = np.bincount([a['image_id'] for a in truth['annotations']],
-                          minlength=len(truth['images']))
-    order = np.argsort(-objects, kind='stable')[:count]
-    return [truth['images'][i] for i in order]
-
-
 def _draw(visualizer, pixels: np.ndarray, boxes: Sequence[dict],
           image_id: int) -> np.ndarray:
     """One image with its boxes, enlarged so that labels can be read."""
     scale = 3
     pixels = np.repeat(np.repeat(pixels, scale, 0), scale, 1)
-    mine = [b for b in boxes
-            if b['image_id'] == image_id and b.get('score', 1) >= SCORE]
+    mine = [b for b in boxes if b['image_id'] == image_id]
     xywh = np.array([b['bbox'] for b in mine]).reshape(-1, 4) * scale
-    sample = DetDataSample()
-    sample.pred_instances = InstanceData(
+    instances = InstanceData(
         bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-        labels=np.array([b['category_id'] - 1 for b in mine], dtype=int),
-        scores=np.array([b.get('score', 1.0) for b in mine])).to_tensor()
-    visualizer.add_datasample(
-        'demo', pixels, sample, draw_gt=False, pred_score_thr=SCORE)
+        labels=np.array([b['category_id'] - 1 for b in mine], dtype=int))
+    sample = DetDataSample()
+    if any('score' in b for b in mine):
+        instances.scores = np.array([b['score'] for b in mine])
+        sample.pred_instances = instances.to_tensor()
+    else:
+        sample.gt_instances = instances.to_tensor()
+    visualizer.add_datasample('demo', pixels, sample, pred_score_thr=SCORE)
     return visualizer.get_image()

@@ -11,7 +11,7 @@ from . import report, shapes, stages
 
 NUM_TRAIN, NUM_VAL = 640, 200
 QUICK_TRAIN, QUICK_VAL = 64, 16
-QUICK_OPTIONS = ('train_cfg.max_epochs=2', 'train_cfg.val_interval=1')
+QUICK_CHANGES = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}
 TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
 
 
@@ -28,15 +28,15 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     started = time.time()
     register_all_modules()
     root = Path(folder).resolve()
-    options = [f'randomness.seed={seed}']
+    changes = {'randomness.seed': seed}
     if quick:
         root = root / 'work_dirs' / 'demo-quick'
-        options += QUICK_OPTIONS
-    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, options)
-    alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, options)
+        changes.update(QUICK_CHANGES)
+    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, changes)
+    alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, changes)
     crosskd = stages.Run(
         CROSSKD, 'crosskd_gfl_r18w8_r18w24_shapes.py', root,
-        [*options, f'model.teacher_ckpt={teacher.checkpoint}'])
+        {**changes, 'model.teacher_ckpt': str(teacher.checkpoint)})
     runs = [teacher, alone, crosskd]
     cores = os.cpu_count() or 1
     half = max(cores // 2, 1)

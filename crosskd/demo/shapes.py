@@ -14,7 +14,7 @@ import numpy as np
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 MIN_VISIBLE = 0.6
-# sides in pixels and how often they are drawn
+# sides in pixels of an image of 128 × 128, and how often they are drawn
 SIZES = ((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10))
 
 
@@ -134,7 +134,7 @@ def _strokes(rng: np.random.Generator, image: np.ndarray) -> None:
 def _place(rng: np.random.Generator, side: int, low: float,
            high: float) -> Tuple[int, np.ndarray]:
     """A class and the (side, side) mask of one shape of it."""
-    radius = rng.uniform(low, high) / 2
+    radius = rng.uniform(low, high) / 2 * side / 128
     stretch = rng.uniform(0.8, 1.25)
     center = rng.uniform(radius * 0.8, side - radius * 0.8, 2)
     label = int(rng.integers(len(CLASSES)))

@@ -30,12 +30,12 @@ class Run:
         name: what the demo calls it.
         config: file name in ``configs/demo``.
         root: folder with ``data/`` and ``work_dirs/``.
-        options: ``--cfg-options`` of training and test.
+        changes: ``--cfg-options`` of training and test.
     """
     name: str
     config: str
     root: Path
-    options: Sequence[str] = ()
+    changes: Dict[str, object]
 
     @property
     def config_file(self) -> Path:
@@ -58,10 +58,13 @@ class Run:
     def cfg(self) -> Config:
         """The config as the tools see it."""
         cfg = Config.fromfile(self.config_file)
-        cfg.merge_from_dict(
-            dict(option.split('=', 1) for option in self.options))
-        cfg.train_cfg.max_epochs = int(cfg.train_cfg.max_epochs)
+        cfg.merge_from_dict(self.changes)
         return cfg
+
+    @property
+    def options(self) -> List[str]:
+        """The changes as a tool takes them."""
+        return ['--cfg-options', *(f'{k}={v}' for k, v in self.changes.items())]
 
 
 def train(runs: Sequence[Run], threads: int) -> None:
@@ -74,7 +77,7 @@ def train(runs: Sequence[Run], threads: int) -> None:
         run.name: [
             'train.py',
             str(run.config_file), '--work-dir',
-            str(run.work_dir), '--resume', '--cfg-options', *run.options
+            str(run.work_dir), '--resume', *run.options
         ]
         for run in runs if not run.checkpoint.is_file()
     }
@@ -105,7 +108,7 @@ def test(run: Run) -> Dict[str, float]:
                     'test.py',
                     str(run.config_file),
                     str(run.checkpoint), '--work-dir',
-                    str(folder), '--cfg-options', *run.options,
+                    str(folder), *run.options,
                     f'test_evaluator.outfile_prefix={folder}/predictions'
                 ]
             }, run.root, os.cpu_count() or 1)
