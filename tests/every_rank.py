@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 class SaveEveryRank(Hook):
 
     def after_train(self, runner):
+        # the statistics of batch norm are each rank's own, as in mmdet
+        weights = {k: v.detach() for k, v in runner.model.named_parameters()}
         torch.save(
-            dict(state_dict=runner.model.module.state_dict()),
+            dict(state_dict=weights),
             Path(runner.work_dir, f'rank_{get_rank()}.pth'))

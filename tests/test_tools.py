@@ -166,11 +166,12 @@ def test_errors_reach_the_user(project, tmp_path):
 
 def test_distributed_training_and_test(project, tmp_path):
     port = dict(PORT='29613')
-    out = run('bash', TOOLS / 'dist_train.sh', 'distilled.py', 2,
-              '--work-dir', tmp_path, '--cfg-options',
-              'train_cfg.max_epochs=1', 'custom_hooks.0.type=SaveEveryRank',
-              "custom_imports.imports=['crosskd','every_rank']", cwd=project,
-              env={**port, 'PYTHONPATH': str(REPO / 'tests')})
+    write(project / 'ranks.py', dict(
+        _base_='distilled.py', custom_hooks=[dict(type='SaveEveryRank')],
+        custom_imports=dict(imports=['crosskd', 'every_rank'])))
+    out = run('bash', TOOLS / 'dist_train.sh', 'ranks.py', 2, '--work-dir',
+              tmp_path, '--cfg-options', 'train_cfg.max_epochs=1',
+              cwd=project, env={**port, 'PYTHONPATH': str(REPO / 'tests')})
     assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', out)
     assert same_weights(tmp_path / 'rank_0.pth', tmp_path / 'rank_1.pth')
     single = python(TOOLS / 'test.py', 'distilled.py',
@@ -276,6 +277,7 @@ def test_a_project_downstream(shapes_root, installed, tmp_path, base):
             neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
             bbox_head=dict(type='MyHead', num_classes=5, in_channels=32,
                            feat_channels=32),
+            test_cfg=dict(score_thr=0.0),
             teacher_config=teacher, teacher_ckpt='random',
             kd_cfg=dict(reused_teacher_head_idx=1,
                         loss_reg_kd=dict(
