@@ -230,7 +230,9 @@ class HeadFamily:
 def family_of(head: BaseModule) -> HeadFamily:
     """Wrap a head in its family.
 
-    A subclass of a known mmdet head belongs to the family of the nearest one.
+    A project's subclass of a known head belongs to that head's family.
+    mmdet's own subclasses do not (PAA, VFNet, LD, …): they assign targets or
+    compute losses in ways of their own.
 
     Raises:
         TypeError: no family knows the head.
@@ -238,6 +240,8 @@ def family_of(head: BaseModule) -> HeadFamily:
     for base in type(head).__mro__:
         if base in HeadFamily.known:
             return HeadFamily.known[base](head)
+        if base.__module__.startswith('mmdet.'):
+            break
     known = ', '.join(sorted(h.__name__ for h in HeadFamily.known))
     raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
                     f'expected one of {known}, or a subclass')
