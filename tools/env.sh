@@ -2,7 +2,7 @@
 # An active environment that has mmdet keeps the stack it has.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 set -e
-if [ -z "$VIRTUAL_ENV$CONDA_PREFIX" ]; then
+if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
     [ -x .venv/bin/python ] || python3 -m venv .venv
     . .venv/bin/activate
 fi
