@@ -1,81 +1,17 @@
-"""Checkpoints from files and URLs, unpickled by an allow-list.
-
-A pickle can name any callable; unpickling it runs that callable.  Here only
-the names below exist: tensors, plain containers, numpy arrays and scalars, and
-what mmengine's own checkpoints hold.  torch's ``weights_only`` does the same
-in principle, but what it allows differs between the supported versions and
-older ones cannot be extended.
-"""
-import _codecs
-import collections
+"""Checkpoints from files and URLs, without running any code in them."""
 import hashlib
 import pickle
 import re
-import zipfile
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Dict, Tuple
 from urllib.parse import urlparse
 
-import numpy as np
 import torch
 from filelock import FileLock
-from mmengine.config import ConfigDict
-from mmengine.logging import HistoryBuffer
 
-ALLOWED: Dict[Tuple[str, str], Any] = {
-    (thing.__module__, thing.__name__): thing
-    for thing in (set, frozenset, complex, bytearray, int, float, bool, str,
-                  list, dict, tuple, collections.OrderedDict,
-                  collections.defaultdict, collections.deque,
-                  collections.Counter, _codecs.encode, np.ndarray, np.dtype,
-                  torch.Size, torch.device, torch._utils._rebuild_tensor,
-                  torch._utils._rebuild_tensor_v2,
-                  torch._utils._rebuild_parameter, HistoryBuffer, ConfigDict)
-}
-for _core in ('core', '_core'):  # numpy 1 and 2 name the same module so
-    _module = f'numpy.{_core}.multiarray'
-    ALLOWED[_module, 'scalar'] = np.float64(0).__reduce__()[0]
-    ALLOWED[_module, '_reconstruct'] = np.empty(0).__reduce__()[0]
+from .unpickler import Refused, allow_list_pickle
 
-# mmengine pickles the methods of a HistoryBuffer through getattr
-HISTORY_METHODS = ('min', 'max', 'current', 'mean')
-
-HASH_IN_NAME = re.compile(r'-([a-f0-9]{8,64})\.[^./]+$')
-
-
-class _Refused(pickle.UnpicklingError):
-    """A pickle named something that is not on the allow-list."""
-
-
-def _getattr(owner: Any, name: str) -> Any:
-    if owner is not HistoryBuffer or name not in HISTORY_METHODS:
-        raise _Refused(f'builtins.getattr of {name!r}')
-    return getattr(owner, name)
-
-
-ALLOWED['builtins', 'getattr'] = _getattr
-
-
-class _AllowListUnpickler(pickle.Unpickler):
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == 'torch':
-            value = getattr(torch, name, None)
-            if isinstance(value, torch.dtype) or name.endswith('Storage'):
-                return value
-        # protocol 2 keeps Python 2's name of the builtins
-        key = (module.replace('__builtin__', 'builtins'), name)
-        if key not in ALLOWED:
-            raise _Refused(f'{module}.{name}')
-        return ALLOWED[key]
-
-
-# What torch.load asks of a ``pickle_module``.
-_allow_list_pickle = ModuleType('crosskd.checkpoint.allow_list_pickle')
-_allow_list_pickle.Unpickler = _AllowListUnpickler  # type: ignore
-_allow_list_pickle.load = (  # type: ignore
-    lambda file, **kwargs: _AllowListUnpickler(file, **kwargs).load())
+# mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
+HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
 
 
 def is_url(path: str) -> bool:
@@ -113,13 +49,13 @@ def load_checkpoint(path: str, key: str, trust_key: str,
             "path or URL of a checkpoint of teacher_config's model")
     try:
         if not trusted and _is_torchscript(file):
-            raise _Refused('a TorchScript program')
+            raise Refused('a TorchScript program')
         checkpoint = torch.load(
             file,
             map_location='cpu',
             weights_only=False,
-            pickle_module=pickle if trusted else _allow_list_pickle)
-    except _Refused as e:
+            pickle_module=pickle if trusted else allow_list_pickle)
+    except Refused as e:
         raise ValueError(
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
@@ -139,10 +75,12 @@ def load_checkpoint(path: str, key: str, trust_key: str,
 
 def _is_torchscript(file: Path) -> bool:
     """Whether torch.load would hand the file to torch.jit, which runs it."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(n.endswith('constants.pkl') for n in archive.namelist())
+    with open(file, 'rb') as f:
+        if f.read(4) != b'PK\x03\x04':
+            return False
+    # torch's own reader: another one may see another archive in the file
+    records = torch._C.PyTorchFileReader(str(file)).get_all_records()
+    return any(name.endswith('constants.pkl') for name in records)
 
 
 def _download(url: str, found: str) -> Path:
@@ -150,6 +88,9 @@ def _download(url: str, found: str) -> Path:
     name = Path(urlparse(url).path).name
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     folder.mkdir(parents=True, exist_ok=True)
+    published = HASH_IN_NAME.search(name)
+    if not published:  # such a name can stand for many files
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
     file = folder / name
     with FileLock(f'{file}.lock'):  # ranks of one machine share the folder
         if not file.is_file():
@@ -161,7 +102,6 @@ def _download(url: str, found: str) -> Path:
                     'not reachable, fetch the file elsewhere and name it: '
                     '--cfg-options model.teacher_ckpt=/path/to/file.pth'
                 ) from None
-        published = HASH_IN_NAME.search(name)
         if published and not _sha256(file).startswith(published[1]):
             found_hash = _sha256(file)[:len(published[1])]
             file.unlink()

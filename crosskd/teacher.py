@@ -1,6 +1,7 @@
 """The teacher: built, loaded, frozen, and kept out of the student's way."""
 import copy
 import sys
+from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, List, Optional, Tuple, Union
@@ -134,24 +135,24 @@ class Teacher:
             self.detector._apply(fn)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
-        return self
+        # the same detector, which a copy of the student must not move
+        shared = copy.copy(self)
+        shared._follows = False
+        return shared
 
 
 def find_config(name: str) -> str:
     """The file that ``teacher_config`` names.
 
     Raises:
-        FileNotFoundError: none of the places has it.
-        ValueError: ``'package::…'`` with a package that mmengine does not
-            know or that is not installed.
+        FileNotFoundError: none of the places has it, or the package of a
+            ``'package::….py'`` is not known to mmengine or not installed.
     """
     if '::' in name:
         try:
             return Config._get_cfg_path(name, '')[0]
-        except FileNotFoundError as e:
+        except (AssertionError, ImportError, OSError, ValueError) as e:
             raise FileNotFoundError(f'teacher_config={name!r}: {e}') from None
-        except (AssertionError, ImportError, ValueError) as e:
-            raise ValueError(f'teacher_config={name!r}: {e}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     beside = [
@@ -180,34 +181,40 @@ def _model_config(config: Union[str, Path, dict, Config]) -> dict:
 
 
 def _build(model: dict) -> SingleStageDetector:
-    detector = MODELS.build(model)
+    try:
+        detector = MODELS.build(model)
+    except (AssertionError, KeyError, TypeError, ValueError) as e:
+        raise ValueError(f'teacher_config: {e}') from None
     if not isinstance(detector, SingleStageDetector):
         raise TypeError(
             f'teacher_config: {type(detector).__name__} is no single-stage '
             'detector; expected one with a dense bbox_head')
-    family_of(detector.bbox_head)  # an unknown head is an error now, not later
+    try:
+        family_of(detector.bbox_head)
+    except TypeError as e:
+        raise TypeError(f'teacher_config.model.{e}') from None
     return detector
 
 
 def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
     """Load weights; anything missing, left over or misshapen is an error."""
-    weights = checkpoint.get('state_dict', checkpoint)
-    weights = {k: v for k, v in weights.items() if isinstance(v, Tensor)} \
-        if isinstance(weights, dict) else {}
+    saved = checkpoint.get('state_dict', checkpoint)
+    weights = OrderedDict(
+        (str(k).removeprefix('module.'), v) for k, v in saved.items()
+        if isinstance(v, Tensor)) if isinstance(saved, dict) else {}
     if not weights:
         raise ValueError(f'{found}: holds no weights (its keys: '
                          f'{sorted(map(str, checkpoint))[:8]})')
-    weights = {k[7:] if k.startswith('module.') else k: v
-               for k, v in weights.items()}
     own = detector.state_dict()
     misshapen = [
         f'{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}'
         for k, v in weights.items() if k in own and v.shape != own[k].shape
     ]
-    fitting = {
-        k: v for k, v in weights.items()
-        if k not in own or v.shape == own[k].shape
-    }
+    fitting = OrderedDict(
+        (k, v) for k, v in weights.items()
+        if k not in own or v.shape == own[k].shape)
+    # layers decide by the version in it whether to rename old keys
+    fitting._metadata = getattr(saved, '_metadata', None)
     result = detector.load_state_dict(fitting, strict=False)
     # mmengine's own loader looks over these, too
     missing = [k for k in result.missing_keys

@@ -134,6 +134,42 @@ def test_torchscript_is_refused(tmp_path):
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
     with pytest.raises(ValueError, match='TorchScript'):
         load(path)
+    # a comment that looks like an archive's end: Python's zipfile is fooled
+    raw = path.read_bytes()
+    assert raw[-2:] == b'\0\0'
+    path.write_bytes(raw[:-2] + b'\x0c\0' + b'PK\x05\x06' + bytes(8))
+    with pytest.raises(ValueError, match='TorchScript|not a checkpoint'):
+        load(path)
+
+
+def pickled(*parts):
+    """A pickle of opcodes, by hand."""
+    return pickle.PROTO + b'\x02' + b''.join(parts) + pickle.STOP
+
+
+def test_numpy_types_cannot_lie_about_objects(tmp_path):
+    # dtype('O') that a state turns into one without objects, then an array
+    # over bytes of the attacker's: memory corruption, were it allowed
+    path = tmp_path / 'evil.pkl'
+    for spec in ('O', 'V8'):
+        path.write_bytes(pickled(
+            b'cnumpy\ndtype\n', b'(X', bytes([len(spec), 0, 0, 0]),
+            spec.encode(), b'tR'))
+        with pytest.raises(ValueError, match=f"numpy.dtype '{spec}'"):
+            load(path)
+    path.write_bytes(pickled(b'cnumpy\nndarray\n', b'(K\x01tR'))
+    with pytest.raises(ValueError, match='not a checkpoint'):
+        load(path)
+
+
+@pytest.mark.parametrize('thing', [
+    b'cbuiltins\ngetattr\n', b'c_codecs\nencode\n',
+    b'ctorch._utils\n_rebuild_tensor_v2\n', b'cbuiltins\ndict\n'])
+def test_a_state_is_for_known_types_alone(tmp_path, thing):
+    path = tmp_path / 'evil.pkl'
+    path.write_bytes(pickled(thing, b'}X\x01\0\0\0xK\x01sb'))
+    with pytest.raises(ValueError, match='refused.*a state for a'):
+        load(path)
 
 
 @pytest.mark.parametrize('content', [
@@ -193,6 +229,9 @@ def test_url_is_fetched_once_and_its_hash_checked(server):
     (folder / good).unlink()  # the second time nothing is fetched
     load(f'{url}/{good}')
 
+    dated = 'teacher-20200629.pth'  # a date, not a hash
+    (folder / dated).write_bytes(content)
+    load(f'{url}/{dated}')
     bad = 'teacher_20200629-0badc0de.pth'
     (folder / bad).write_bytes(content)
     with pytest.raises(ValueError, match=f'hash {right}, expected 0badc0de'):

@@ -53,7 +53,7 @@ def test_annotations_are_boxes_of_what_can_be_seen(tmp_path):
 def run(tmp_path):
     """A run that was stopped in step 30 and resumed from step 20."""
     run = stages.Run('x', 'gfl_r18w8_shapes.py', tmp_path,
-                     {'train_cfg.max_epochs': 3})
+                     tmp_path / 'results', {'train_cfg.max_epochs': 3})
     for session, steps in (('1', (10, 20, 30)), ('2', (30, 40))):
         file = run.work_dir / session / 'vis_data/scalars.json'
         file.parent.mkdir(parents=True)

@@ -264,7 +264,14 @@ def test_autocast_stays_close_to_float32(kind):
      'kd_cfg.loss_cls_kd: .*betta'),
     ('gfl', dict(loss_reg_kd=dict(KL, T=0)), ValueError,
      'kd_cfg.loss_reg_kd: .*T must'),
-    ('gfl', dict(loss_reg_kd=QFL), TypeError, 'no regression loss'),
+    ('gfl', dict(loss_reg_kd=QFL), TypeError,
+     'kd_cfg.loss_reg_kd: expected .*GIoULoss.*found KDQualityFocalLoss'),
+    ('gfl', dict(loss_cls_kd=GIOU), TypeError, 'kd_cfg.loss_cls_kd: expected'),
+    ('gfl', dict(loss_feat_kd=GIOU), TypeError, 'kd_cfg.loss_feat_kd'),
+    ('gfl', dict(loss_cls_kd=dict(QFL, reduction='sum')), ValueError,
+     "kd_cfg.loss_cls_kd: reduction must be 'mean', found 'sum'"),
+    ('atss', dict(loss_center_kd=dict(type='CrossEntropyLoss')), ValueError,
+     'kd_cfg.loss_center_kd: use_sigmoid must be True'),
     ('gfl', dict(loss_center_kd=BCE), ValueError, 'no quality branch'),
     ('atss', dict(loss_reg_kd=KL), ValueError, 'ATSS heads predict none'),
     ('gfl', dict(region='some'), ValueError, "kd_cfg.region .*found 'some'"),
@@ -307,6 +314,13 @@ def test_plain_imitation_needs_equal_priors():
                         loss_reg_kd=GIOU)
     with pytest.raises(ValueError, match='priors per location'):
         build(cfg)
+
+
+def test_a_head_that_assigns_no_targets_is_named():
+    model = build(distiller_cfg('gfl'))
+    model.bbox_head.loss = lambda x, samples: (model.bbox_head(x), {})[1]
+    with pytest.raises(TypeError, match='GFLHead did not call get_targets'):
+        model.loss(*batch())
 
 
 def test_named_detectors_check_their_family():

@@ -60,7 +60,7 @@ def slow_pkd(x, t):
     return total / (n * c * h * w) / 2
 
 
-@pytest.mark.parametrize('beta', [0, 1, 2.5])
+@pytest.mark.parametrize('beta', [0, 0.5, 1, 2.5])
 def test_quality_focal_loss_is_its_formula(beta):
     x, t = random(5, 4), random(5, 4, seed=1)
     torch.testing.assert_close(
@@ -109,6 +109,8 @@ def test_gradient_of_pkd():
 def test_teacher_gets_no_gradient_and_equality_costs_nothing(loss):
     x, t = random(3, 4).requires_grad_(), random(3, 4, seed=1)
     t.requires_grad_()
+    root = kd_quality_focal_loss(x, x.detach().clone(), 0.5).sum()
+    assert torch.autograd.grad(root, x)[0].isfinite().all()
     loss(x, t).sum().backward()
     assert t.grad is None and x.grad.abs().sum() > 0
     if loss is not kd_quality_focal_loss:  # whose BCE has the entropy in it

@@ -60,7 +60,7 @@ def test_relative_config_is_looked_up_in_three_places(tmp_path, monkeypatch):
         assert find_config(name).endswith('gfl_r50_fpn_1x_coco.py')
     with pytest.raises(FileNotFoundError, match='teacher_config=.*::gfl'):
         find_config('mmdet::gfl/nothing.py')
-    with pytest.raises(ValueError, match='teacher_config=.*nopackage'):
+    with pytest.raises(FileNotFoundError, match='teacher_config=.*nopack'):
         find_config('nopackage::gfl/nothing.py')
     with pytest.raises(FileNotFoundError, match='looked for') as error:
         find_config('nowhere.py')
@@ -91,6 +91,11 @@ def test_missing_files_wait_until_training_begins(tmp_path):
     (dict(model=plain_cfg('gfl')), None, ValueError, "'random' for a teacher"),
     (dict(model=dict(type='ResNet', depth=18)), 'random', TypeError,
      'ResNet is no single-stage detector'),
+    (dict(model=dict(type='NoDetector')), 'random', ValueError,
+     'teacher_config: .*NoDetector'),
+    (dict(model=dict(plain_cfg('gfl'), bbox_head=dict(
+        type='RPNHead', in_channels=8))), 'random', TypeError,
+     'teacher_config.model.bbox_head: RPNHead cannot be distilled'),
 ])
 def test_bad_configs_are_errors_when_built(config, ckpt, kind, words):
     cfg = distiller_cfg('gfl')
@@ -196,13 +201,29 @@ def test_teacher_is_frozen_and_in_eval_mode_always(model):
 def test_copies_share_the_teacher_and_keep_their_own_head(model):
     ema = ExponentialMovingAverage(model)
     clone = ema.module
-    assert clone.teacher is model.teacher
+    assert clone.teacher.detector is model.teacher.detector
     inputs, samples = batch()
     with torch.no_grad():
         for p in clone.bbox_head.parameters():
             p.zero_()
     assert float(sum(clone.loss(inputs, samples)['loss_cls_kd'])) != float(
         sum(model.loss(inputs, samples)['loss_cls_kd']))
+
+
+def test_a_copy_does_not_move_the_teacher(model):
+    model.init_weights()
+    copy.deepcopy(model).half()
+    assert next(model.teacher.detector.parameters()).dtype == torch.float32
+
+
+def test_a_key_that_an_old_version_would_rename_is_no_excuse(tmp_path):
+    model = build(plain_cfg('fcos', 16))
+    loaded = model.state_dict()  # with its _metadata
+    loaded['bbox_head.foo_cls.weight'] = loaded.pop('bbox_head.conv_cls.weight')
+    path = tmp_path / 'renamed.pth'
+    torch.save(dict(state_dict=loaded), path)
+    with pytest.raises(ValueError, match='1 missing.*1 unexpected'):
+        teacher(dict(model=plain_cfg('fcos', 16)), str(path))
 
 
 def test_pickling_to_another_process(model):

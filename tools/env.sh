@@ -8,6 +8,8 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
 fi
 python -c 'import torch, mmengine, mmcv, mmdet' >/dev/null 2>&1 ||
     python -m pip install -r requirements.txt
-python -m pip show -q crosskd pytest >/dev/null 2>&1 ||
-    python -m pip install -e '.[tests]'
+for package in crosskd pytest; do
+    python -m pip show -q "$package" >/dev/null 2>&1 ||
+        python -m pip install -e '.[tests]'
+done
 set +e

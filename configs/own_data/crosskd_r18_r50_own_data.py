@@ -3,7 +3,7 @@ _base_ = './gfl_r18_own_data.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 model = dict(
     type='CrossKDGFL',
-    teacher_config='gfl_r50_own_data.py',
+    teacher_config='{{ fileDirname }}/gfl_r50_own_data.py',
     teacher_ckpt='work_dirs/gfl_r50_own_data/epoch_12.pth',
     kd_cfg=dict(
         loss_cls_kd=dict(

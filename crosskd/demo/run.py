@@ -1,10 +1,11 @@
 """The demo from the first image to the table."""
 import json
-import os
+import signal
 import sys
 import time
 from pathlib import Path
 
+import torch
 from mmdet.utils import register_all_modules
 
 from . import report, shapes, stages
@@ -26,19 +27,22 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
         quick: few images, two epochs.
     """
     started = time.time()
+    # so that a killed demo takes its trainings with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
     register_all_modules()
     root = Path(folder).resolve()
     changes = {'randomness.seed': seed}
     if quick:
         root = root / 'work_dirs' / 'demo-quick'
         changes.update(QUICK_CHANGES)
-    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, changes)
-    alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, changes)
+    results = root / 'work_dirs' / 'demo' / f'seed{seed}'
+    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, results, changes)
+    alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, results, changes)
     crosskd = stages.Run(
-        CROSSKD, 'crosskd_gfl_r18w8_r18w24_shapes.py', root,
+        CROSSKD, 'crosskd_gfl_r18w8_r18w24_shapes.py', root, results,
         {**changes, 'model.teacher_ckpt': str(teacher.checkpoint)})
     runs = [teacher, alone, crosskd]
-    cores = os.cpu_count() or 1
+    cores = torch.get_num_threads()
     half = max(cores // 2, 1)
     try:
         print('[data] drawing shapes', flush=True)
@@ -54,10 +58,9 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
         sys.exit(f'{e}\nThe same command continues from here.')
     threads = {teacher.name: half, alone.name: half, crosskd.name: cores}
     rows = report.table(runs, metrics, threads)
-    results = root / 'work_dirs' / 'demo.json'
-    results.write_text(json.dumps(rows, indent=1))
-    report.picture(runs, results.with_suffix('.png'))
+    (results / 'demo.json').write_text(json.dumps(rows, indent=1) + '\n')
+    report.picture(runs, results / 'demo.png')
     gain = rows[2]['AP'] - rows[1]['AP']
     print(f'\n{report.format_table(rows)}\n\nCrossKD: {gain:+.1f} AP (seed '
           f'{seed}), after {(time.time() - started) / 60:.1f} minutes. '
-          f'Picture: {results.with_suffix(".png")}')
+          f'Picture: {results / "demo.png"}')

@@ -14,6 +14,7 @@ import numpy as np
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 MIN_VISIBLE = 0.6
+SPLITS = dict(train=5, val=3)  # each with images of its own
 # sides in pixels of an image of 128 × 128, and how often they are drawn
 SIZES = ((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10))
 
@@ -27,7 +28,7 @@ def generate(folder: str, split: str, num_images: int, side: int = 128,
     Args:
         folder: gets ``<split>/`` with the images and ``<split>.json``, which
             is written last.
-        split: 'train' or 'val'; part of the seed.
+        split: 'train' or 'val'.
         num_images: how many.
         side: of the square images, in pixels.
         seed: of the whole data set.
@@ -46,7 +47,7 @@ def generate(folder: str, split: str, num_images: int, side: int = 128,
     (root / split).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for index in range(num_images):
-        rng = np.random.default_rng([seed, len(split), index])
+        rng = np.random.default_rng([seed, SPLITS[split], index])
         image, objects = draw_image(rng, side)
         name = f'{index:05d}.png'
         cv2.imwrite(str(root / split / name), image)

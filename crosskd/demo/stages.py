@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Dict, List, Sequence
 
 import crosskd
+import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
@@ -29,12 +30,14 @@ class Run:
     Attributes:
         name: what the demo calls it.
         config: file name in ``configs/demo``.
-        root: folder with ``data/`` and ``work_dirs/``.
+        root: folder with ``data/``.
+        results: folder below it for this seed's results.
         changes: ``--cfg-options`` of training and test.
     """
     name: str
     config: str
     root: Path
+    results: Path
     changes: Dict[str, object]
 
     @property
@@ -43,7 +46,7 @@ class Run:
 
     @property
     def work_dir(self) -> Path:
-        return self.root / 'work_dirs' / Path(self.config).stem
+        return self.results / Path(self.config).stem
 
     @property
     def checkpoint(self) -> Path:
@@ -111,7 +114,7 @@ def test(run: Run) -> Dict[str, float]:
                     str(folder), *run.options,
                     f'test_evaluator.outfile_prefix={folder}/predictions'
                 ]
-            }, run.root, os.cpu_count() or 1)
+            }, run.root, torch.get_num_threads())
         newest = max(folder.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
         metrics.write_text(newest.read_text())
     return json.loads(metrics.read_text())

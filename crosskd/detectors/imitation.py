@@ -3,7 +3,7 @@ import difflib
 from typing import Dict, List, Optional, Sequence
 
 import torch
-from mmdet.models.losses import L1Loss, SmoothL1Loss
+from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from mmdet.models.losses.iou_loss import (BoundedIoULoss, CIoULoss, DIoULoss,
                                           EIoULoss, GIoULoss, IoULoss,
                                           SIoULoss)
@@ -14,13 +14,19 @@ from torch import Tensor, nn
 
 from ..align import align_statistics
 from ..heads import HeadFamily, HeadTrace, Predictions, Targets
-from ..losses import KnowledgeDistillationKLDivLoss
+from ..losses import (KDQualityFocalLoss, KnowledgeDistillationKLDivLoss,
+                      PKDLoss)
 
 # which form of a regression output a loss compares
 BOX_LOSSES = (IoULoss, GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss,
               BoundedIoULoss)
 ENCODED_LOSSES = (L1Loss, SmoothL1Loss)
 BIN_LOSSES = (KnowledgeDistillationKLDivLoss, )
+TYPES = dict(
+    loss_cls_kd=(KDQualityFocalLoss, KnowledgeDistillationKLDivLoss),
+    loss_reg_kd=(*BOX_LOSSES, *ENCODED_LOSSES, *BIN_LOSSES),
+    loss_center_kd=(CrossEntropyLoss, ),
+    loss_feat_kd=(PKDLoss, ))
 
 REQUIRED_LOSSES = ('loss_cls_kd', 'loss_reg_kd')
 OPTIONAL_LOSSES = ('loss_center_kd', 'loss_feat_kd')
@@ -73,19 +79,13 @@ class Imitation:
                                  f'{", ".join(KEYS)}{hint}')
         for key in REQUIRED_LOSSES:
             if kd_cfg.get(key) is None:
-                raise ValueError(f'kd_cfg: {key} is missing')
+                raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
+                                 "with the 'type' of a loss")
         self.losses: Dict[str, nn.Module] = {
             key: _build_loss(key, kd_cfg[key])
             for key in (*REQUIRED_LOSSES, *OPTIONAL_LOSSES)
             if kd_cfg.get(key) is not None
         }
-        if not isinstance(self.losses['loss_reg_kd'],
-                          (*BOX_LOSSES, *ENCODED_LOSSES, *BIN_LOSSES)):
-            raise TypeError(
-                'kd_cfg.loss_reg_kd: '
-                f'{type(self.losses["loss_reg_kd"]).__name__} is no '
-                'regression loss; expected an IoU loss, L1Loss, SmoothL1Loss '
-                'or KnowledgeDistillationKLDivLoss')
         prediction = _one_of('prediction', kd_cfg, PREDICTIONS)
         self.region = _one_of('region', kd_cfg, REGIONS)
         self.split: Optional[int] = None
@@ -95,7 +95,7 @@ class Imitation:
     # -- checks ------------------------------------------------------------
 
     def check_pair(self, student: HeadFamily, teacher: HeadFamily) -> None:
-        """Whether this student can imitate this teacher.
+        """Whether this student can imitate this teacher; once a pair.
 
         Raises:
             ValueError: they differ in what must be equal.
@@ -140,6 +140,7 @@ class Imitation:
                     raise ValueError(
                         f'kd_cfg.loss_center_kd: {reader.name} heads have no '
                         'quality branch; remove it')
+        self.same_priors = student.has_priors_of(teacher)
 
     # -- losses ------------------------------------------------------------
 
@@ -169,8 +170,12 @@ class Imitation:
                     list(map(align_statistics, s.held_reg, t.held_reg)),
                     self.split))
 
+        if s.targets is None:
+            raise TypeError(
+                f'bbox_head: the loss of {type(student.head).__name__} did '
+                'not call get_targets, whose result distillation needs')
         targets = student.targets(s.targets, len(samples))
-        if not student.has_priors_of(teacher):
+        if not self.same_priors:
             targets = _carry_over(targets, student, teacher, sizes, samples)
         weights = self._weights(target, targets)
 
@@ -276,10 +281,21 @@ def _build_loss(key: str, cfg: dict) -> nn.Module:
         raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
                         f'found {cfg!r}')
     try:
-        return MODELS.build(cfg)
+        loss = MODELS.build(cfg)
     except (KeyError, TypeError, ValueError, AssertionError) as e:
         kind = TypeError if isinstance(e, TypeError) else ValueError
         raise kind(f'kd_cfg.{key}: {e}') from None
+    if not isinstance(loss, TYPES[key]):
+        known = ', '.join(t.__name__ for t in TYPES[key])
+        raise TypeError(f'kd_cfg.{key}: expected {known} or a subclass, '
+                        f'found {type(loss).__name__}')
+    if getattr(loss, 'reduction', 'mean') != 'mean':
+        raise ValueError(f"kd_cfg.{key}: reduction must be 'mean', "
+                         f'found {loss.reduction!r}')
+    if not getattr(loss, 'use_sigmoid', True):
+        raise ValueError(f'kd_cfg.{key}: use_sigmoid must be True, found '
+                         f'{loss.use_sigmoid}')
+    return loss
 
 
 def _one_of(key: str, kd_cfg: dict, values: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Quality focal loss with a teacher's scores as soft targets."""
 from typing import Optional
 
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from mmdet.models.losses.utils import weight_reduce_loss
@@ -32,7 +33,9 @@ def kd_quality_focal_loss(pred: Tensor,
     """
     pred = at_least_float32(pred)
     soft = at_least_float32(target.detach()).sigmoid()
-    distance = (pred.sigmoid() - soft).abs()
+    # bounded away from 0, where a power below 1 has no finite gradient
+    distance = (pred.sigmoid() - soft).abs().clamp(
+        min=torch.finfo(pred.dtype).tiny)
     bce = F.binary_cross_entropy_with_logits(pred, soft, reduction='none')
     return (distance.pow(beta) * bce).sum(-1)
 
