@@ -114,10 +114,13 @@ def _draw(visualizer, pixels: np.ndarray, boxes: Sequence[dict],
         bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
         labels=np.array([b['category_id'] - 1 for b in mine], dtype=int))
     sample = DetDataSample()
-    if any('score' in b for b in mine):
+    detected = any('score' in b for b in mine)
+    if detected:
         instances.scores = np.array([b['score'] for b in mine])
         sample.pred_instances = instances.to_tensor()
     else:
         sample.gt_instances = instances.to_tensor()
-    visualizer.add_datasample('demo', pixels, sample, pred_score_thr=SCORE)
+    visualizer.add_datasample(
+        'demo', pixels, sample, draw_gt=not detected, draw_pred=detected,
+        pred_score_thr=SCORE)
     return visualizer.get_image()
