@@ -1,124 +1,19 @@
-"""CrossKD detectors: the student is the detector, the teacher a guest."""
-from typing import Optional, Type
-
-from mmdet.models.detectors import SingleStageDetector
+"""CrossKD detectors."""
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
-from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
-from torch import Tensor
 
-from ..heads import (ATSSHeadFamily, FCOSHeadFamily, GFLHeadFamily, HeadFamily,
-                     RetinaHeadFamily, family_of, trace)
-from ..mmcv_ext import announce
-from ..teacher import Teacher
-from .imitation import Imitation
+from ..heads import (ATSSHeadFamily, FCOSHeadFamily, GFLHeadFamily,
+                     RetinaHeadFamily)
+from .base import DistilledSingleStageDetector
 
 
 @MODELS.register_module()
-class CrossKDSingleStageDetector(SingleStageDetector):
-    """A dense detector that learns from a teacher while it trains.
+class CrossKDSingleStageDetector(DistilledSingleStageDetector):
+    """CrossKD (Wang et al., CVPR 2024, arXiv 2306.11369) on any dense head.
 
-    CrossKD (Wang et al., CVPR 2024, arXiv 2306.11369).  Outside training it is
-    the plain student: it predicts like one, and its checkpoint is one.
-
-    The teacher joins when training begins: with ``init_weights``, which the
-    Runner calls before the first iteration, or with the first ``loss``.
-
-    Args:
-        backbone, neck, bbox_head, train_cfg, test_cfg, data_preprocessor,
-            init_cfg: the student, as for mmdet's SingleStageDetector.
-        teacher_config: config with the teacher's ``model``: a dict, a Config,
-            a path or ``'mmdet::gfl/….py'``.
-        teacher_ckpt: path or URL of the teacher's checkpoint; ``'random'``
-            for a teacher with random weights.
-        kd_cfg: what imitates what, see
-            :class:`~crosskd.detectors.imitation.Imitation`.
-        trust_teacher_ckpt: unpickle the teacher's checkpoint without
-            restriction.
-
-    Raises:
-        TypeError, ValueError: ``kd_cfg`` or the head cannot be used; the
-            message names the key, what was found and what was expected.
+    Arguments as those of :class:`DistilledSingleStageDetector`.
     """
-
-    #: the head family that a subclass insists on
-    family: Optional[Type[HeadFamily]] = None
-
-    def __init__(self,
-                 backbone: ConfigType,
-                 neck: OptConfigType = None,
-                 bbox_head: OptConfigType = None,
-                 teacher_config: Optional[ConfigType] = None,
-                 teacher_ckpt: Optional[str] = None,
-                 kd_cfg: OptConfigType = None,
-                 train_cfg: OptConfigType = None,
-                 test_cfg: OptConfigType = None,
-                 data_preprocessor: OptConfigType = None,
-                 init_cfg: OptMultiConfig = None,
-                 trust_teacher_ckpt: bool = False) -> None:
-        super().__init__(backbone, neck, bbox_head, train_cfg, test_cfg,
-                         data_preprocessor, init_cfg)
-        announce()
-        head = self._student_head()
-        if self.family is not None and not isinstance(head, self.family):
-            raise TypeError(
-                f'bbox_head: {type(self).__name__} distils {self.family.name} '
-                f'heads, found {type(self.bbox_head).__name__} '
-                f'({head.name}); use CrossKDSingleStageDetector or the '
-                'detector of that family')
-        self.imitation = Imitation(kd_cfg, head)
-        self.teacher = Teacher(teacher_config, teacher_ckpt,
-                               trust_teacher_ckpt)
-        if self.teacher.is_read:
-            self.imitation.check_pair(head, self.teacher.head)
-
-    def _student_head(self) -> HeadFamily:
-        # made when needed, so that a copy of the detector wraps its own head
-        return family_of(self.bbox_head)
-
-    def init_weights(self) -> None:
-        """Initialise the student and bring in the teacher."""
-        self._join_teacher()
-        super().init_weights()
-
-    def _join_teacher(self) -> None:
-        was_read = self.teacher.is_read
-        self.teacher.join(self)
-        if not was_read:
-            self.imitation.check_pair(self._student_head(), self.teacher.head)
-
-    def loss(self, batch_inputs: Tensor,
-             batch_data_samples: SampleList) -> dict:
-        """Detection losses of the student and its imitation of the teacher.
-
-        Args:
-            batch_inputs: (N, 3, H, W), preprocessed for the student.
-            batch_data_samples: ground truth and meta of the N images.
-
-        Returns:
-            dict: the head's own losses and ``loss_*_kd``.
-        """
-        self._join_teacher()
-        split = self.imitation.split
-        student_head, teacher_head = self._student_head(), self.teacher.head
-
-        t_features, t = self.teacher(batch_inputs, batch_data_samples,
-                                     self.data_preprocessor, split)
-        s_features = self.extract_feat(batch_inputs)
-        with trace(student_head, split) as s:
-            losses = self.bbox_head.loss(s_features, batch_data_samples)
-
-        losses.update(
-            self.imitation.predictions(student_head, s, teacher_head, t,
-                                       batch_data_samples))
-        losses.update(self.imitation.features(s_features, t_features))
-        return losses
-
-    def _apply(self, fn, *args, **kwargs):
-        """Whatever moves the student's tensors moves the teacher's."""
-        super()._apply(fn, *args, **kwargs)
-        self.teacher.apply(fn)
-        return self
+    required = ('loss_cls_kd', 'loss_reg_kd')
+    prediction = 'cross_head'
 
 
 @MODELS.register_module()

@@ -13,6 +13,22 @@ class AnchorHeadFamily(HeadFamily):
     #: whether the head averages its normaliser over ranks
     reduces_normalizer = False
 
+    @property
+    def offset(self):
+        return self.head.prior_generator.center_offset
+
+    def level_of(self, boxes):
+        # the level whose middle anchor is nearest in size, octave by octave
+        def log_size(b):
+            sides = (b[:, 2:4] - b[:, :2]).clamp(min=1e-6)
+            return sides.log2().mean(1)
+
+        anchors = torch.stack([
+            log_size(b).mean() for b in self.head.prior_generator.base_anchors
+        ])
+        distance = log_size(boxes)[:, None] - anchors.to(boxes.device)
+        return distance.abs().argmin(1)
+
     def targets(self, recorded, num_images):
         labels = recorded[self.first_target]
         label_weights = recorded[self.first_target + 1]

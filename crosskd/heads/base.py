@@ -198,6 +198,24 @@ class HeadFamily:
         return self.head.bbox_coder.decode(
             priors.repeat(len(reg), 1), reg.flatten(0, 1))
 
+    # -- places on the feature maps ----------------------------------------
+
+    @property
+    def offset(self) -> float:
+        """Where the first prior's centre lies, in units of the stride."""
+        raise NotImplementedError(type(self).__name__)
+
+    def level_of(self, boxes: Tensor) -> Tensor:
+        """The level that is made for boxes of such a size.
+
+        Args:
+            boxes: (n, 4), xyxy in pixels.
+
+        Returns:
+            Tensor: (n, ) indices of levels.
+        """
+        raise NotImplementedError(type(self).__name__)
+
     # -- targets -----------------------------------------------------------
 
     def targets(self, recorded: tuple, num_images: int) -> Targets:

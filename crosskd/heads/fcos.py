@@ -40,6 +40,16 @@ class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
     def encoded(self, reg, level):
         return reg / self.strides[level][0]
 
+    @property
+    def offset(self):
+        return self.head.prior_generator.offset
+
+    def level_of(self, boxes):
+        # as FCOS assigns the middle point of a box
+        reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
+        upper = [high for _, high in self.head.regress_ranges[:-1]]
+        return torch.bucketize(reach, reach.new_tensor(upper))
+
     def targets(self, recorded, num_images):
         labels, bbox_targets = recorded
         positives = [self.is_positive(level) for level in labels]

@@ -1,0 +1,224 @@
+"""Reading ``kd_cfg``: what may be in it, and one clear error for the rest."""
+import difflib
+from typing import Dict, Iterable, Optional, Sequence
+
+from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
+from mmdet.models.losses.iou_loss import (BoundedIoULoss, CIoULoss, DIoULoss,
+                                          EIoULoss, GIoULoss, IoULoss,
+                                          SIoULoss)
+from mmdet.registry import MODELS
+from torch import nn
+
+from ..heads import HeadFamily
+from ..losses import (KDQualityFocalLoss, KnowledgeDistillationKLDivLoss,
+                      PKDLoss, SDDLoss)
+from ..losses.checks import check_number
+from ..losses.sdd_bases import SOFTMAX_BASES
+from ..regions import REGIONS as SDD_REGIONS
+
+# which form of a regression output a loss compares
+BOX_LOSSES = (IoULoss, GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss,
+              BoundedIoULoss)
+ENCODED_LOSSES = (L1Loss, SmoothL1Loss)
+BIN_LOSSES = (KnowledgeDistillationKLDivLoss, )
+TYPES = dict(
+    loss_cls_kd=(KDQualityFocalLoss, KnowledgeDistillationKLDivLoss),
+    loss_reg_kd=(*BOX_LOSSES, *ENCODED_LOSSES, *BIN_LOSSES),
+    loss_center_kd=(CrossEntropyLoss, ),
+    loss_sdd=(SDDLoss, ),
+    loss_feat_kd=(PKDLoss, ))
+
+
+PREDICTIONS = ('cross_head', 'student')
+PLACES = ('all', 'positives', 'confidence')
+SDD_WEIGHTINGS = ('all', 'confidence')
+SDD_KEYS = ('sdd_regions', 'sdd_weighting')
+KEYS = (*TYPES, 'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS)
+
+
+class KDConfig:
+    """What ``kd_cfg`` asks for, checked.
+
+    It holds:
+
+    - ``loss_cls_kd``: config of the classification loss, on sigmoid logits.
+    - ``loss_reg_kd``: config of the regression loss.  IoU losses compare
+      decoded boxes; L1 and smooth L1 compare what the coder decodes;
+      ``KnowledgeDistillationKLDivLoss`` compares the bins of distributions.
+    - ``loss_center_kd``: on the quality branch of ATSS and FCOS.
+    - ``loss_sdd``: config of an ``SDDLoss`` on classification logits.
+    - ``loss_feat_kd``: on the features for the head.
+    - ``prediction``: whose predictions imitate the teacher's:
+      ``'cross_head'`` or the ``'student'``'s own.
+    - ``reused_teacher_head_idx``: how many tower layers the student keeps;
+      needed for cross-head predictions.
+    - ``region``: where ``loss_cls_kd`` and ``loss_reg_kd`` look: at ``'all'``
+      locations alike (default), the student's ``'positives'``, or all weighted
+      by the teacher's ``'confidence'``, its highest class score.  Regression
+      is weighted by that confidence in any case.
+    - ``sdd_regions``: which regions ``loss_sdd`` distils, each with a weight:
+      ``dict(map=1.0, box=1.0)``.
+    - ``sdd_weighting``: whether the cells of these regions count ``'all'``
+      alike or by the teacher's ``'confidence'``.
+
+    Args:
+        kd_cfg: as above.
+        student: family of the student's head.
+        required: losses that must be there.
+        prediction: default of that key.
+
+    Raises:
+        TypeError, ValueError: a key, a loss or the split cannot be used.
+    """
+
+    def __init__(self, kd_cfg: Optional[dict], student: HeadFamily,
+                 required: Sequence[str], prediction: str) -> None:
+        if not isinstance(kd_cfg, dict):
+            raise TypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
+        for key in kd_cfg:
+            _check_known('kd_cfg', key, KEYS)
+        for key in required:
+            if kd_cfg.get(key) is None:
+                raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
+                                 "with the 'type' of a loss")
+        self.losses: Dict[str, nn.Module] = {
+            key: _build_loss(key, kd_cfg[key])
+            for key in TYPES if kd_cfg.get(key) is not None
+        }
+        self.region = _one_of('region', kd_cfg, PLACES, 'all')
+        self.split: Optional[int] = None
+        if _one_of('prediction', kd_cfg, PREDICTIONS,
+                   prediction) == 'cross_head':
+            self.split = _split('student', kd_cfg, student)
+        for key in SDD_KEYS:
+            if key in kd_cfg and 'loss_sdd' not in self.losses:
+                raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
+                                 'is missing')
+        sdd = self.losses.get('loss_sdd')
+        if sdd is not None and student.head.cls_out_channels < 2 and (
+                sdd.base in SOFTMAX_BASES):
+            raise ValueError(
+                f'kd_cfg.loss_sdd: base {sdd.base!r} compares classes with '
+                "each other, and the head has one; use 'bernoulli' or 'qfl'")
+        self.sdd_regions = _sdd_regions(kd_cfg)
+        self.sdd_weighting = _one_of('sdd_weighting', kd_cfg, SDD_WEIGHTINGS,
+                                     'all')
+
+    # -- checks ------------------------------------------------------------
+
+    def check_pair(self, student: HeadFamily, teacher: HeadFamily) -> None:
+        """Whether this student can imitate this teacher; once a pair.
+
+        Raises:
+            ValueError: they differ in what must be equal.
+        """
+        same = [('strides', student.strides, teacher.strides),
+                ('num_classes', student.head.cls_out_channels,
+                 teacher.head.cls_out_channels)]
+        if self.split is None:
+            same.append(('priors per location', student.num_priors,
+                         teacher.num_priors))
+        else:
+            _check_split('teacher', self.split, teacher)
+            same.append((f'channels after {self.split} tower layers',
+                         student.channels(self.split),
+                         teacher.channels(self.split)))
+        if 'loss_feat_kd' in self.losses:
+            same.append(('bbox_head.in_channels', student.head.in_channels,
+                         teacher.head.in_channels))
+        # whose regression outputs are read
+        readers = [teacher] if self.split is not None else [student, teacher]
+        regression = self.losses.get('loss_reg_kd')
+        if isinstance(regression, BIN_LOSSES):
+            for reader in readers:
+                if reader.num_bins is None:
+                    raise ValueError(
+                        'kd_cfg.loss_reg_kd: '
+                        'KnowledgeDistillationKLDivLoss compares '
+                        f'distributions, and {reader.name} heads predict '
+                        'none; use GIoULoss')
+            same.append(('reg_max + 1', readers[0].num_bins,
+                         teacher.num_bins))
+        elif isinstance(regression, ENCODED_LOSSES):
+            same.append(('coder of kd_cfg.loss_reg_kd', readers[0].name,
+                         teacher.name))
+        for what, ours, theirs in same:
+            if ours != theirs:
+                raise ValueError(
+                    f'teacher_config does not fit the student: {what} must be '
+                    f'equal, found {ours} (student) and {theirs} (teacher)')
+        if 'loss_center_kd' in self.losses:
+            for reader in readers:
+                if not reader.has_quality:
+                    raise ValueError(
+                        f'kd_cfg.loss_center_kd: {reader.name} heads have no '
+                        'quality branch; remove it')
+        self.same_priors = student.has_priors_of(teacher)
+
+
+def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
+    if key not in known:
+        near = difflib.get_close_matches(str(key), known, 1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        raise ValueError(f'{owner}: unknown key {key!r}, expected '
+                         f'{", ".join(known)}{hint}')
+
+
+def _sdd_regions(kd_cfg: dict) -> Dict[str, float]:
+    regions = kd_cfg.get('sdd_regions', dict(map=1.0, box=1.0))
+    if not isinstance(regions, dict) or not regions:
+        raise TypeError('kd_cfg.sdd_regions must be a dict of weights such as '
+                        f'dict(map=1.0, box=1.0), found {regions!r}')
+    for kind, weight in regions.items():
+        _check_known('kd_cfg.sdd_regions', kind, SDD_REGIONS)
+        check_number('kd_cfg.sdd_regions', kind, weight, 0)
+    return dict(regions)
+
+
+def _build_loss(key: str, cfg: dict) -> nn.Module:
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
+                        f'found {cfg!r}')
+    try:
+        loss = MODELS.build(cfg)
+    except (KeyError, TypeError, ValueError, AssertionError) as e:
+        kind = TypeError if isinstance(e, TypeError) else ValueError
+        raise kind(f'kd_cfg.{key}: {e}') from None
+    if not isinstance(loss, TYPES[key]):
+        known = ', '.join(t.__name__ for t in TYPES[key])
+        raise TypeError(f'kd_cfg.{key}: expected {known} or a subclass, '
+                        f'found {type(loss).__name__}')
+    if getattr(loss, 'reduction', 'mean') != 'mean':
+        raise ValueError(f"kd_cfg.{key}: reduction must be 'mean', "
+                         f'found {loss.reduction!r}')
+    if not getattr(loss, 'use_sigmoid', True):
+        raise ValueError(f'kd_cfg.{key}: use_sigmoid must be True, found '
+                         f'{loss.use_sigmoid}')
+    return loss
+
+
+def _one_of(key: str, kd_cfg: dict, values: Sequence[str],
+            default: str) -> str:
+    value = kd_cfg.get(key, default)
+    if value not in values:
+        raise ValueError(f'kd_cfg.{key} must be one of {values}, '
+                         f'found {value!r}')
+    return value
+
+
+def _split(whose: str, kd_cfg: dict, head: HeadFamily) -> int:
+    key = 'reused_teacher_head_idx'
+    split = kd_cfg.get(key)
+    if isinstance(split, bool) or not isinstance(split, int):
+        raise TypeError(f'kd_cfg.{key} must be an integer (how many tower '
+                        f'layers the student keeps), found {split!r}')
+    _check_split(whose, split, head)
+    return split
+
+
+def _check_split(whose: str, split: int, head: HeadFamily) -> None:
+    if not 0 <= split <= head.depth:
+        raise ValueError(
+            'kd_cfg.reused_teacher_head_idx must be between 0 and the number '
+            f"of tower layers ({head.depth} in the {whose}'s head), "
+            f'found {split}')

@@ -1,0 +1,108 @@
+"""Base losses of SDD: what one pair of logit vectors costs.
+
+Each takes (n, K) logits that learn, (n, K) logits of a teacher that get no
+gradient, and (n, ) target classes, and returns (n, ) losses.
+"""
+from typing import Tuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .kd_quality_focal_loss import kd_quality_focal_loss
+from .kl_div_loss import kl_div_loss
+
+SOFTMAX_BASES = ('kd', 'dkd', 'nkd')
+BINARY_BASES = ('bernoulli', 'qfl')
+BASES = SOFTMAX_BASES + BINARY_BASES
+
+# Stands for minus infinity; the difference of two is 0 instead of NaN.
+EXCLUDED = -1e9
+
+
+def base_loss(base: str, student: Tensor, teacher: Tensor, target: Tensor,
+              temperature: float, alpha: float, beta: float,
+              gamma: float) -> Tensor:
+    """The base loss of that name, one of ``BASES``.
+
+    Args:
+        base: which one.
+        student, teacher: (n, K) logits.
+        target: (n, ) target classes, of 'dkd' and 'nkd'.
+        temperature: T > 0, of all.
+        alpha, beta: of 'dkd'.
+        gamma: of 'nkd'.
+
+    Returns:
+        Tensor: (n, ).
+    """
+    if base == 'kd':
+        return kl_div_loss(student, teacher, temperature)
+    if base == 'dkd':
+        return decoupled_kd(student, teacher, target, temperature, alpha, beta)
+    if base == 'nkd':
+        return normalized_kd(student, teacher, target, temperature, gamma)
+    if base == 'bernoulli':
+        return bernoulli_kl(student, teacher, temperature)
+    return temperature**2 * kd_quality_focal_loss(student / temperature,
+                                                  teacher / temperature)
+
+
+def decoupled_kd(student: Tensor, teacher: Tensor, target: Tensor,
+                 temperature: float, alpha: float, beta: float) -> Tensor:
+    """DKD (Zhao et al., arXiv 2203.08679, equation 7), times ``T²``.
+
+    ``alpha`` times the KL divergence of (target class, all others) plus
+    ``beta`` times that among the others.
+    """
+    student, teacher = student / temperature, teacher / temperature
+    (log_q, log_rest_q), (log_p, log_rest_p) = (
+        _target_and_rest(x, target) for x in (student, teacher))
+    of_target = log_p.exp() * (log_p - log_q) + log_rest_p.exp() * (
+        log_rest_p - log_rest_q)
+    among_others = kl_div_loss(
+        _without(student, target), _without(teacher, target))
+    return temperature**2 * (alpha * of_target + beta * among_others)
+
+
+def normalized_kd(student: Tensor, teacher: Tensor, target: Tensor,
+                  temperature: float, gamma: float) -> Tensor:
+    """NKD (Yang et al., arXiv 2303.13005, equation 9), as SDD uses it.
+
+    Cross-entropy of the target class with the teacher's score for it, which
+    knows no temperature, plus ``gamma T²`` times a cross-entropy with the
+    teacher's scores.  The paper's second term is among the other classes,
+    renormalised; SDD's reference figures agree only with all classes in it.
+    """
+    of_target = -(F.softmax(teacher, -1) * F.log_softmax(student, -1)).gather(
+        -1, target.unsqueeze(-1)).squeeze(-1)
+    p = F.softmax(teacher / temperature, -1)
+    log_q = F.log_softmax(student / temperature, -1)
+    return of_target - gamma * temperature**2 * (p * log_q).sum(-1)
+
+
+def bernoulli_kl(student: Tensor, teacher: Tensor,
+                 temperature: float) -> Tensor:
+    """KL divergence of every class's own yes or no, summed, times ``T²``.
+
+    For heads with sigmoid scores, whose classes do not compete.
+    """
+    student, teacher = student / temperature, teacher / temperature
+    loss = 0
+    for sign in (1, -1):
+        log_p = F.logsigmoid(sign * teacher)
+        loss = loss + log_p.exp() * (log_p - F.logsigmoid(sign * student))
+    return temperature**2 * loss.sum(-1)
+
+
+def _without(logits: Tensor, target: Tensor) -> Tensor:
+    """The target class excluded."""
+    return logits.scatter(-1, target.unsqueeze(-1), EXCLUDED)
+
+
+def _target_and_rest(logits: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
+    """Log-probabilities of the target class and of all others together."""
+    everything = logits.logsumexp(-1)
+    of_target = logits.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+    rest = _without(logits, target).logsumexp(-1)
+    return of_target - everything, rest - everything

@@ -1,0 +1,26 @@
+"""Pairs of logit maps, as a distiller hands them to SDDLoss."""
+from dataclasses import dataclass
+from typing import Optional
+
+from torch import Tensor
+
+
+@dataclass
+class LogitMaps:
+    """B regions of one size.
+
+    Attributes:
+        student: (B, K, H, W) logits that learn.
+        teacher: (B, K, H, W) logits of the teacher.
+        labels: (B, ) classes where they are known.
+        mask: (B, H, W), bool, what is inside the image; None for all.
+    """
+    student: Tensor
+    teacher: Tensor
+    labels: Optional[Tensor] = None
+    mask: Optional[Tensor] = None
+
+    @property
+    def confidence(self) -> Tensor:
+        """(B, H, W), the teacher's highest class score at each location."""
+        return self.teacher.detach().float().sigmoid().amax(1)

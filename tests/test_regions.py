@@ -1,0 +1,212 @@
+"""Regions: where on the logit maps they are, and what they carry."""
+import pytest
+import torch
+from crosskd.heads import family_of
+from crosskd.losses import SDDLoss
+from crosskd.regions import box_regions, map_regions
+from helpers import KINDS, NUM_CLASSES, batch, build, head_cfg
+from mmdet.structures.bbox import HorizontalBoxes
+
+SIZES = ((8, 12), (4, 6), (2, 3))  # of the levels of a 64 × 96 image
+
+
+def family(kind):
+    return family_of(build(head_cfg(kind)))
+
+
+def logits(head, n=2, sizes=SIZES, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(n, a * NUM_CLASSES, *size, generator=rng)
+        for a, size in zip(head.num_priors, sizes)
+    ]
+
+
+def samples_with(*boxes, size=(64, 96)):
+    """One image a list of (x0, y0, x1, y1, label)."""
+    _, samples = batch([len(b) for b in boxes], size)
+    for sample, rows in zip(samples, boxes):
+        rows = torch.tensor(rows, dtype=torch.float).reshape(-1, 5)
+        sample.gt_instances.bboxes = rows[:, :4]
+        sample.gt_instances.labels = rows[:, 4].long()
+    return samples
+
+
+# -- map ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_each_anchor_shape_is_a_map(kind):
+    head = family(kind)
+    x, t = logits(head), logits(head, seed=1)
+    regions = map_regions(x, t, head, batch()[1])
+    flat = head.flatten([t, t, t]).cls
+    for maps, size, level, anchors in zip(regions, SIZES, flat,
+                                          head.num_priors):
+        assert maps.teacher.shape == (2 * anchors, NUM_CLASSES, *size)
+        assert maps.mask.all() and maps.labels is None
+        # as the distillation by location sees the same logits
+        rows = maps.teacher.reshape(2, anchors, NUM_CLASSES, -1)
+        torch.testing.assert_close(
+            rows.permute(0, 3, 1, 2).reshape(2, -1, NUM_CLASSES), level)
+        torch.testing.assert_close(
+            maps.confidence, maps.teacher.sigmoid().amax(1))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_padding_is_masked_image_by_image(kind):
+    head = family(kind)
+    x, t = logits(head), logits(head, seed=1)
+    _, samples = batch((1, 1))
+    samples[1].set_metainfo(dict(img_shape=(32, 64)))
+    regions = map_regions(x, t, head, samples)
+    small = [[y[1:, :, :h // 2, :w * 2 // 3] for y, (h, w) in zip(z, SIZES)]
+             for z in (x, t)]
+    alone = map_regions(*small, head, batch((1, ), (32, 64))[1])
+    loss = SDDLoss(scales=(1, ))
+    for maps, cut, anchors in zip(regions, alone, head.num_priors):
+        assert maps.mask[:anchors].all()
+        assert maps.mask[anchors:].sum() == cut.mask.sum() == cut.mask.numel()
+        padded = loss(maps.student[anchors:], maps.teacher[anchors:],
+                      mask=maps.mask[anchors:])
+        torch.testing.assert_close(padded, loss(cut.student, cut.teacher))
+
+
+def test_a_location_is_inside_where_its_centre_is():
+    _, samples = batch((0, ))
+    samples[0].set_metainfo(dict(img_shape=(33, 41)))
+    for kind, rows, columns in (('gfl', 5, 6), ('fcos', 4, 5)):
+        head = family(kind)  # centres at 0, 8, … and at 4, 12, …
+        x = logits(head, 1)
+        mask = map_regions(x, x, head, samples)[0].mask
+        assert mask[0, :, 0].sum() == rows and mask[0, 0].sum() == columns
+
+
+# -- box ----------------------------------------------------------------------
+
+
+def place_maps(head):
+    """Class 0 says where a location is in x, class 1 in y, class 2 is 7."""
+    levels = []
+    for priors, anchors, size in zip(
+            head.priors(SIZES, 'cpu'), head.num_priors, SIZES):
+        centers = priors[:, :2]
+        if head.name != 'FCOS':  # whose priors are points
+            centers = (priors[:, :2] + priors[:, 2:]) / 2
+        x, y = centers.reshape(*size, anchors, 2).unbind(-1)
+        level = torch.stack([x, y, torch.full_like(x, 7)], -1)
+        levels.append(level.flatten(2).permute(2, 0, 1)[None])
+    return levels
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_points_lie_on_a_grid_inside_the_box(kind):
+    head = family(kind)
+    maps = place_maps(head)
+    box = (20.0, 16.0, 44.0, 32.0)
+    regions = box_regions(maps, maps, head, samples_with([(*box, 2)]))
+    level = int(head.level_of(torch.tensor([box])))
+    counts = [len(r.student) for r in regions]
+    assert counts[level] == sum(counts) == head.num_priors[level]
+    part = (torch.arange(8) + 0.5) / 8
+    for sampled in regions[level].student:
+        torch.testing.assert_close(
+            sampled[0], (box[0] + 24 * part).expand(8, 8))
+        torch.testing.assert_close(
+            sampled[1], (box[1] + 16 * part)[:, None].expand(8, 8))
+        assert (sampled[2] - 7).abs().max() < 1e-5
+    assert regions[level].labels.tolist() == [2] * head.num_priors[level]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_boxes_of_several_images_keep_their_labels_and_order(kind):
+    head = family(kind)
+    x = [torch.cat([m, m + 1000]) for m in place_maps(head)]
+    samples = samples_with([(16, 16, 40, 40, 0), (32, 8, 56, 32, 1)], [],
+                           [(40, 24, 64, 48, 2)])
+    x = [torch.cat([m[:1], m[:1], m[1:]]) for m in x]
+    regions = box_regions(x, x, head, samples)
+    region = next(r for r in regions if len(r.student))
+    anchors = len(region.student) // 3
+    assert region.labels.tolist() == [
+        label for label in (0, 1, 2) for _ in range(anchors)]
+    means = region.student[::anchors, 0].mean((1, 2))
+    torch.testing.assert_close(means, torch.tensor([28.0, 44.0, 1052.0]))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_boxes_at_the_border_and_one_pixel_boxes(kind):
+    head = family(kind)
+    maps = place_maps(head)
+    samples = samples_with([(-30, -30, 10, 10, 0), (90, 60, 130, 90, 1),
+                            (33, 17, 34, 18, 2), (50, 50, 50, 50, 0),
+                            (200, 200, 220, 220, 1)])
+    regions = box_regions(maps, maps, head, samples)
+    assert sum(len(r.student) // a
+               for r, a in zip(regions, head.num_priors)) == 5
+    for region in regions:
+        places = region.student[:, :2]
+        assert ((places >= 0) & (places <= 96)).all()
+    pixel = regions[0].student[regions[0].labels == 2][:1, :2].flatten(2)
+    torch.testing.assert_close(
+        pixel.mean(2), torch.tensor([[33.5, 17.5]]), rtol=0, atol=1e-3)
+    loss = SDDLoss('bernoulli')
+    for region in regions:
+        assert loss(region.student, region.teacher, region.labels) == 0
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_no_boxes_at_all(kind):
+    head = family(kind)
+    x = [level.requires_grad_() for level in logits(head)]
+    regions = box_regions(x, logits(head, seed=1), head, samples_with([], []))
+    total = sum(SDDLoss()(r.student, r.teacher, r.labels) for r in regions)
+    assert total == 0
+    total.backward()
+    assert all(level.grad.abs().max() == 0 for level in x)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_gradient_stays_in_the_box(kind):
+    head = family(kind)
+    x = [level.requires_grad_() for level in logits(head, 1)]
+    samples = samples_with([(16, 16, 40, 40, 1)])
+    regions = box_regions(x, logits(head, 1, seed=1), head, samples)
+    sum(SDDLoss()(r.student, r.teacher, r.labels) for r in regions).backward()
+    level = int(head.level_of(torch.tensor([[16.0, 16.0, 40.0, 40.0]])))
+    stride = head.strides[level][0]
+    grad = x[level].grad[0].abs().sum(0)
+    assert grad.max() > 0
+    assert grad[40 // stride + 1:].sum() == 0
+    assert grad[:, 40 // stride + 1:].sum() == 0
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_larger_boxes_belong_to_coarser_levels(kind):
+    head = family(kind)
+    boxes = torch.tensor([[0.0, 0.0, s, s] for s in (1, 12, 24, 70, 300)])
+    levels = head.level_of(boxes).tolist()
+    assert levels == sorted(levels)
+    assert levels[0] == 0 and levels[-1] == len(SIZES) - 1
+    assert head.level_of(boxes[:0]).shape == (0, )
+
+
+def test_levels_are_those_that_the_heads_assign_to():
+    """Anchors of 32, 64 and 128; FCOS reaches up to 32 and 64."""
+    for kind, sides, levels in (
+        ('gfl', (44, 46, 90, 92), [0, 1, 1, 2]),
+        ('fcos', (63, 65, 127, 129), [0, 1, 1, 2])):
+        boxes = torch.tensor([[0.0, 0.0, s, s] for s in sides])
+        assert family(kind).level_of(boxes).tolist() == levels
+
+
+def test_boxes_may_be_mmdets_box_type():
+    head = family('gfl')
+    x, t = logits(head), logits(head, seed=1)
+    samples = samples_with([(16, 16, 40, 40, 1)], [(0, 0, 20, 20, 0)])
+    plain = box_regions(x, t, head, samples)
+    for sample in samples:
+        sample.gt_instances.bboxes = HorizontalBoxes(
+            sample.gt_instances.bboxes)
+    for a, b in zip(plain, box_regions(x, t, head, samples)):
+        torch.testing.assert_close(a.student, b.student)

@@ -1,0 +1,224 @@
+"""SDDLoss against slow float64 loops written from the formulas."""
+import math
+
+import pytest
+import torch
+from crosskd.losses import SDDLoss, sdd_loss
+from crosskd.losses.sdd_bases import BASES
+from mmdet.registry import MODELS
+from mmengine.logging import MessageHub
+from slow_sdd import slow_sdd
+
+PARAMETERS = dict(
+    kd=dict(temperature=4.0), dkd=dict(temperature=2.0, alpha=0.5, beta=3.0),
+    nkd=dict(temperature=2.0, gamma=0.7), bernoulli=dict(temperature=0.5),
+    qfl=dict(temperature=2.0))
+
+
+def maps(*shape, seed=0, scale=2.0):
+    """Student and teacher logits, labels of which some are the teacher's."""
+    rng = torch.Generator().manual_seed(seed)
+    s, t = scale * torch.randn(2, *shape, generator=rng, dtype=torch.float64)
+    labels = torch.randint(shape[1], shape[:1], generator=rng)
+    labels[::2] = t.mean((2, 3)).argmax(1)[::2]
+    return s, t, labels
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (4, 4)])
+@pytest.mark.parametrize('labelled', [True, False])
+@pytest.mark.parametrize('base', BASES)
+def test_every_base_and_both_readings(base, labelled, size):
+    s, t, labels = maps(4, 5, *size)
+    labels = labels if labelled else None
+    ours = sdd_loss(s, t, labels, base=base, **PARAMETERS[base])
+    slow = slow_sdd(s, t, labels, base=base, **PARAMETERS[base])
+    assert float(ours) == pytest.approx(slow, rel=1e-9)
+    one = sdd_loss(s, t, labels, base=base, complementary_weight=1.0,
+                   **PARAMETERS[base])
+    assert float(one) < float(ours)  # some cells are complementary
+
+
+@pytest.mark.parametrize('scales', [(1, ), (2, ), (4, ), (3, 1), (5, 4),
+                                    (1, 2, 4, 6)])
+def test_any_set_of_scales(scales):
+    s, t, labels = maps(3, 4, 7, 6)
+    assert float(sdd_loss(s, t, labels, scales=scales)) == pytest.approx(
+        slow_sdd(s, t, labels, scales=scales), rel=1e-9)
+
+
+def test_reading_without_labels_where_there_are_some():
+    s, t, labels = maps(4, 5, 8, 8)
+    free = SDDLoss('dkd', temperature=2.0, label_free=True)(s, t, labels)
+    assert float(free) == pytest.approx(
+        slow_sdd(s, t, labels, 'dkd', temperature=2.0, label_free=True),
+        rel=1e-9)
+    assert float(free) != pytest.approx(
+        float(SDDLoss('dkd', temperature=2.0)(s, t, labels)), rel=1e-3)
+
+
+@pytest.mark.parametrize('base', BASES)
+def test_weights_and_masks(base):
+    s, t, labels = maps(4, 5, 8, 7)
+    rng = torch.Generator().manual_seed(1)
+    weight = torch.rand(4, 8, 7, generator=rng, dtype=torch.float64)
+    mask = torch.rand(4, 8, 7, generator=rng) < 0.5
+    mask[1] = False
+    mask[2, :, 3:] = False
+    loss = SDDLoss(base, loss_weight=3.0, **PARAMETERS[base])
+    for y in (labels, None):
+        assert float(loss(s, t, y, weight, mask)) == pytest.approx(
+            3 * slow_sdd(s, t, y, base, weight=weight, mask=mask,
+                         **PARAMETERS[base]), rel=1e-9)
+    assert float(loss(s, t, labels, mask=mask & False)) == 0
+    assert float(loss(s, t, labels, weight=0 * weight)) == 0
+
+
+@pytest.mark.parametrize('base', BASES)
+@pytest.mark.parametrize('size', [(8, 8), (7, 5)])
+def test_a_padded_map_costs_what_the_unpadded_one_does(base, size):
+    s, t, labels = maps(3, 5, *size)
+    h, w = size
+    padded = [torch.full((3, 5, h + 4, w + 3), 77.0, dtype=torch.float64)
+              for _ in range(2)]
+    mask = torch.zeros(3, h + 4, w + 3, dtype=torch.bool)
+    mask[:, :h, :w] = True
+    for big, small in zip(padded, (s, t)):
+        big[:, :, :h, :w] = small
+    padded[0].requires_grad_()
+    s.requires_grad_()
+    loss = SDDLoss(base)
+    ours, plain = loss(*padded, labels, mask=mask), loss(s, t, labels)
+    assert float(ours) == pytest.approx(float(plain), rel=1e-12)
+    (g, ), (h_, ) = (torch.autograd.grad(x, y)
+                     for x, y in ((ours, padded[0]), (plain, s)))
+    torch.testing.assert_close(g[:, :, :h, :w], h_)
+    assert g[~mask.unsqueeze(1).expand_as(g)].abs().max() == 0
+
+
+def test_partly_covered_cells_count_their_inside():
+    s, t, _ = maps(1, 3, 8, 8)
+    mask = torch.ones(1, 8, 8, dtype=torch.bool)
+    mask[0, 0, 0] = mask[0, 1, 0] = mask[0, 0, 1] = False  # 3 of 4 of a cell
+    loss = SDDLoss(scales=(4, ))
+    _, count = loss.sums(s, t, mask=mask)
+    assert float(count) == 16
+    s2, t2 = s.clone(), t.clone()
+    for x in (s2, t2):  # the whole cell as its inside
+        x[:, :, :2, :2] = x[:, :, 1:2, 1:2]
+    assert float(loss.sums(s, t, mask=mask)[0]) == pytest.approx(
+        float(loss.sums(s2, t2)[0]), rel=1e-9)
+    mask[0, 1, 1] = False
+    assert float(loss.sums(s, t, mask=mask)[1]) == 15
+
+
+@pytest.mark.parametrize('base', BASES)
+def test_gradients(base):
+    s, t, labels = maps(2, 3, 4, 5)
+    s.requires_grad_()
+    loss = SDDLoss(base, **PARAMETERS[base])
+    assert torch.autograd.gradcheck(lambda x: loss(x, t, labels), s)
+    t.requires_grad_()
+    loss(s, t, labels).backward()
+    assert t.grad is None
+    if base not in ('nkd', 'qfl'):  # which have the teacher's entropy in them
+        assert float(loss(t.detach(), t)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16,
+                                   torch.float32])
+@pytest.mark.parametrize('base', BASES)
+def test_extreme_logits_and_half_precision_are_finite(base, dtype):
+    s, t, labels = maps(3, 4, 8, 8)
+    for x, y in ((s, t), (1e4 * s.sign(), 1e4 * t.sign()),
+                 (0 * s + 1e4, 0 * t - 1e4)):
+        x = x.to(dtype).requires_grad_()
+        with torch.autocast('cpu', torch.bfloat16):
+            out = SDDLoss(base, temperature=1.0)(x, y.to(dtype), labels)
+        assert out.dtype == torch.float32 and out.isfinite()
+        out.backward()
+        assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('base', BASES)
+def test_nothing_costs_nothing(base):
+    s = torch.zeros(0, 4, 8, 8, requires_grad=True)
+    out = sdd_loss(s, s.detach(), torch.zeros(0, dtype=torch.long), base=base)
+    assert float(out) == 0
+    out.backward()
+    assert s.grad.shape == s.shape
+
+
+def test_one_class_on_sigmoid_scores():
+    s, t, _ = maps(2, 1, 4, 4)
+    for base in ('bernoulli', 'qfl'):
+        assert float(sdd_loss(s, t, base=base)) == pytest.approx(
+            slow_sdd(s, t, base=base), rel=1e-9)
+
+
+@pytest.fixture
+def iterations():
+    """A Runner's count of iterations, without the Runner."""
+    hub = MessageHub.get_instance('warm-up test')
+    yield lambda i: hub.update_info('iter', i)
+    MessageHub._instance_dict.pop('warm-up test')
+
+
+def test_warm_up_is_linear_in_the_iterations_of_the_run(iterations):
+    s, t, labels = maps(2, 3, 4, 4)
+    full = float(SDDLoss(loss_weight=2.0)(s, t, labels))
+    loss = SDDLoss(loss_weight=2.0, warmup_iters=4)
+    for iteration, part in ((0, 0.25), (1, 0.5), (3, 1), (100, 1)):
+        iterations(iteration)
+        assert float(loss(s, t, labels)) == pytest.approx(part * full)
+
+
+@pytest.mark.parametrize('cfg, error, words', [
+    (dict(base='ce'), ValueError, "base must be one of .*found 'ce'"),
+    (dict(scales=()), ValueError, r'scales must be .*found \(\)'),
+    (dict(scales=(1, 0)), ValueError, r'scales .*found \(1, 0\)'),
+    (dict(scales=(2, 2)), ValueError, r'scales .*found \(2, 2\)'),
+    (dict(scales=(1, 2.0)), ValueError, 'scales .*found'),
+    (dict(scales=4), ValueError, 'scales .*found 4'),
+    (dict(temperature=0), ValueError, 'temperature must be finite and > 0'),
+    (dict(temperature='4'), TypeError, 'temperature must be a number'),
+    (dict(alpha=-1), ValueError, 'alpha'),
+    (dict(beta=math.inf), ValueError, 'beta'),
+    (dict(gamma=math.nan), ValueError, 'gamma'),
+    (dict(complementary_weight=-2), ValueError, 'complementary_weight'),
+    (dict(loss_weight=-1), ValueError, 'loss_weight'),
+    (dict(warmup_iters=-1), ValueError, 'warmup_iters'),
+    (dict(warmup_iters=1.5), TypeError, 'warmup_iters'),
+    (dict(label_free='yes'), TypeError, 'label_free'),
+])
+def test_bad_parameters_are_named(cfg, error, words):
+    with pytest.raises(error, match=f'SDDLoss: {words}'):
+        MODELS.build(dict(type='SDDLoss', **cfg))
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(scales=(1, 8)), 'scales: 8 does not fit logit maps of 6×7; '
+     'expected 6 at most'),
+    (dict(teacher_logits=torch.zeros(2, 4, 6, 7)), r'found \(2, 3, 6, 7\) and '
+     r'\(2, 4, 6, 7\)'),
+    (dict(labels=torch.tensor([0, 3])), 'labels must be between 0 and 2, '
+     'found 0 to 3'),
+    (dict(labels=torch.tensor([0])), r'labels must be of shape \(2, \)'),
+])
+def test_inputs_that_do_not_fit_are_named(change, words):
+    x = torch.zeros(2, 3, 6, 7)
+    with pytest.raises(ValueError, match=words):
+        sdd_loss(**{**dict(student_logits=x, teacher_logits=x), **change})
+
+
+def test_softmax_of_one_class_is_an_error():
+    x = torch.zeros(2, 1, 4, 4)
+    for base in ('kd', 'dkd', 'nkd'):
+        with pytest.raises(ValueError, match='at least 2, found 1'):
+            sdd_loss(x, x, base=base)
+
+
+def test_weights_that_do_not_fit_are_named():
+    x = torch.zeros(2, 3, 6, 7)
+    for key in ('weight', 'mask'):
+        with pytest.raises(ValueError, match=f'{key} must be of shape'):
+            SDDLoss()(x, x, **{key: torch.ones(2, 6, 6)})
