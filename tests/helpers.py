@@ -26,6 +26,8 @@ KL = dict(
     loss_weight=4.0)
 BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
 
+SDD = dict(type='SDDLoss', base='bernoulli', temperature=1.0)
+
 
 def kd_cfg(kind: str, **kwargs) -> dict:
     cfg = dict(
@@ -116,6 +118,16 @@ def distiller_cfg(kind: str, teacher: str = 'random',
             model=plain_cfg(teacher_kind or kind, teacher_width)),
         kd_cfg=kd_cfg(kind, **kd))
     return cfg
+
+
+def sdd_cfg(kind: str, teacher_width: int = 16, loss: Optional[dict] = None,
+            **kd) -> dict:
+    """The SDD detector around ``plain_cfg(kind)``."""
+    cfg = distiller_cfg(kind, teacher_width=teacher_width)
+    cfg.update(
+        type='SDDSingleStageDetector',
+        kd_cfg=dict(loss_sdd=dict(SDD, **(loss or {})), **kd))
+    return copy.deepcopy(cfg)
 
 
 def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
