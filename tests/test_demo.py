@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from crosskd.demo import report, shapes, stages
+from crosskd.demo import report, shapes, stages, study
 from mmdet.datasets import CocoDataset
 
 
@@ -52,7 +52,7 @@ def test_annotations_are_boxes_of_what_can_be_seen(tmp_path):
 @pytest.fixture
 def run(tmp_path):
     """A run that was stopped in step 30 and resumed from step 20."""
-    run = stages.Run('x', 'gfl_r18w8_shapes.py', tmp_path,
+    run = stages.Run('x', 'demo/gfl_r18w8_shapes.py', tmp_path,
                      tmp_path / 'results', {'train_cfg.max_epochs': 3})
     for session, steps in (('1', (10, 20, 30)), ('2', (30, 40))):
         file = run.work_dir / session / 'vis_data/scalars.json'
@@ -83,3 +83,25 @@ def test_a_failing_tool_shows_its_last_lines(run):
     run.changes['model.type'] = 'NoSuchDetector'
     with pytest.raises(RuntimeError, match='NoSuchDetector'):
         stages.train([run], threads=1)
+
+
+def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
+    changes = {'model.test_cfg.score_thr': 0.0}  # or nothing is detected yet
+    plain = study.Variant('alone', 'demo/gfl_r18w8_shapes.py', changes)
+    sdd = study.Variant('SDD (box)', 'sdd/sdd_gfl_r18w8_r18w24_shapes.py',
+                        changes)
+    call = dict(folder=tmp_path, variants=[plain, sdd], seeds=[0, 1],
+                epochs=1, teacher_epochs=1, num_train=8, num_val=4)
+    rows = study.run_study(**call)
+    assert [len(row['AP']) for row in rows] == [1, 2, 2]
+    assert rows[0]['std'] is None and rows[1]['std'] is not None
+    results = tmp_path / 'work_dirs/study/1_epochs'
+    saved = json.loads((results / 'study.json').read_text())
+    assert saved[2]['changes'] == changes
+    assert (results / 'study.png').is_file()
+    log = next((results / 'SDD_box_').rglob('*.log')).read_text()
+    assert 'loss_sdd_box' in log
+    trained = sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
+    assert study.run_study(**call) == rows  # and nothing is trained again
+    assert trained == sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
+    assert '| SDD (box) |' in study.format_rows(rows)

@@ -8,6 +8,7 @@ from crosskd.losses.sdd_bases import BASES
 from crosskd.regions import REGIONS
 from helpers import (BCE, GIOU, KINDS, KL, QFL, SDD, batch, build,
                      distiller_cfg, plain_cfg, sdd_cfg, total)
+from mmengine.logging import MMLogger
 from slow_sdd import slow_sdd
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -155,27 +156,35 @@ def test_empty_images_and_tiny_levels(kind, boxes, size):
     assert (log['loss_sdd_box'] > 0) == (sum(boxes) > 0)
 
 
-def test_levels_without_room_for_a_scale_do_without_it():
+def test_levels_without_room_for_a_scale_do_without_it(caplog):
     inputs, samples = batch((2, 3), (64, 96))  # 8 × 12, 4 × 6 and 2 × 3
     for scales, levels in (((1, 2, 4), 3), ((4, ), 2), ((8, ), 1)):
         model = build(sdd_cfg('gfl', loss=dict(scales=scales)))
         losses = model.loss(inputs, samples)
-        assert len(losses['loss_sdd_map']) == levels
-        assert len(losses['loss_sdd_box']) == 3
-    model = build(sdd_cfg('gfl', loss=dict(scales=(1, 12))))
-    with pytest.raises(ValueError, match='loss_sdd.scales: 12 is finer than '
-                       'every map region of this batch; expected 8 at most'):
-        model.loss(inputs, samples)
+        assert sum(x > 0 for x in losses['loss_sdd_map']) == levels
+        assert total(losses)['loss_sdd_box'] > 0
+    model = build(sdd_cfg('gfl', loss=dict(scales=(16, )),
+                          sdd_regions=dict(map=dict())))
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    for _ in range(2):
+        value = sum(model.loss(inputs, samples)['loss_sdd_map'])
+        assert value == 0  # a batch of small images is no error
+        value.backward()
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    (message, ) = caplog.messages
+    assert 'scale 16 is finer than every map region' in message
 
 
-def test_weights_of_regions():
+def test_a_region_may_differ_from_the_others():
     inputs, samples = batch((2, 3), SIZE)
     one = total(build(sdd_cfg('gfl')).loss(inputs, samples))
-    model = build(sdd_cfg('gfl', loss=dict(loss_weight=2.0),
-                          sdd_regions=dict(box=0.5)))
+    model = build(sdd_cfg('gfl', loss=dict(base='kd', loss_weight=2.0),
+                          sdd_regions=dict(
+                              map=None, box=dict(base='bernoulli', loss_weight=0.5))))
     losses = total(model.loss(inputs, samples))
-    assert 'loss_sdd_map' not in losses
-    assert losses['loss_sdd_box'] == pytest.approx(one['loss_sdd_box'])
+    assert 'loss_sdd_map' not in losses  # as a config drops its base's
+    assert losses['loss_sdd_box'] == pytest.approx(
+        0.5 * one['loss_sdd_box'])
 
 
 def test_autocast_stays_close_to_float32():
@@ -200,9 +209,14 @@ def test_autocast_stays_close_to_float32():
      'kd_cfg.loss_sdd: .*temperature'),
     (dict(loss_sdd=dict(SDD, scale=1)), TypeError,
      "kd_cfg.loss_sdd: .*'scale'"),
-    (dict(sdd_regions=dict(maps=1.0)), ValueError,
+    (dict(sdd_regions=dict(maps={})), ValueError,
      "kd_cfg.sdd_regions: unknown key 'maps', .*did you mean 'map'"),
-    (dict(sdd_regions=dict(map=-1.0)), ValueError, 'kd_cfg.sdd_regions: map'),
+    (dict(loss_sdd=dict(SDD, scales=(1, 16))), ValueError,
+     'kd_cfg.sdd_regions.box: scales: 16 does not fit boxes, .* 8×8 points'),
+    (dict(sdd_regions=dict(map=1.0)), TypeError,
+     'kd_cfg.sdd_regions.map must be a dict of what differs .*found 1.0'),
+    (dict(sdd_regions=dict(map=dict(loss_weight=-1))), ValueError,
+     'kd_cfg.sdd_regions.map: SDDLoss: loss_weight'),
     (dict(sdd_regions='map'), TypeError, 'kd_cfg.sdd_regions must be a dict'),
     (dict(sdd_regions={}), TypeError, 'kd_cfg.sdd_regions must be a dict'),
     (dict(sdd_weighting='some'), ValueError, 'kd_cfg.sdd_weighting must be'),
@@ -217,7 +231,7 @@ def test_bad_kd_cfg_is_an_error_when_built(change, error, words):
 
 
 def test_keys_of_sdd_need_its_loss():
-    cfg = distiller_cfg('gfl', sdd_regions=dict(map=1.0))
+    cfg = distiller_cfg('gfl', sdd_regions=dict(map=dict()))
     with pytest.raises(ValueError, match='kd_cfg.sdd_regions needs '
                        'kd_cfg.loss_sdd'):
         build(cfg)

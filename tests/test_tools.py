@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ import pytest
 import torch
 from conftest import REPO
 from crosskd import mmcv_ext
-from helpers import distiller_cfg, plain_cfg
+from helpers import KINDS, distiller_cfg, plain_cfg, sdd_cfg
 from mmengine.config import Config
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
@@ -150,6 +151,35 @@ def test_resume_ends_where_an_uninterrupted_run_ends(project, tmp_path):
     assert 'resumed epoch: 1' in out
     assert same_weights(tmp_path / 'epoch_2.pth',
                         project / 'work_dirs/distilled/epoch_2.pth')
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_sdd_trains_on_every_head(project, tmp_path, kind):
+    write(project / f'sdd_{kind}.py',
+          experiment(model_cfg(sdd_cfg(kind)), epochs=1))
+    out = python(TOOLS / 'train.py', f'sdd_{kind}.py', '--work-dir', tmp_path,
+                 cwd=project)
+    assert re.search(r'loss_sdd_map: [\d.]+ +loss_sdd_box: [\d.]+', out)
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_the_warm_up_of_sdd_survives_a_resume(project, tmp_path):
+    """Four steps an epoch; the eighth has the whole weight."""
+    model = model_cfg(sdd_cfg('gfl', loss=dict(warmup_iters=8)))
+    write(project / 'sdd_warm_up.py', experiment(model))
+    python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir',
+           tmp_path / 'whole', cwd=project)
+    python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir',
+           tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
+           cwd=project)
+    for change, same in ((8, True), (0, False)):
+        parts = tmp_path / f'parts_{change}'
+        shutil.copytree(tmp_path / 'parts', parts)
+        python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir', parts,
+               '--resume', '--cfg-options',
+               f'model.kd_cfg.loss_sdd.warmup_iters={change}', cwd=project)
+        assert same_weights(parts / 'epoch_2.pth',
+                            tmp_path / 'whole/epoch_2.pth') == same
 
 
 def test_errors_reach_the_user(project, tmp_path):

@@ -1,5 +1,8 @@
 """The demo's student with CrossKD and SDD."""
-_base_ = '../demo/crosskd_gfl_r18w8_r18w24_shapes.py'
+_base_ = [
+    '../demo/crosskd_gfl_r18w8_r18w24_shapes.py', '../_base_/sdd.py'
+]
 model = dict(
     kd_cfg=dict(
-        loss_sdd=dict(type='SDDLoss', base='bernoulli', temperature=1.0)))
+        loss_sdd=_base_.loss_sdd,
+        sdd_regions=_base_.crosskd_sdd_regions))

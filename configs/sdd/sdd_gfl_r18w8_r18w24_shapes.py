@@ -1,9 +1,10 @@
 """The demo's student with SDD."""
-_base_ = '../demo/gfl_r18w8_shapes.py'
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = [
+    '../demo/crosskd_gfl_r18w8_r18w24_shapes.py', '../_base_/sdd.py'
+]
 model = dict(
     type='SDDSingleStageDetector',
-    teacher_config='crosskd::demo/gfl_r18w24_shapes.py',
-    teacher_ckpt='work_dirs/gfl_r18w24_shapes/epoch_8.pth',
     kd_cfg=dict(
-        loss_sdd=dict(type='SDDLoss', base='bernoulli', temperature=1.0)))
+        loss_cls_kd=None,
+        loss_sdd=_base_.loss_sdd,
+        sdd_regions=_base_.sdd_regions))

@@ -36,10 +36,10 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
         root = root / 'work_dirs' / 'demo-quick'
         changes.update(QUICK_CHANGES)
     results = root / 'work_dirs' / 'demo' / f'seed{seed}'
-    teacher = stages.Run(TEACHER, 'gfl_r18w24_shapes.py', root, results, changes)
-    alone = stages.Run(ALONE, 'gfl_r18w8_shapes.py', root, results, changes)
+    teacher = stages.Run(TEACHER, 'demo/gfl_r18w24_shapes.py', root, results, changes)
+    alone = stages.Run(ALONE, 'demo/gfl_r18w8_shapes.py', root, results, changes)
     crosskd = stages.Run(
-        CROSSKD, 'crosskd_gfl_r18w8_r18w24_shapes.py', root, results,
+        CROSSKD, 'demo/crosskd_gfl_r18w8_r18w24_shapes.py', root, results,
         {**changes, 'model.teacher_ckpt': str(teacher.checkpoint)})
     runs = [teacher, alone, crosskd]
     cores = torch.get_num_threads()

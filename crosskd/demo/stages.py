@@ -29,7 +29,7 @@ class Run:
 
     Attributes:
         name: what the demo calls it.
-        config: file name in ``configs/demo``.
+        config: path below ``configs/``.
         root: folder with ``data/``.
         results: folder below it for this seed's results.
         changes: ``--cfg-options`` of training and test.
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def config_file(self) -> Path:
-        return MIM / 'configs' / 'demo' / self.config
+        return MIM / 'configs' / self.config
 
     @property
     def work_dir(self) -> Path:

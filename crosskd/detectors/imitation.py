@@ -1,9 +1,11 @@
 """From two heads' predictions to distillation losses, as kd_cfg says."""
-from typing import Dict, List, Sequence
+import logging
+from typing import Dict, List, Sequence, Set
 
 import torch
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
+from mmengine.logging import print_log
 from torch import Tensor
 
 from ..align import align_statistics
@@ -30,6 +32,7 @@ class Imitation:
     def __init__(self, kd: KDConfig) -> None:
         self.kd = kd
         self.losses = kd.losses
+        self._warned: Set[str] = set()
 
     # -- losses ------------------------------------------------------------
 
@@ -58,9 +61,8 @@ class Imitation:
                 self.kd.split)
         losses = self._by_location(student, s, reader, outputs, teacher, t,
                                    samples)
-        if 'loss_sdd' in self.losses:
-            losses.update(
-                self._by_region(outputs[0], t.outputs[0], teacher, samples))
+        losses.update(
+            self._by_region(outputs[0], t.outputs[0], teacher, samples))
         return losses
 
     def _by_location(self, student: HeadFamily, s: HeadTrace,
@@ -96,35 +98,39 @@ class Imitation:
                    family: HeadFamily,
                    samples: SampleList) -> Dict[str, List[Tensor]]:
         """SDD on every kind of region; all levels share one divisor."""
-        loss, losses = self.losses['loss_sdd'], {}
-        for kind, weight in self.kd.sdd_regions.items():
+        losses = {}
+        for kind, loss in self.kd.sdd.items():
             regions = REGIONS[kind](student, teacher, family, samples)
             sides = [min(maps.teacher.shape[2:]) for maps in regions]
-            if max(loss.scales) > max(sides):
-                raise ValueError(
-                    f'kd_cfg.loss_sdd.scales: {max(loss.scales)} is finer '
-                    f'than every {kind} region of this batch; expected '
-                    f'{max(sides)} at most')
+            self._warn_of_scales(kind, max(loss.scales), max(sides))
             sums = []
             for maps, side in zip(regions, sides):
                 # a small level does without the grids that are finer than it
                 scales = [m for m in loss.scales if m <= side]
-                if scales:
-                    by_confidence = self.kd.sdd_weighting == 'confidence'
-                    sums.append(
-                        loss.sums(
-                            maps.student,
-                            maps.teacher,
-                            labels=maps.labels,
-                            weight=maps.confidence if by_confidence else None,
-                            mask=maps.mask,
-                            scales=scales))
+                by_confidence = self.kd.sdd_weighting == 'confidence'
+                sums.append(
+                    loss.sums(
+                        maps.student,
+                        maps.teacher,
+                        labels=maps.labels,
+                        weight=maps.confidence if by_confidence else None,
+                        mask=maps.mask,
+                        scales=scales))
             count = at_least_one_of(reduce_mean(sum(n for _, n in sums)))
-            factor = weight * loss.factor()
             losses[f'loss_sdd_{kind}'] = [
-                factor * value / count for value, _ in sums
+                loss.factor() * value / count for value, _ in sums
             ]
         return losses
+
+    def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:
+        # no error, for the next batch may have larger images
+        if finest > side and kind not in self._warned:
+            self._warned.add(kind)
+            print_log(
+                f'kd_cfg.loss_sdd: scale {finest} is finer than every {kind} '
+                f'region of this batch ({side} at most) and is left out',
+                logger='current',
+                level=logging.WARNING)
 
     def features(self, student: Sequence[Tensor],
                  teacher: Sequence[Tensor]) -> Dict[str, List[Tensor]]:

@@ -1,6 +1,6 @@
 """Reading ``kd_cfg``: what may be in it, and one clear error for the rest."""
 import difflib
-from typing import Dict, Iterable, Optional, Sequence
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
 from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from mmdet.models.losses.iou_loss import (BoundedIoULoss, CIoULoss, DIoULoss,
@@ -12,8 +12,8 @@ from torch import nn
 from ..heads import HeadFamily
 from ..losses import (KDQualityFocalLoss, KnowledgeDistillationKLDivLoss,
                       PKDLoss, SDDLoss)
-from ..losses.checks import check_number
 from ..losses.sdd_bases import SOFTMAX_BASES
+from ..regions import POINTS
 from ..regions import REGIONS as SDD_REGIONS
 
 # which form of a regression output a loss compares
@@ -56,8 +56,8 @@ class KDConfig:
       locations alike (default), the student's ``'positives'``, or all weighted
       by the teacher's ``'confidence'``, its highest class score.  Regression
       is weighted by that confidence in any case.
-    - ``sdd_regions``: which regions ``loss_sdd`` distils, each with a weight:
-      ``dict(map=1.0, box=1.0)``.
+    - ``sdd_regions``: which regions ``loss_sdd`` distils, each with what it
+      has different there: ``dict(map=dict(loss_weight=2.0), box=dict())``.
     - ``sdd_weighting``: whether the cells of these regions count ``'all'``
       alike or by the teacher's ``'confidence'``.
 
@@ -82,7 +82,7 @@ class KDConfig:
                 raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
                                  "with the 'type' of a loss")
         self.losses: Dict[str, nn.Module] = {
-            key: _build_loss(key, kd_cfg[key])
+            key: _build_loss(key, kd_cfg[key], TYPES[key])
             for key in TYPES if kd_cfg.get(key) is not None
         }
         self.region = _one_of('region', kd_cfg, PLACES, 'all')
@@ -90,17 +90,7 @@ class KDConfig:
         if _one_of('prediction', kd_cfg, PREDICTIONS,
                    prediction) == 'cross_head':
             self.split = _split('student', kd_cfg, student)
-        for key in SDD_KEYS:
-            if key in kd_cfg and 'loss_sdd' not in self.losses:
-                raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
-                                 'is missing')
-        sdd = self.losses.get('loss_sdd')
-        if sdd is not None and student.head.cls_out_channels < 2 and (
-                sdd.base in SOFTMAX_BASES):
-            raise ValueError(
-                f'kd_cfg.loss_sdd: base {sdd.base!r} compares classes with '
-                "each other, and the head has one; use 'bernoulli' or 'qfl'")
-        self.sdd_regions = _sdd_regions(kd_cfg)
+        self.sdd: Dict[str, SDDLoss] = _sdd_losses(kd_cfg, student)
         self.sdd_weighting = _one_of('sdd_weighting', kd_cfg, SDD_WEIGHTINGS,
                                      'all')
 
@@ -164,18 +154,42 @@ def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
                          f'{", ".join(known)}{hint}')
 
 
-def _sdd_regions(kd_cfg: dict) -> Dict[str, float]:
-    regions = kd_cfg.get('sdd_regions', dict(map=1.0, box=1.0))
+def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> Dict[str, SDDLoss]:
+    """The loss of every kind of region."""
+    common = kd_cfg.get('loss_sdd')
+    if common is None:
+        for key in SDD_KEYS:
+            if key in kd_cfg:
+                raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
+                                 'is missing')
+        return {}
+    regions = kd_cfg.get('sdd_regions', dict(map=dict(), box=dict()))
     if not isinstance(regions, dict) or not regions:
-        raise TypeError('kd_cfg.sdd_regions must be a dict of weights such as '
-                        f'dict(map=1.0, box=1.0), found {regions!r}')
-    for kind, weight in regions.items():
+        raise TypeError('kd_cfg.sdd_regions must be a dict such as '
+                        f'dict(map=dict(), box=dict()), found {regions!r}')
+    losses = {}
+    for kind, changes in regions.items():
         _check_known('kd_cfg.sdd_regions', kind, SDD_REGIONS)
-        check_number('kd_cfg.sdd_regions', kind, weight, 0)
-    return dict(regions)
+        if changes is None:  # how a config drops what its base has
+            continue
+        if not isinstance(changes, dict):
+            raise TypeError(
+                f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
+                f'from loss_sdd there, found {changes!r}')
+        loss = losses[kind] = _build_loss(
+            f'sdd_regions.{kind}', {**common, **changes}, (SDDLoss, ))
+        if kind == 'box' and max(loss.scales) > POINTS:
+            raise ValueError(
+                f'kd_cfg.sdd_regions.box: scales: {max(loss.scales)} does not '
+                f'fit boxes, which are sampled at {POINTS}×{POINTS} points')
+        if loss.base in SOFTMAX_BASES and student.head.cls_out_channels < 2:
+            raise ValueError(
+                f'kd_cfg.loss_sdd: base {loss.base!r} compares classes with '
+                "each other, and the head has one; use 'bernoulli' or 'qfl'")
+    return losses
 
 
-def _build_loss(key: str, cfg: dict) -> nn.Module:
+def _build_loss(key: str, cfg: dict, types: Tuple[type, ...]) -> nn.Module:
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
                         f'found {cfg!r}')
@@ -184,8 +198,8 @@ def _build_loss(key: str, cfg: dict) -> nn.Module:
     except (KeyError, TypeError, ValueError, AssertionError) as e:
         kind = TypeError if isinstance(e, TypeError) else ValueError
         raise kind(f'kd_cfg.{key}: {e}') from None
-    if not isinstance(loss, TYPES[key]):
-        known = ', '.join(t.__name__ for t in TYPES[key])
+    if not isinstance(loss, types):
+        known = ', '.join(t.__name__ for t in types)
         raise TypeError(f'kd_cfg.{key}: expected {known} or a subclass, '
                         f'found {type(loss).__name__}')
     if getattr(loss, 'reduction', 'mean') != 'mean':

@@ -136,12 +136,9 @@ class SDDLoss(nn.Module):
 
     def factor(self) -> float:
         """``loss_weight``, as far as the warm-up has come."""
-        if not self.warmup_iters:
-            return self.loss_weight
-        hub = MessageHub.get_current_instance()
         # without a Runner nobody counts, and there is nothing to warm up
-        done = hub.get_info('iter') if 'iter' in hub.runtime_info else None
-        if done is None:
+        done = MessageHub.get_current_instance().get_info('iter')
+        if done is None or not self.warmup_iters:
             return self.loss_weight
         return self.loss_weight * min((done + 1) / self.warmup_iters, 1.0)
 
@@ -182,12 +179,13 @@ class SDDLoss(nn.Module):
                 weight = torch.ones_like(mask, dtype=student.dtype)
             stack = torch.cat(
                 [student, teacher, weight.detach().unsqueeze(1)], 1)
-            pools = _pool(stack, mask.to(student.dtype), [1, *scales])
+            (everywhere, _), *pools = _pool(stack, mask.to(student.dtype),
+                                            [1, *scales])
             classes = student.size(1)
-            everywhere, _ = pools[0]
             global_class = everywhere[..., classes:-1].argmax(-1)
-            cells = torch.cat([cell for cell, _ in pools[1:]], 1)
-            inside = torch.cat([covered for _, covered in pools[1:]], 1)
+            # without a scale there are no cells, which cost nothing
+            cells = torch.cat([everywhere[:, :0], *(x for x, _ in pools)], 1)
+            inside = torch.cat([y for _, y in pools], 1) if pools else 0
             s, t = cells[..., :classes], cells[..., classes:-1]
             w = cells[..., -1] * inside
             target = global_class if labels is None else labels.unsqueeze(1)

@@ -1,8 +1,8 @@
 """Which parts of a dense head's logit maps are distilled, and how much."""
-from .box import box_regions
+from .box import POINTS, box_regions
 from .logit_maps import LogitMaps
 from .map import map_regions
 
 REGIONS = dict(map=map_regions, box=box_regions)
 
-__all__ = ['REGIONS', 'LogitMaps', 'box_regions', 'map_regions']
+__all__ = ['POINTS', 'REGIONS', 'LogitMaps', 'box_regions', 'map_regions']

@@ -1,0 +1,147 @@
+"""The evidence for SDD: many students of one teacher on the demo's images."""
+import json
+import os
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Dict, List, Sequence
+
+import matplotlib
+from mmdet.utils import register_all_modules
+
+from . import shapes, stages
+from .run import NUM_TRAIN, NUM_VAL
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402
+
+TEACHER = 'demo/gfl_r18w24_shapes.py'
+
+
+@dataclass
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        name: what the table calls it.
+        config: path below ``configs/``.
+        changes: ``--cfg-options``.
+    """
+    name: str
+    config: str
+    changes: Dict[str, object] = field(default_factory=dict)
+
+
+def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
+              epochs: int, teacher_epochs: int, num_train: int = NUM_TRAIN,
+              num_val: int = NUM_VAL) -> List[dict]:
+    """Train every variant on its seeds, each run on one core.
+
+    What is trained already is not trained again.  The teacher is the same for
+    all, so the spread over seeds is the students'.
+
+    Args:
+        folder: gets ``data/`` and ``work_dirs/study/``, with ``study.json``
+            and ``study.png`` in a folder of its own for every ``epochs``.
+        variants: the rows.
+        seeds: of the students.
+        epochs, teacher_epochs: of students and teacher.
+        num_train, num_val: images.
+
+    Returns:
+        list[dict]: the rows, as in ``study.json``.
+    """
+    register_all_modules()
+    root = Path(folder).resolve()
+    study = root / 'work_dirs' / 'study'
+    results = study / f'{epochs}_epochs'
+    shapes.generate(root / 'data' / 'shapes', 'train', num_train)
+    shapes.generate(root / 'data' / 'shapes', 'val', num_val)
+    teacher = stages.Run('teacher', TEACHER, root, study / 'teacher',
+                         {**_schedule(teacher_epochs), 'randomness.seed': 0})
+    students = [[
+        _student(variant, seed, epochs, root, results, teacher)
+        for seed in seeds
+    ] for variant in variants]
+    cores = os.cpu_count() or 1
+    try:
+        stages.train([teacher], threads=cores)
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(lambda run: stages.train([run], threads=1),
+                          sum(students, [])))
+    except RuntimeError as e:
+        sys.exit(f'{e}\nThe same command continues from here.')
+    rows = [_row(Variant('teacher', TEACHER), [teacher])]
+    rows += map(_row, variants, students)
+    (results / 'study.json').write_text(json.dumps(rows, indent=1) + '\n')
+    _figure(rows, results / 'study.png')
+    return rows
+
+
+def format_rows(rows: Sequence[dict]) -> str:
+    """The rows as a Markdown table."""
+    lines = ['| detector | AP, mean ± standard deviation | seeds |',
+             '|---|---|---|']
+    for row in rows:
+        spread = '' if row['std'] is None else f' ± {row["std"]:.1f}'
+        each = ', '.join(f'{ap:.1f}' for ap in row['AP'].values())
+        lines.append(f'| {row["detector"]} | {row["mean"]:.1f}{spread} '
+                     f'| {each} |')
+    return '\n'.join(lines)
+
+
+def _student(variant: Variant, seed: int, epochs: int, root: Path,
+             results: Path, teacher: stages.Run) -> stages.Run:
+    changes = {**_schedule(epochs), **variant.changes, 'randomness.seed': seed}
+    folder = re.sub(r'\W+', '_', variant.name)
+    run = stages.Run(f'{variant.name}, seed {seed}', variant.config, root,
+                     results / folder / f'seed{seed}', changes)
+    if 'teacher_ckpt' in run.cfg.model:
+        changes['model.teacher_ckpt'] = str(teacher.checkpoint)
+    return run
+
+
+def _schedule(epochs: int) -> Dict[str, object]:
+    return {
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': epochs,
+        'param_scheduler.1.T_max': epochs,
+        'param_scheduler.1.end': epochs,
+        'default_hooks.checkpoint.max_keep_ckpts': 1
+    }
+
+
+def _row(variant: Variant, runs: Sequence[stages.Run]) -> dict:
+    # a detector that finds nothing leaves no metrics behind
+    ap = {
+        run.changes['randomness.seed']:
+        round(100 * dict(stages.ap_curve(run)).get(run.epochs, 0.0), 1)
+        for run in runs
+    }
+    values = list(ap.values())
+    return dict(
+        detector=variant.name,
+        config=variant.config,
+        changes=variant.changes,
+        epochs=runs[0].epochs,
+        AP=ap,
+        mean=round(mean(values), 2),
+        std=round(stdev(values), 2) if len(values) > 1 else None)
+
+
+def _figure(rows: Sequence[dict], path: Path) -> None:
+    """AP of every row: its seeds as dots, their mean as a bar."""
+    figure, axes = plt.subplots(
+        figsize=(9, 0.34 * len(rows) + 1), layout='constrained')
+    for y, row in enumerate(rows):
+        axes.barh(y, row['mean'], color='lightsteelblue')
+        axes.plot(list(row['AP'].values()), [y] * len(row['AP']), 'k.')
+    axes.set_yticks(range(len(rows)), [row['detector'] for row in rows])
+    axes.invert_yaxis()
+    axes.set(xlabel='AP on the validation images')
+    axes.grid(axis='x', alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
