@@ -3,15 +3,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from crosskd.detectors import CrossKDSingleStageDetector
+from crosskd.detectors.base import DistilledSingleStageDetector
 from crosskd.teacher import find_config
 from helpers import batch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
 ROOT = Path(__file__).parent.parent / 'configs'
-CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*.py'))
-DISTILLERS = [c for c in CONFIGS if 'crosskd' in c]
+CONFIGS = sorted(
+    p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*.py')
+    if p.parent.name != '_base_')
+RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd+pkd/'))]
 
 PUBLISHED = dict(  # split, weights of cls, reg and PKD
     gflv1=(3, 1.0, 4.0, 6.0), retinanet=(3, 1.0, 1.0, 2.0),
@@ -38,7 +40,7 @@ def shrink(model):
 def test_config_runs(name):
     cfg = Config.fromfile(ROOT / name)
     shrink(cfg.model)
-    if name in DISTILLERS:
+    if 'kd_cfg' in cfg.model:
         teacher = Config.fromfile(find_config(cfg.model.teacher_config))
         cfg.model.update(
             teacher_config=dict(model=shrink(teacher.model)),
@@ -49,18 +51,21 @@ def test_config_runs(name):
     losses, log = model.parse_losses(model.loss(inputs, samples))
     losses.backward()
     assert all(v.isfinite() for v in log.values())
-    if name in DISTILLERS:
-        assert isinstance(model, CrossKDSingleStageDetector)
-        assert log['loss_cls_kd'] > 0 and log['loss_reg_kd'] > 0
+    if 'kd_cfg' in cfg.model:
+        assert isinstance(model, DistilledSingleStageDetector)
+        assert log['loss_reg_kd'] > 0
+        assert ('loss_cls_kd' in log) == ('crosskd' in name)
         assert ('loss_feat_kd' in log) == ('pkd' in name)
         assert ('loss_center_kd' in log) == ('atss' in name)
+        assert ('loss_sdd_map' in log) == ('sdd' in name)
+        assert all(log[key] > 0 for key in log if 'kd' in key or 'sdd' in key)
     model.eval()
     with torch.no_grad():
         results = model.predict(inputs, samples)
     assert len(results) == 2 and 'pred_instances' in results[0]
 
 
-@pytest.mark.parametrize('name', [c for c in DISTILLERS if '_coco' in c])
+@pytest.mark.parametrize('name', RECIPES)
 def test_published_recipe(name):
     cfg = Config.fromfile(ROOT / name)
     kd = cfg.model.kd_cfg

@@ -219,6 +219,7 @@ def test_autocast_stays_close_to_float32():
      'kd_cfg.sdd_regions.map: SDDLoss: loss_weight'),
     (dict(sdd_regions='map'), TypeError, 'kd_cfg.sdd_regions must be a dict'),
     (dict(sdd_regions={}), TypeError, 'kd_cfg.sdd_regions must be a dict'),
+    (dict(sdd_regions=dict(map=None)), TypeError, 'kd_cfg.sdd_regions must'),
     (dict(sdd_weighting='some'), ValueError, 'kd_cfg.sdd_weighting must be'),
     (dict(prediction='cross_head'), TypeError,
      'reused_teacher_head_idx must be an integer'),

@@ -164,14 +164,14 @@ def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> Dict[str, SDDLoss]:
                                  'is missing')
         return {}
     regions = kd_cfg.get('sdd_regions', dict(map=dict(), box=dict()))
+    if isinstance(regions, dict):  # None is how a config drops its base's
+        regions = {k: v for k, v in regions.items() if v is not None}
     if not isinstance(regions, dict) or not regions:
         raise TypeError('kd_cfg.sdd_regions must be a dict such as '
                         f'dict(map=dict(), box=dict()), found {regions!r}')
     losses = {}
     for kind, changes in regions.items():
         _check_known('kd_cfg.sdd_regions', kind, SDD_REGIONS)
-        if changes is None:  # how a config drops what its base has
-            continue
         if not isinstance(changes, dict):
             raise TypeError(
                 f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
