@@ -1,5 +1,5 @@
 """Scale decoupled distillation of logit maps (SDD)."""
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 from mmdet.registry import MODELS
@@ -172,36 +172,36 @@ class SDDLoss(nn.Module):
         _check_maps(self.base, scales, student, teacher, labels, weight, mask)
         with torch.autocast(student.device.type, enabled=False):
             student = at_least_float32(student)
-            teacher = at_least_float32(teacher.detach())
             if mask is None:
-                mask = student.new_ones(len(student), *student.shape[2:])
+                mask = torch.ones_like(student[:, 0])
             if weight is None:
-                weight = torch.ones_like(mask, dtype=student.dtype)
-            stack = torch.cat(
-                [student, teacher, weight.detach().unsqueeze(1)], 1)
-            (everywhere, _), *pools = _pool(stack, mask.to(student.dtype),
-                                            [1, *scales])
-            classes = student.size(1)
-            global_class = everywhere[..., classes:-1].argmax(-1)
-            # without a scale there are no cells, which cost nothing
-            cells = torch.cat([everywhere[:, :0], *(x for x, _ in pools)], 1)
-            inside = torch.cat([y for _, y in pools], 1) if pools else 0
-            s, t = cells[..., :classes], cells[..., classes:-1]
-            w = cells[..., -1] * inside
-            target = global_class if labels is None else labels.unsqueeze(1)
+                weight = torch.ones_like(student[:, 0])
+            mask = mask.to(student.dtype)
+            s, inside = _cells(student, mask, scales)
+            with torch.no_grad():
+                teacher = at_least_float32(teacher)
+                t, _ = _cells(teacher, mask, scales)
+                global_class = _cells(teacher, mask, [1])[0].argmax(-1)
+                w = inside * _cells(weight.unsqueeze(1), mask,
+                                    scales)[0].squeeze(-1)
+                target, complementary = self._read(
+                    t.argmax(-1), global_class, labels)
+                factor = torch.where(complementary, self.complementary_weight,
+                                     1.0)
             loss = base_loss(self.base, s.flatten(0, 1), t.flatten(0, 1),
                              target.expand(w.shape).flatten(),
                              **self.parameters_of_base).view_as(w)
-            complementary = self._complementary(
-                t.argmax(-1), global_class, None if labels is None else target)
-            factor = torch.where(complementary, self.complementary_weight, 1.0)
             return (w * factor * loss).sum(), w.sum()
 
-    def _complementary(self, cell_class: Tensor, global_class: Tensor,
-                       label: Optional[Tensor]) -> Tensor:
-        if label is None or self.label_free:
-            return cell_class != global_class
-        return (cell_class == label) != (global_class == label)
+    def _read(self, cell_class: Tensor, global_class: Tensor,
+              labels: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+        """Target classes (B, 1) and which cells are complementary (B, n)."""
+        if labels is None:
+            return global_class, cell_class != global_class
+        label = labels.long().unsqueeze(1)
+        if self.label_free:
+            return label, cell_class != global_class
+        return label, (cell_class == label) != (global_class == label)
 
 
 def at_least_one_of(count: Tensor) -> Tensor:
@@ -209,8 +209,8 @@ def at_least_one_of(count: Tensor) -> Tensor:
     return torch.where(count > 0, count, torch.ones_like(count))
 
 
-def _pool(maps: Tensor, mask: Tensor,
-          scales: Sequence[int]) -> List[Tuple[Tensor, Tensor]]:
+def _cells(maps: Tensor, mask: Tensor,
+           scales: Sequence[int]) -> Tuple[Tensor, Tensor]:
     """Means over the cells of every scale's grid.
 
     Args:
@@ -219,19 +219,21 @@ def _pool(maps: Tensor, mask: Tensor,
         scales: cells a side.
 
     Returns:
-        list[tuple]: per scale (B, m², C) means and (B, m²), bool, which cells
+        tuple: (B, sum of m², C) means and (B, sum of m²), bool, which cells
         have anything inside.
     """
-    fine = {m: _pool_to(maps, mask, m)
+    b, c = maps.shape[:2]
+    means, inside = [maps.new_empty(b, 0, c)], [mask.new_empty(b, 0).bool()]
+    fine = {m: _pool(maps, mask, m)
             for m in {GRID if GRID % m == 0 else m for m in scales}}
-    pools = []
     for m in scales:
         mean, covered = fine[m] if m in fine else _coarsen(*fine[GRID], m)
-        pools.append((mean.flatten(2).transpose(1, 2), covered.flatten(1)))
-    return pools
+        means.append(mean.flatten(2).transpose(1, 2))
+        inside.append(covered.flatten(1))
+    return torch.cat(means, 1), torch.cat(inside, 1)
 
 
-def _pool_to(maps: Tensor, mask: Tensor, m: int) -> Tuple[Tensor, Tensor]:
+def _pool(maps: Tensor, mask: Tensor, m: int) -> Tuple[Tensor, Tensor]:
     """(B, C, m, m) means over cells, and (B, m, m) which have an inside."""
     rows = _bins(mask.amax(2) > 0, m).to(maps.dtype)
     columns = _bins(mask.amax(1) > 0, m).to(maps.dtype)
