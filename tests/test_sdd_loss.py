@@ -1,6 +1,10 @@
-"""SDDLoss against slow float64 loops written from the formulas."""
+"""SDDLoss against slow float64 loops, and against the reference's figures."""
+import json
 import math
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from crosskd.losses import SDDLoss, sdd_loss
@@ -9,6 +13,10 @@ from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 from slow_sdd import slow_sdd
 
+# measured on the reference implementation; CI names a file that may have more
+CASES = json.loads(Path(os.environ.get(
+    'CROSSKD_SDD_CASES', Path(__file__).with_name('sdd_cases.json')
+)).read_text())
 PARAMETERS = dict(
     kd=dict(temperature=4.0), dkd=dict(temperature=2.0, alpha=0.5, beta=3.0),
     nkd=dict(temperature=2.0, gamma=0.7), bernoulli=dict(temperature=0.5),
@@ -22,6 +30,23 @@ def maps(*shape, seed=0, scale=2.0):
     labels = torch.randint(shape[1], shape[:1], generator=rng)
     labels[::2] = t.mean((2, 3)).argmax(1)[::2]
     return s, t, labels
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda c: f"{c['base']}-{c['seed']}")
+def test_reference_figures(case):
+    rng, shape = np.random.default_rng([11, case['seed']]), case['shape']
+    s, t = (torch.tensor(case['scale'] * rng.standard_normal(shape)).float()
+            for _ in range(2))
+    labels = torch.tensor(rng.integers(0, shape[1], shape[0]))
+    labels[::2] = t.mean((2, 3)).argmax(1)[::2]
+    parameters = {k: case[k] for k in ('alpha', 'beta', 'gamma') if k in case}
+    loss = sdd_loss(s.requires_grad_(), t, labels, case['base'],
+                    tuple(case['scales']), case['T'], **parameters)
+    loss.backward()
+    expected = case['expected']
+    assert loss.item() == pytest.approx(expected['loss'], rel=1e-5)
+    assert s.grad.norm().item() == pytest.approx(
+        expected['grad_norm'], rel=1e-5)
 
 
 @pytest.mark.parametrize('size', [(8, 8), (7, 5), (4, 4)])
