@@ -1,4 +1,4 @@
-"""The same with the grids that the larger maps of COCO's images call for."""
+"""The same with the finer grids that the larger maps of COCO's images hold."""
 _base_ = './sdd.py'
-sdd_regions = dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64)))
-crosskd_sdd_regions = dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64)))
+sdd = dict(sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64))))
+crosskd_sdd = dict(sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64))))

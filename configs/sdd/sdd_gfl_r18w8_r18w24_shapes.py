@@ -2,9 +2,4 @@
 _base_ = [
     '../demo/crosskd_gfl_r18w8_r18w24_shapes.py', '../_base_/sdd.py'
 ]
-model = dict(
-    type='SDDSingleStageDetector',
-    kd_cfg=dict(
-        loss_cls_kd=None,
-        loss_sdd=_base_.loss_sdd,
-        sdd_regions=_base_.sdd_regions))
+model = dict(type='SDDSingleStageDetector', kd_cfg=_base_.sdd)

@@ -2,9 +2,4 @@ _base_ = [
     '../crosskd/crosskd_r50_fcos_r101-2x-ms_caffe_fpn_gn-head_2x_ms_coco.py',
     '../_base_/sdd_coco.py'
 ]
-model = dict(
-    type='SDDSingleStageDetector',
-    kd_cfg=dict(
-        loss_cls_kd=None,
-        loss_sdd=_base_.loss_sdd,
-        sdd_regions=_base_.sdd_regions))
+model = dict(type='SDDSingleStageDetector', kd_cfg=_base_.sdd)
