@@ -88,7 +88,7 @@ def test_a_failing_tool_shows_its_last_lines(run):
 def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
     changes = {'model.test_cfg.score_thr': 0.0}  # or nothing is detected yet
     plain = study.Variant('alone', 'demo/gfl_r18w8_shapes.py', changes)
-    sdd = study.Variant('SDD (box)', 'sdd/sdd_gfl_r18w8_r18w24_shapes.py',
+    sdd = study.Variant('SDD (map)', 'sdd/sdd_gfl_r18w8_r18w24_shapes.py',
                         changes)
     call = dict(folder=tmp_path, variants=[plain, sdd], seeds=[0, 1],
                 epochs=1, teacher_epochs=1, num_train=8, num_val=4)
@@ -99,9 +99,9 @@ def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
     saved = json.loads((results / 'study.json').read_text())
     assert saved[2]['changes'] == changes
     assert (results / 'study.png').is_file()
-    log = next((results / 'SDD_box_').rglob('*.log')).read_text()
-    assert 'loss_sdd_box' in log
+    log = next((results / 'SDD_map_').rglob('*.log')).read_text()
+    assert 'loss_sdd_map' in log
     trained = sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
     assert study.run_study(**call) == rows  # and nothing is trained again
     assert trained == sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
-    assert '| SDD (box) |' in study.format_rows(rows)
+    assert '| SDD (map) |' in study.format_rows(rows)

@@ -12,75 +12,78 @@ PLAIN = {f'{KD}prediction': 'student'}
 
 
 def region(kind, **changes):
-    """Options that change one kind of region."""
+    """Options for one kind of region."""
     return {f'{KD}sdd_regions.{kind}.{k}': v for k, v in changes.items()}
 
 
-def only_map(**changes):
-    return {f'{KD}sdd_regions.box': None, **region('map', **changes)}
+def only(*regions):
+    """Options for SDD without plain imitation of the classification."""
+    changes = {f'{KD}loss_cls_kd': None, f'{KD}sdd_regions.map': None}
+    for options in regions:
+        if any('.map.' in key for key in options):
+            del changes[f'{KD}sdd_regions.map']
+        changes.update(options)
+    return changes
 
 
-def only_box(**changes):
-    return {f'{KD}sdd_regions.map': None,
-            **region('box', **{'loss_weight': 3.0, **changes})}
+def sdd_map(loss_weight=15.0, **changes):
+    return region('map', loss_weight=loss_weight, **changes)
 
 
-def confident(changes):
-    return {**changes, f'{KD}sdd_weighting': 'confidence'}
+def box(loss_weight=3.0, base='bernoulli', scales=(1, 2, 4), **changes):
+    return region('box', loss_weight=loss_weight, base=base,
+                  scales=list(scales), **changes)
 
+
+CONFIDENCE = {f'{KD}sdd_weighting': 'confidence'}
 
 FINAL = [
     Variant('student alone', ALONE),
     Variant('plain imitation', CROSSKD, PLAIN),
-    Variant('SDD: map', SDD, only_map()),
-    Variant('SDD: box', SDD, only_box()),
-    Variant('SDD: map and box', SDD),
-    Variant('plain imitation + SDD: map', BOTH, PLAIN),
+    Variant('SDD: map', SDD, only(sdd_map())),
+    Variant('SDD: box', SDD, only(box())),
+    Variant('SDD: map and box', SDD, only(sdd_map(), box(1.0))),
+    Variant('plain imitation + SDD: map', SDD),
+    Variant('plain imitation + SDD: map and box', SDD, box(1.0)),
     Variant('CrossKD', CROSSKD),
     Variant('CrossKD + SDD: map', BOTH),
+    Variant('CrossKD + SDD: map, weight 1.5', BOTH, sdd_map(1.5)),
 ]
 SCREENED = {
     'regression alone (no classification imitated)':
     (CROSSKD, {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
-    'plain imitation, cls weight 2':
-    (CROSSKD, {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 2.0}),
-    'CrossKD, cls weight 2':
-    (CROSSKD, {f'{KD}loss_cls_kd.loss_weight': 2.0}),
-    'map, scales 1': (SDD, only_map(scales=[1])),
-    'map, scales 1, 2': (SDD, only_map(scales=[1, 2])),
-    'map, scales 1, 2, 4': (SDD, only_map(scales=[1, 2, 4])),
-    'map, scales 1, 2, 4, 8': (SDD, only_map(scales=[1, 2, 4, 8])),
-    'map, scales 4, 8, 16': (SDD, only_map(scales=[4, 8, 16])),
+    'map, scales 1': (SDD, only(sdd_map(scales=[1]))),
+    'map, scales 1, 2': (SDD, only(sdd_map(scales=[1, 2]))),
+    'map, scales 1, 2, 4': (SDD, only(sdd_map(scales=[1, 2, 4]))),
+    'map, scales 1, 2, 4, 8': (SDD, only(sdd_map(scales=[1, 2, 4, 8]))),
+    'map, scales 4, 8, 16': (SDD, only(sdd_map(scales=[4, 8, 16]))),
     'map, no complementary weight':
-    (SDD, only_map(complementary_weight=1.0)),
-    'map, by confidence, weight 4': (SDD, confident(only_map(loss_weight=4.0))),
-    'map, weight 5': (SDD, only_map(loss_weight=5.0)),
-    'map, weight 30': (SDD, only_map(loss_weight=30.0)),
-    'map, T = 0.5': (SDD, only_map(temperature=0.5)),
-    'map, T = 2': (SDD, only_map(temperature=2.0)),
-    'map, Bernoulli, weight 3':
-    (SDD, only_map(base='bernoulli', loss_weight=3.0)),
-    'map, kd, weight 5': (SDD, only_map(base='kd', loss_weight=5.0)),
-    'map, dkd, weight 0.7': (SDD, only_map(base='dkd', loss_weight=0.7)),
-    'map, nkd, weight 3': (SDD, only_map(base='nkd', loss_weight=3.0)),
-    'box, scales 1': (SDD, only_box(scales=[1])),
-    'box, scales 1, 2': (SDD, only_box(scales=[1, 2])),
+    (SDD, only(sdd_map(complementary_weight=1.0))),
+    'map, by confidence, weight 4': (SDD, {**only(sdd_map(4.0)),
+                                           **CONFIDENCE}),
+    'map, weight 5': (SDD, only(sdd_map(5.0))),
+    'map, T = 0.5': (SDD, only(sdd_map(temperature=0.5))),
+    'map, T = 2': (SDD, only(sdd_map(temperature=2.0))),
+    'map, Bernoulli, weight 3': (SDD, only(sdd_map(3.0, base='bernoulli'))),
+    'map, kd, weight 5': (SDD, only(sdd_map(5.0, base='kd'))),
+    'map, dkd, weight 0.7': (SDD, only(sdd_map(0.7, base='dkd'))),
+    'map, nkd, weight 3': (SDD, only(sdd_map(3.0, base='nkd'))),
+    'box, scales 1': (SDD, only(box(scales=[1]))),
+    'box, scales 1, 2': (SDD, only(box(scales=[1, 2]))),
     'box, no complementary weight':
-    (SDD, only_box(complementary_weight=1.0)),
-    'box, complementary without labels': (SDD, only_box(label_free=True)),
-    'box, by confidence': (SDD, confident(only_box())),
-    'box, weight 1': (SDD, only_box(loss_weight=1.0)),
-    'box, weight 10': (SDD, only_box(loss_weight=10.0)),
-    'box, T = 0.5': (SDD, only_box(temperature=0.5)),
-    'box, T = 2': (SDD, only_box(temperature=2.0)),
-    'box, QFL, weight 6': (SDD, only_box(base='qfl', loss_weight=6.0)),
-    'box, kd': (SDD, only_box(base='kd')),
-    'box, dkd, weight 0.5': (SDD, only_box(base='dkd', loss_weight=0.5)),
-    'box, nkd, weight 1': (SDD, only_box(base='nkd', loss_weight=1.0)),
-    'CrossKD + SDD: map, weight 15': (BOTH, region('map', loss_weight=15.0)),
+    (SDD, only(box(complementary_weight=1.0))),
+    'box, complementary without labels': (SDD, only(box(label_free=True))),
+    'box, by confidence': (SDD, {**only(box()), **CONFIDENCE}),
+    'box, weight 1': (SDD, only(box(1.0))),
+    'box, T = 0.5': (SDD, only(box(temperature=0.5))),
+    'box, T = 2': (SDD, only(box(temperature=2.0))),
+    'box, QFL, weight 6': (SDD, only(box(6.0, base='qfl'))),
+    'box, kd': (SDD, only(box(base='kd'))),
+    'box, dkd, weight 0.5': (SDD, only(box(0.5, base='dkd'))),
+    'box, nkd, weight 1': (SDD, only(box(1.0, base='nkd'))),
+    'CrossKD + SDD: map, weight 15': (BOTH, sdd_map(15.0)),
     'CrossKD + SDD: box, Bernoulli, weight 1':
-    (BOTH, {**region('box', base='bernoulli', loss_weight=1.0),
-            f'{KD}sdd_regions.map': None}),
+    (BOTH, {f'{KD}sdd_regions.map': None, **box(1.0)}),
 }
 SCREEN = FINAL + [Variant(name, *rest) for name, rest in SCREENED.items()]
 

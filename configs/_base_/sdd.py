@@ -1,10 +1,9 @@
-"""What SDD's configs set in kd_cfg, alone and beside CrossKD; docs/sdd.md."""
+"""What SDD adds to the kd_cfg of a CrossKD config; docs/sdd.md says why this."""
 sdd = dict(
-    loss_cls_kd=None,
-    loss_sdd=dict(type='SDDLoss', base='qfl', temperature=1.0),
-    sdd_regions=dict(
-        map=dict(scales=(1, 2, 4, 8, 16), loss_weight=15.0),
-        box=dict(base='bernoulli', scales=(1, 2, 4), loss_weight=1.0)))
-crosskd_sdd = dict(
-    loss_sdd=dict(type='SDDLoss', base='qfl', temperature=1.0),
-    sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16), loss_weight=5.0)))
+    loss_sdd=dict(
+        type='SDDLoss',
+        base='qfl',
+        scales=(1, 2, 4, 8, 16),
+        temperature=1.0,
+        loss_weight=5.0),
+    sdd_regions=dict(map=dict()))

@@ -1,4 +1,3 @@
 """The same with the finer grids that the larger maps of COCO's images hold."""
 _base_ = './sdd.py'
-sdd = dict(sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64))))
-crosskd_sdd = dict(sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16, 32, 64))))
+sdd = dict(loss_sdd=dict(scales=(1, 2, 4, 8, 16, 32, 64)))
