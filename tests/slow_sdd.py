@@ -97,9 +97,12 @@ def slow_sdd(student, teacher, labels=None, base='kd', scales=(1, 2, 4),
             continue
         t = whole[classes:-1]
         global_class = t.index(max(t))
+        used = [[y for y in range(height) if any(inside[y])],
+                [x for x in range(width) if any(row[x] for row in inside)]]
+        side = min(max(u) + 1 - min(u) for u in used)
         for m in scales:
             for cell in grid(stack, inside, m):
-                if cell is None:
+                if cell is None or side < m:
                     continue
                 s, t, w = cell[:classes], cell[classes:-1], cell[-1]
                 own = t.index(max(t))

@@ -144,15 +144,32 @@ def test_boxes_at_the_border_and_one_pixel_boxes(kind):
     regions = box_regions(maps, maps, head, samples)
     assert sum(len(r.student) // a
                for r, a in zip(regions, head.num_priors)) == 5
-    for region in regions:
-        places = region.student[:, :2]
-        assert ((places >= 0) & (places <= 96)).all()
     pixel = regions[0].student[regions[0].labels == 2][:1, :2].flatten(2)
     torch.testing.assert_close(
         pixel.mean(2), torch.tensor([[33.5, 17.5]]), rtol=0, atol=1e-3)
-    loss = SDDLoss('bernoulli')
-    for region in regions:
-        assert loss(region.student, region.teacher, region.labels) == 0
+    # the first box as far as it is in the image, from its first location on
+    first = torch.cat([r.student[r.labels == 0] for r in regions])
+    places = first[(first[:, 0] < 20).all((1, 2))][0, 0, 0]
+    part = 10 * (torch.arange(8) + 0.5) / 8
+    torch.testing.assert_close(
+        places, part.clamp(min=head.offset * head.strides[0][0]))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_boxes_of_a_padded_image_read_nothing_of_the_padding(kind):
+    head = family(kind)
+    x, t = logits(head), logits(head, seed=1)
+    boxes = [(4, 4, 20, 20, 0), (30, 10, 64, 32, 1), (0, 0, 64, 32, 2)]
+    samples = samples_with([], boxes)
+    samples[1].set_metainfo(dict(img_shape=(32, 64)))
+    cut = [[y[1:, :, :h // 2, :w * 2 // 3] for y, (h, w) in zip(z, SIZES)]
+           for z in (x, t)]
+    padded = box_regions(x, t, head, samples)
+    alone = box_regions(*cut, head, samples_with(boxes, size=(32, 64)))
+    for a, b in zip(padded, alone):
+        torch.testing.assert_close(a.student, b.student)
+        torch.testing.assert_close(a.teacher, b.teacher)
+        assert a.labels.tolist() == b.labels.tolist()
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -164,6 +164,27 @@ def test_extreme_logits_and_half_precision_are_finite(base, dtype):
         assert x.grad.isfinite().all()
 
 
+def test_types_may_be_mixed():
+    s, t, labels = maps(3, 4, 8, 8)
+    exact = float(SDDLoss()(s, t, labels))
+    weight = torch.ones(3, 8, 8)
+    for a, b, w in ((s.float(), t, weight), (s, t.half(), weight.half()),
+                    (s.half(), t.float(), weight.double())):
+        value = SDDLoss()(a, b, labels.int(), w, w > 0)
+        assert float(value) == pytest.approx(exact, rel=1e-2)
+
+
+def test_a_small_image_in_a_large_batch_does_without_fine_grids():
+    s, t, labels = maps(2, 4, 8, 8)
+    mask = torch.ones(2, 8, 8, dtype=torch.bool)
+    mask[1, 3:] = False
+    loss = SDDLoss(scales=(1, 4))
+    assert float(loss.sums(s, t, mask=mask)[1]) == 17 + 1
+    alone = SDDLoss(scales=(1, ))(s[1:, :, :3], t[1:, :, :3], labels[1:])
+    assert float(loss.sums(s[1:], t[1:], labels[1:], mask=mask[1:])[0]
+                 ) == pytest.approx(float(alone))
+
+
 @pytest.mark.parametrize('base', BASES)
 def test_nothing_costs_nothing(base):
     s = torch.zeros(0, 4, 8, 8, requires_grad=True)

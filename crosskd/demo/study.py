@@ -40,8 +40,9 @@ def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
               num_val: int = NUM_VAL) -> List[dict]:
     """Train every variant on its seeds, each run on one core.
 
-    What is trained already is not trained again.  The teacher is the same for
-    all, so the spread over seeds is the students'.
+    What is trained already is not trained again, so a variant that is changed
+    needs another name.  The teacher is the same for all: the spread over seeds
+    is the students'.
 
     Args:
         folder: gets ``data/`` and ``work_dirs/study/``, with ``study.json``
@@ -72,10 +73,10 @@ def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda run: stages.train([run], threads=1),
                           sum(students, [])))
+        rows = [_row(Variant('teacher', TEACHER), [teacher])]
+        rows += map(_row, variants, students)
     except RuntimeError as e:
         sys.exit(f'{e}\nThe same command continues from here.')
-    rows = [_row(Variant('teacher', TEACHER), [teacher])]
-    rows += map(_row, variants, students)
     (results / 'study.json').write_text(json.dumps(rows, indent=1) + '\n')
     _figure(rows, results / 'study.png')
     return rows
@@ -115,12 +116,14 @@ def _schedule(epochs: int) -> Dict[str, object]:
 
 
 def _row(variant: Variant, runs: Sequence[stages.Run]) -> dict:
-    # a detector that finds nothing leaves no metrics behind
-    ap = {
-        run.changes['randomness.seed']:
-        round(100 * dict(stages.ap_curve(run)).get(run.epochs, 0.0), 1)
-        for run in runs
-    }
+    ap = {}
+    for run in runs:
+        curve = dict(stages.ap_curve(run))
+        if run.epochs not in curve:
+            raise RuntimeError(
+                f'[{run.name}] has no AP of its last epoch: stopped in its '
+                f'validation, or nothing was found. Remove {run.work_dir}')
+        ap[run.changes['randomness.seed']] = round(100 * curve[run.epochs], 1)
     values = list(ap.values())
     return dict(
         detector=variant.name,

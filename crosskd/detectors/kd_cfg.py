@@ -83,7 +83,8 @@ class KDConfig:
                                  "with the 'type' of a loss")
         self.losses: Dict[str, nn.Module] = {
             key: _build_loss(key, kd_cfg[key], TYPES[key])
-            for key in TYPES if kd_cfg.get(key) is not None
+            for key in TYPES
+            if key != 'loss_sdd' and kd_cfg.get(key) is not None
         }
         self.region = _one_of('region', kd_cfg, PLACES, 'all')
         self.split: Optional[int] = None
@@ -156,36 +157,41 @@ def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
 
 def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> Dict[str, SDDLoss]:
     """The loss of every kind of region."""
-    common = kd_cfg.get('loss_sdd')
+    common, regions = kd_cfg.get('loss_sdd'), kd_cfg.get('sdd_regions')
     if common is None:
         for key in SDD_KEYS:
-            if key in kd_cfg:
+            if kd_cfg.get(key) is not None:
                 raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
                                  'is missing')
         return {}
-    regions = kd_cfg.get('sdd_regions', dict(map=dict(), box=dict()))
-    if isinstance(regions, dict):  # None is how a config drops its base's
-        regions = {k: v for k, v in regions.items() if v is not None}
-    if not isinstance(regions, dict) or not regions:
+    if regions is None:
+        regions = dict(map=dict(), box=dict())
+    if not isinstance(regions, dict) or all(
+            changes is None for changes in regions.values()):
         raise TypeError('kd_cfg.sdd_regions must be a dict such as '
                         f'dict(map=dict(), box=dict()), found {regions!r}')
     losses = {}
     for kind, changes in regions.items():
         _check_known('kd_cfg.sdd_regions', kind, SDD_REGIONS)
+        if changes is None:  # how a config drops what its base has
+            continue
         if not isinstance(changes, dict):
             raise TypeError(
                 f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
                 f'from loss_sdd there, found {changes!r}')
-        loss = losses[kind] = _build_loss(
-            f'sdd_regions.{kind}', {**common, **changes}, (SDDLoss, ))
+        key, cfg = 'loss_sdd', common
+        if changes and isinstance(common, dict):
+            key, cfg = f'sdd_regions.{kind}', {**common, **changes}
+        loss = losses[kind] = _build_loss(key, cfg, TYPES['loss_sdd'])
         if kind == 'box' and max(loss.scales) > POINTS:
             raise ValueError(
-                f'kd_cfg.sdd_regions.box: scales: {max(loss.scales)} does not '
-                f'fit boxes, which are sampled at {POINTS}×{POINTS} points')
+                f'kd_cfg.{key}: scales: {max(loss.scales)} does not fit box '
+                f'regions, which are sampled at {POINTS}×{POINTS} points; set '
+                'sdd_regions.box.scales, or sdd_regions.box=None')
         if loss.base in SOFTMAX_BASES and student.head.cls_out_channels < 2:
             raise ValueError(
-                f'kd_cfg.loss_sdd: base {loss.base!r} compares classes with '
-                "each other, and the head has one; use 'bernoulli' or 'qfl'")
+                f'kd_cfg.{key}: base {loss.base!r} compares classes with each '
+                "other, and the head has one; use 'bernoulli' or 'qfl'")
     return losses
 
 
@@ -213,7 +219,9 @@ def _build_loss(key: str, cfg: dict, types: Tuple[type, ...]) -> nn.Module:
 
 def _one_of(key: str, kd_cfg: dict, values: Sequence[str],
             default: str) -> str:
-    value = kd_cfg.get(key, default)
+    value = kd_cfg.get(key)
+    if value is None:
+        return default
     if value not in values:
         raise ValueError(f'kd_cfg.{key} must be one of {values}, '
                          f'found {value!r}')

@@ -176,12 +176,13 @@ class SDDLoss(nn.Module):
                 mask = torch.ones_like(student[:, 0])
             if weight is None:
                 weight = torch.ones_like(student[:, 0])
-            mask = mask.to(student.dtype)
+            mask, weight, teacher = (
+                x.to(student.dtype) for x in (mask, weight, teacher))
             s, inside = _cells(student, mask, scales)
             with torch.no_grad():
-                teacher = at_least_float32(teacher)
-                t, _ = _cells(teacher, mask, scales)
-                global_class = _cells(teacher, mask, [1])[0].argmax(-1)
+                everywhere_and_t, _ = _cells(teacher, mask, [1, *scales])
+                t = everywhere_and_t[:, 1:]
+                global_class = everywhere_and_t[:, :1].argmax(-1)
                 w = inside * _cells(weight.unsqueeze(1), mask,
                                     scales)[0].squeeze(-1)
                 target, complementary = self._read(
@@ -222,14 +223,18 @@ def _cells(maps: Tensor, mask: Tensor,
         tuple: (B, sum of m², C) means and (B, sum of m²), bool, which cells
         have anything inside.
     """
-    b, c = maps.shape[:2]
-    means, inside = [maps.new_empty(b, 0, c)], [mask.new_empty(b, 0).bool()]
+    rows, columns = mask.amax(2) > 0, mask.amax(1) > 0
+    side = torch.minimum(_extent(rows)[1], _extent(columns)[1])
+    # nothing yet, but with a graph that leads to the maps
+    means = [maps.flatten(2).transpose(1, 2)[:, :0]]
+    inside = [mask.new_zeros(len(maps), 0).bool()]
     fine = {m: _pool(maps, mask, m)
             for m in {GRID if GRID % m == 0 else m for m in scales}}
     for m in scales:
         mean, covered = fine[m] if m in fine else _coarsen(*fine[GRID], m)
         means.append(mean.flatten(2).transpose(1, 2))
-        inside.append(covered.flatten(1))
+        # an image with less than m locations a side has no such grid
+        inside.append(covered.flatten(1) & (side >= m).unsqueeze(1))
     return torch.cat(means, 1), torch.cat(inside, 1)
 
 
@@ -252,15 +257,21 @@ def _bins(used: Tensor, m: int) -> Tensor:
     The bins are those of adaptive pooling, laid over the extent of what is
     used.
     """
+    start, length = (x.unsqueeze(1) for x in _extent(used))
+    index = torch.arange(m, device=used.device)
+    low = start + index * length // m
+    high = start + ((index + 1) * length + m - 1) // m
+    position = torch.arange(used.size(1), device=used.device)
+    return (position >= low.unsqueeze(2)) & (position < high.unsqueeze(2))
+
+
+def _extent(used: Tensor) -> Tuple[Tensor, Tensor]:
+    """First used position and extent of (B, n) positions: (B, ) each."""
     n = used.size(1)
     position = torch.arange(n, device=used.device)
     start = torch.where(used, position, n).amin(1)
     end = torch.where(used, position + 1, 0).amax(1)
-    length = (end - start).clamp(min=0).unsqueeze(1)
-    index = torch.arange(m, device=used.device)
-    low = start.unsqueeze(1) + index * length // m
-    high = start.unsqueeze(1) + ((index + 1) * length + m - 1) // m
-    return (position >= low.unsqueeze(2)) & (position < high.unsqueeze(2))
+    return start, (end - start).clamp(min=0)
 
 
 def _coarsen(mean: Tensor, covered: Tensor, m: int) -> Tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..heads import HeadFamily
+from ..precision import at_least_float32
 from .logit_maps import LogitMaps
 
 POINTS = 8  # sampled along each side of a box
@@ -39,12 +40,11 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
         here = [found == level for found in levels]
         labels = torch.cat(
             [s.gt_instances.labels[i] for s, i in zip(samples, here)])
-        # both in one, so that both are read at the same places
-        sampled = _sample(
-            torch.cat([x.float(), t.float()], 1),
-            [b[i] for b, i in zip(boxes, here)], stride, reader.offset)
-        x, t = (part.unflatten(1, (anchors, -1)).flatten(0, 1)
-                for part in sampled.chunk(2, 1))
+        places = _places([b[i] for b, i in zip(boxes, here)], samples, stride,
+                         reader.offset)
+        x = _sample(x, places, anchors)
+        with torch.no_grad():
+            t = _sample(t, places, anchors)
         regions.append(
             LogitMaps(x, t, labels=labels.repeat_interleave(anchors)))
     return regions
@@ -58,35 +58,54 @@ def _clipped(sample) -> Tensor:
     return boxes.clamp(min=0).minimum(limit)
 
 
-def _sample(maps: Tensor, boxes: Sequence[Tensor], stride: Sequence[int],
-            offset: float) -> Tensor:
+def _places(boxes: Sequence[Tensor], samples: SampleList,
+            stride: Sequence[int], offset: float) -> List[Tensor]:
+    """Points of a grid inside boxes, as places on a level.
+
+    Args:
+        boxes: per image (n_i, 4), xyxy in pixels.
+        samples: for the extent of each image.
+        stride: of the level, in x and y.
+        offset: of its first location, in units of the stride.
+
+    Returns:
+        list[Tensor]: per image (n_i, 2, 8), x and y in units of locations, not
+        beyond the last location whose centre is in the image.
+    """
+    places = []
+    for b, sample in zip(boxes, samples):
+        part = (torch.arange(POINTS, device=b.device) + 0.5) / POINTS
+        step, extent = b.new_tensor(stride), b.new_tensor(
+            sample.img_shape[1::-1])
+        low, high = b[:, :2, None], b[:, 2:, None]
+        last = ((extent / step - offset).ceil() - 1).clamp(min=0)
+        place = (low + (high - low) * part) / step[:, None] - offset
+        places.append(place.clamp(min=0).minimum(last[:, None]))
+    return places
+
+
+def _sample(maps: Tensor, places: Sequence[Tensor], anchors: int) -> Tensor:
     """Interpolate maps at the points of a grid inside boxes.
 
     Args:
-        maps: (N, C, H, W).
-        boxes: per image (n_i, 4), xyxy in pixels.
-        stride: of the maps, in x and y.
-        offset: of the first location, in units of the stride.
+        maps: (N, A * K, H, W).
+        places: per image (n_i, 2, 8).
+        anchors: A.
 
     Returns:
-        Tensor: (sum of n_i, C, 8, 8).
+        Tensor: (sum of n_i * A, K, 8, 8), in float32 at least.
     """
-    h, w = maps.shape[2:]
-    padded = pad_sequence(list(boxes), batch_first=True)  # (N, n, 4)
-    count = padded.size(1)
-    part = (torch.arange(POINTS, device=maps.device) + 0.5) / POINTS
-    axes = []
-    for axis, size in ((0, w), (1, h)):
-        low, high = padded[..., axis, None], padded[..., axis + 2, None]
-        place = (low + (high - low) * part) / stride[axis] - offset
-        axes.append(place * 2 / max(size - 1, 1) - 1)
-    grid = torch.stack(
-        [
-            axes[0][:, :, None, :].expand(-1, -1, POINTS, -1),
-            axes[1][:, :, :, None].expand(-1, -1, -1, POINTS)
-        ], -1).flatten(1, 2)
+    maps = at_least_float32(maps)
+    size = maps.new_tensor([maps.size(3), maps.size(2)])
+    padded = pad_sequence(list(places), batch_first=True).to(maps.dtype)
+    # as grid_sample counts: from -1 to 1 between first and last location
+    x, y = (padded * 2 / (size - 1).clamp(min=1)[:, None] - 1).unbind(2)
+    grid = torch.stack([
+        x[:, :, None, :].expand(-1, -1, POINTS, -1),
+        y[:, :, :, None].expand(-1, -1, -1, POINTS)
+    ], -1)
     sampled = F.grid_sample(
-        maps, grid, padding_mode='border', align_corners=True)
-    sampled = sampled.unflatten(2, (count, POINTS)).transpose(1, 2)
-    real = [image[:len(b)] for image, b in zip(sampled, boxes)]
-    return torch.cat(real)
+        maps, grid.flatten(1, 2), padding_mode='border', align_corners=True)
+    sampled = sampled.unflatten(2, (padded.size(1), POINTS)).transpose(1, 2)
+    real = [image[:len(p)] for image, p in zip(sampled, places)]
+    return torch.cat(real).unflatten(1, (anchors, -1)).flatten(0, 1)
