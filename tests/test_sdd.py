@@ -212,7 +212,7 @@ def test_autocast_stays_close_to_float32():
     (dict(sdd_regions=dict(maps={})), ValueError,
      "kd_cfg.sdd_regions: unknown key 'maps', .*did you mean 'map'"),
     (dict(loss_sdd=dict(SDD, scales=(1, 16))), ValueError,
-     'kd_cfg.sdd_regions.box: scales: 16 does not fit boxes, .* 8×8 points'),
+     'kd_cfg.loss_sdd: scales: 16 does not fit box regions, .* 8×8 points'),
     (dict(sdd_regions=dict(map=1.0)), TypeError,
      'kd_cfg.sdd_regions.map must be a dict of what differs .*found 1.0'),
     (dict(sdd_regions=dict(map=dict(loss_weight=-1))), ValueError,

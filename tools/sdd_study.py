@@ -39,6 +39,8 @@ CONFIDENCE = {f'{KD}sdd_weighting': 'confidence'}
 
 FINAL = [
     Variant('student alone', ALONE),
+    Variant('regression alone (no classification imitated)', CROSSKD,
+            {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
     Variant('plain imitation', CROSSKD, PLAIN),
     Variant('SDD: map', SDD, only(sdd_map())),
     Variant('SDD: box', SDD, only(box())),
@@ -50,8 +52,6 @@ FINAL = [
     Variant('CrossKD + SDD: map, weight 1.5', BOTH, sdd_map(1.5)),
 ]
 SCREENED = {
-    'regression alone (no classification imitated)':
-    (CROSSKD, {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
     'map, scales 1': (SDD, only(sdd_map(scales=[1]))),
     'map, scales 1, 2': (SDD, only(sdd_map(scales=[1, 2]))),
     'map, scales 1, 2, 4': (SDD, only(sdd_map(scales=[1, 2, 4]))),
