@@ -39,17 +39,20 @@ CONFIDENCE = {f'{KD}sdd_weighting': 'confidence'}
 
 FINAL = [
     Variant('student alone', ALONE),
-    Variant('regression alone (no classification imitated)', CROSSKD,
-            {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
     Variant('plain imitation', CROSSKD, PLAIN),
     Variant('SDD: map', SDD, only(sdd_map())),
     Variant('SDD: box', SDD, only(box())),
     Variant('SDD: map and box', SDD, only(sdd_map(), box(1.0))),
     Variant('plain imitation + SDD: map', SDD),
     Variant('plain imitation + SDD: map and box', SDD, box(1.0)),
+    Variant('SDD: map, kd', SDD, only(sdd_map(5.0, base='kd'))),
     Variant('CrossKD', CROSSKD),
+    Variant('CrossKD + SDD: map, kd', BOTH, sdd_map(5.0, base='kd')),
+    Variant('plain imitation + SDD: map, kd', SDD, sdd_map(5.0, base='kd')),
     Variant('CrossKD + SDD: map', BOTH),
     Variant('CrossKD + SDD: map, weight 1.5', BOTH, sdd_map(1.5)),
+    Variant('regression alone (no classification imitated)', CROSSKD,
+            {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
 ]
 SCREENED = {
     'map, scales 1': (SDD, only(sdd_map(scales=[1]))),
