@@ -16,18 +16,8 @@ def region(kind, **changes):
     return {f'{KD}sdd_regions.{kind}.{k}': v for k, v in changes.items()}
 
 
-def only(*regions):
-    """Options for SDD without plain imitation of the classification."""
-    changes = {f'{KD}loss_cls_kd': None, f'{KD}sdd_regions.map': None}
-    for options in regions:
-        if any('.map.' in key for key in options):
-            del changes[f'{KD}sdd_regions.map']
-        changes.update(options)
-    return changes
-
-
-def sdd_map(loss_weight=15.0, **changes):
-    return region('map', loss_weight=loss_weight, **changes)
+def sdd_map(loss_weight=15.0, base='qfl', **changes):
+    return region('map', loss_weight=loss_weight, base=base, **changes)
 
 
 def box(loss_weight=3.0, base='bernoulli', scales=(1, 2, 4), **changes):
@@ -35,58 +25,67 @@ def box(loss_weight=3.0, base='bernoulli', scales=(1, 2, 4), **changes):
                   scales=list(scales), **changes)
 
 
+NO_MAP = {f'{KD}sdd_regions.map': None}
 CONFIDENCE = {f'{KD}sdd_weighting': 'confidence'}
 
 FINAL = [
     Variant('student alone', ALONE),
-    Variant('plain imitation', CROSSKD, PLAIN),
-    Variant('SDD: map', SDD, only(sdd_map())),
-    Variant('SDD: box', SDD, only(box())),
-    Variant('SDD: map and box', SDD, only(sdd_map(), box(1.0))),
-    Variant('plain imitation + SDD: map', SDD),
-    Variant('plain imitation + SDD: map and box', SDD, box(1.0)),
-    Variant('SDD: map, kd', SDD, only(sdd_map(5.0, base='kd'))),
-    Variant('CrossKD', CROSSKD),
-    Variant('CrossKD + SDD: map, kd', BOTH, sdd_map(5.0, base='kd')),
-    Variant('plain imitation + SDD: map, kd', SDD, sdd_map(5.0, base='kd')),
-    Variant('CrossKD + SDD: map', BOTH),
-    Variant('CrossKD + SDD: map, weight 1.5', BOTH, sdd_map(1.5)),
-    Variant('regression alone (no classification imitated)', CROSSKD,
+    Variant('regression alone', CROSSKD,
             {**PLAIN, f'{KD}loss_cls_kd.loss_weight': 0.0}),
+    Variant('plain imitation', CROSSKD, PLAIN),
+    Variant('SDD: box', SDD, {**NO_MAP, **box()}),
+    Variant('SDD: map, QFL', SDD, sdd_map()),
+    Variant('SDD: map, QFL, and box', SDD, {**sdd_map(), **box(1.0)}),
+    Variant('SDD: map, kd', SDD, sdd_map(5.0, 'kd')),
+    Variant('plain imitation + SDD: map, QFL', BOTH,
+            {**PLAIN, **sdd_map(5.0)}),
+    Variant('plain imitation + SDD: map, QFL, and box', BOTH,
+            {**PLAIN, **sdd_map(5.0), **box(1.0)}),
+    Variant('plain imitation + SDD: map, kd', BOTH,
+            {**PLAIN, **sdd_map(5.0, 'kd')}),
+    Variant('CrossKD', CROSSKD),
+    Variant('CrossKD + SDD: map, QFL', BOTH, sdd_map(5.0)),
+    Variant('CrossKD + SDD: map, QFL, weight 1.5', BOTH, sdd_map(1.5)),
+    Variant('CrossKD + SDD: map, kd', BOTH, sdd_map(5.0, 'kd')),
 ]
 SCREENED = {
-    'map, scales 1': (SDD, only(sdd_map(scales=[1]))),
-    'map, scales 1, 2': (SDD, only(sdd_map(scales=[1, 2]))),
-    'map, scales 1, 2, 4': (SDD, only(sdd_map(scales=[1, 2, 4]))),
-    'map, scales 1, 2, 4, 8': (SDD, only(sdd_map(scales=[1, 2, 4, 8]))),
-    'map, scales 4, 8, 16': (SDD, only(sdd_map(scales=[4, 8, 16]))),
-    'map, no complementary weight':
-    (SDD, only(sdd_map(complementary_weight=1.0))),
-    'map, by confidence, weight 4': (SDD, {**only(sdd_map(4.0)),
+    'map, QFL, scales 1': (SDD, sdd_map(scales=[1])),
+    'map, QFL, scales 1, 2': (SDD, sdd_map(scales=[1, 2])),
+    'map, QFL, scales 1, 2, 4': (SDD, sdd_map(scales=[1, 2, 4])),
+    'map, QFL, scales 1, 2, 4, 8': (SDD, sdd_map(scales=[1, 2, 4, 8])),
+    'map, QFL, scales 4, 8, 16': (SDD, sdd_map(scales=[4, 8, 16])),
+    'map, QFL, no complementary weight':
+    (SDD, sdd_map(complementary_weight=1.0)),
+    'map, QFL, by confidence, weight 4': (SDD, {**sdd_map(4.0),
                                            **CONFIDENCE}),
-    'map, weight 5': (SDD, only(sdd_map(5.0))),
-    'map, T = 0.5': (SDD, only(sdd_map(temperature=0.5))),
-    'map, T = 2': (SDD, only(sdd_map(temperature=2.0))),
-    'map, Bernoulli, weight 3': (SDD, only(sdd_map(3.0, base='bernoulli'))),
-    'map, kd, weight 5': (SDD, only(sdd_map(5.0, base='kd'))),
-    'map, dkd, weight 0.7': (SDD, only(sdd_map(0.7, base='dkd'))),
-    'map, nkd, weight 3': (SDD, only(sdd_map(3.0, base='nkd'))),
-    'box, scales 1': (SDD, only(box(scales=[1]))),
-    'box, scales 1, 2': (SDD, only(box(scales=[1, 2]))),
+    'map, QFL, weight 5': (SDD, sdd_map(5.0)),
+    'map, QFL, T = 0.5': (SDD, sdd_map(temperature=0.5)),
+    'map, QFL, T = 2': (SDD, sdd_map(temperature=2.0)),
+    'map, Bernoulli, weight 3': (SDD, sdd_map(3.0, 'bernoulli')),
+    'map, kd, scales 1, 2, 4':
+    (SDD, sdd_map(5.0, 'kd', scales=[1, 2, 4])),
+    'map, kd, no complementary weight':
+    (SDD, sdd_map(5.0, 'kd', complementary_weight=1.0)),
+    'map, kd, T = 2': (SDD, sdd_map(5.0, 'kd', temperature=2.0)),
+    'map, kd, weight 15': (SDD, sdd_map(15.0, 'kd')),
+    'map, dkd, weight 0.7': (SDD, sdd_map(0.7, 'dkd')),
+    'map, nkd, weight 3': (SDD, sdd_map(3.0, 'nkd')),
+    'box, scales 1': (SDD, {**NO_MAP, **box(scales=[1])}),
+    'box, scales 1, 2': (SDD, {**NO_MAP, **box(scales=[1, 2])}),
     'box, no complementary weight':
-    (SDD, only(box(complementary_weight=1.0))),
-    'box, complementary without labels': (SDD, only(box(label_free=True))),
-    'box, by confidence': (SDD, {**only(box()), **CONFIDENCE}),
-    'box, weight 1': (SDD, only(box(1.0))),
-    'box, T = 0.5': (SDD, only(box(temperature=0.5))),
-    'box, T = 2': (SDD, only(box(temperature=2.0))),
-    'box, QFL, weight 6': (SDD, only(box(6.0, base='qfl'))),
-    'box, kd': (SDD, only(box(base='kd'))),
-    'box, dkd, weight 0.5': (SDD, only(box(0.5, base='dkd'))),
-    'box, nkd, weight 1': (SDD, only(box(1.0, base='nkd'))),
-    'CrossKD + SDD: map, weight 15': (BOTH, sdd_map(15.0)),
+    (SDD, {**NO_MAP, **box(complementary_weight=1.0)}),
+    'box, complementary without labels': (SDD, {**NO_MAP, **box(label_free=True)}),
+    'box, by confidence': (SDD, {**NO_MAP, **box(), **CONFIDENCE}),
+    'box, weight 1': (SDD, {**NO_MAP, **box(1.0)}),
+    'box, T = 0.5': (SDD, {**NO_MAP, **box(temperature=0.5)}),
+    'box, T = 2': (SDD, {**NO_MAP, **box(temperature=2.0)}),
+    'box, QFL, weight 6': (SDD, {**NO_MAP, **box(6.0, 'qfl')}),
+    'box, kd': (SDD, {**NO_MAP, **box(base='kd')}),
+    'box, dkd, weight 0.5': (SDD, {**NO_MAP, **box(0.5, 'dkd')}),
+    'box, nkd, weight 1': (SDD, {**NO_MAP, **box(1.0, 'nkd')}),
+    'CrossKD + SDD: map, QFL, weight 15': (BOTH, sdd_map(15.0)),
     'CrossKD + SDD: box, Bernoulli, weight 1':
-    (BOTH, {f'{KD}sdd_regions.map': None, **box(1.0)}),
+    (BOTH, {**NO_MAP, **box(1.0)}),
 }
 SCREEN = FINAL + [Variant(name, *rest) for name, rest in SCREENED.items()]
 

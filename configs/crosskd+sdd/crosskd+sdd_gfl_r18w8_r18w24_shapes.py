@@ -2,4 +2,4 @@
 _base_ = [
     '../demo/crosskd_gfl_r18w8_r18w24_shapes.py', '../_base_/sdd.py'
 ]
-model = dict(kd_cfg=_base_.sdd)
+model = dict(kd_cfg=_base_.crosskd_sdd)

@@ -2,4 +2,4 @@ _base_ = [
     '../crosskd/crosskd_r50_atss_r101_fpn_1x_coco.py',
     '../_base_/sdd_coco.py'
 ]
-model = dict(kd_cfg=_base_.sdd)
+model = dict(kd_cfg=_base_.crosskd_sdd)
