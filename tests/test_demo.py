@@ -90,8 +90,9 @@ def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
     plain = study.Variant('alone', 'demo/gfl_r18w8_shapes.py', changes)
     sdd = study.Variant('SDD (map)', 'sdd/sdd_gfl_r18w8_r18w24_shapes.py',
                         changes)
-    call = dict(folder=tmp_path, variants=[plain, sdd], seeds=[0, 1],
-                epochs=1, teacher_epochs=1, num_train=8, num_val=4)
+    teacher = study.Variant('teacher', 'demo/gfl_r18w24_shapes.py', changes)
+    call = dict(folder=tmp_path, teacher=teacher, variants=[plain, sdd],
+                seeds=[0, 1], epochs=1, teacher_epochs=1, num_train=8, num_val=4)
     rows = study.run_study(**call)
     assert [len(row['AP']) for row in rows] == [1, 2, 2]
     assert rows[0]['std'] is None and rows[1]['std'] is not None

@@ -18,8 +18,6 @@ from .run import NUM_TRAIN, NUM_VAL
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402
 
-TEACHER = 'demo/gfl_r18w24_shapes.py'
-
 
 @dataclass
 class Variant:
@@ -35,8 +33,9 @@ class Variant:
     changes: Dict[str, object] = field(default_factory=dict)
 
 
-def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
-              epochs: int, teacher_epochs: int, num_train: int = NUM_TRAIN,
+def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
+              seeds: Sequence[int], epochs: int, teacher_epochs: int,
+              num_train: int = NUM_TRAIN,
               num_val: int = NUM_VAL) -> List[dict]:
     """Train every variant on its seeds, each run on one core.
 
@@ -47,7 +46,8 @@ def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
     Args:
         folder: gets ``data/`` and ``work_dirs/study/``, with ``study.json``
             and ``study.png`` in a folder of its own for every ``epochs``.
-        variants: the rows.
+        teacher: first row; one seed.
+        variants: the other rows, the students.
         seeds: of the students.
         epochs, teacher_epochs: of students and teacher.
         num_train, num_val: images.
@@ -61,19 +61,22 @@ def run_study(folder: str, variants: Sequence[Variant], seeds: Sequence[int],
     results = study / f'{epochs}_epochs'
     shapes.generate(root / 'data' / 'shapes', 'train', num_train)
     shapes.generate(root / 'data' / 'shapes', 'val', num_val)
-    teacher = stages.Run('teacher', TEACHER, root, study / 'teacher',
-                         {**_schedule(teacher_epochs), 'randomness.seed': 0})
+    teacher_run = stages.Run(
+        teacher.name, teacher.config, root, study / 'teacher', {
+            **_schedule(teacher_epochs), **teacher.changes,
+            'randomness.seed': 0
+        })
     students = [[
-        _student(variant, seed, epochs, root, results, teacher)
+        _student(variant, seed, epochs, root, results, teacher_run)
         for seed in seeds
     ] for variant in variants]
     cores = os.cpu_count() or 1
     try:
-        stages.train([teacher], threads=cores)
+        stages.train([teacher_run], threads=cores)
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda run: stages.train([run], threads=1),
                           sum(students, [])))
-        rows = [_row(Variant('teacher', TEACHER), [teacher])]
+        rows = [_row(teacher, [teacher_run])]
         rows += map(_row, variants, students)
     except RuntimeError as e:
         sys.exit(f'{e}\nThe same command continues from here.')
