@@ -57,8 +57,8 @@ SCREENED = {
     'map, QFL, scales 4, 8, 16': (SDD, sdd_map(scales=[4, 8, 16])),
     'map, QFL, no complementary weight':
     (SDD, sdd_map(complementary_weight=1.0)),
-    'map, QFL, by confidence, weight 4': (SDD, {**sdd_map(4.0),
-                                           **CONFIDENCE}),
+    'map, QFL, by confidence, weight 4':
+    (SDD, {**sdd_map(4.0), **CONFIDENCE}),
     'map, QFL, weight 5': (SDD, sdd_map(5.0)),
     'map, QFL, T = 0.5': (SDD, sdd_map(temperature=0.5)),
     'map, QFL, T = 2': (SDD, sdd_map(temperature=2.0)),
@@ -73,7 +73,8 @@ SCREENED = {
     'box, scales 1, 2': (SDD, {**NO_MAP, **box(scales=[1, 2])}),
     'box, no complementary weight':
     (SDD, {**NO_MAP, **box(complementary_weight=1.0)}),
-    'box, complementary without labels': (SDD, {**NO_MAP, **box(label_free=True)}),
+    'box, complementary without labels':
+    (SDD, {**NO_MAP, **box(label_free=True)}),
     'box, by confidence': (SDD, {**NO_MAP, **box(), **CONFIDENCE}),
     'box, weight 1': (SDD, {**NO_MAP, **box(1.0)}),
     'box, T = 0.5': (SDD, {**NO_MAP, **box(temperature=0.5)}),
@@ -89,7 +90,7 @@ SCREENED = {
 REFERENCES = ('student alone', 'regression alone', 'plain imitation',
               'SDD: box', 'SDD: map, QFL', 'SDD: map, kd', 'CrossKD',
               'CrossKD + SDD: map, QFL')
-SCREEN = [v for v in FINAL if v.name in REFERENCES] + 
+SCREEN = [v for v in FINAL if v.name in REFERENCES] + [
     Variant(name, *rest) for name, rest in SCREENED.items()
 ]
 
