@@ -14,7 +14,6 @@ import torch
 from conftest import REPO
 from crosskd import mmcv_ext
 from helpers import KINDS, distiller_cfg, plain_cfg, sdd_cfg
-from mmengine.config import Config
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 TOOLS = REPO / 'tools'

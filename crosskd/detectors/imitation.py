@@ -2,7 +2,6 @@
 import logging
 from typing import Dict, List, Sequence, Set
 
-import torch
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
 from mmengine.logging import print_log

@@ -5,7 +5,6 @@ gradient, and (n, ) target classes, and returns (n, ) losses.
 """
 from typing import Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
