@@ -60,7 +60,7 @@ def sdd_loss(student_logits: Tensor,
     loss = SDDLoss(base, scales, temperature, alpha, beta, gamma,
                    complementary_weight)
     total, count = loss.sums(student_logits, teacher_logits, labels)
-    return total / count.clamp(min=1)
+    return total / at_least_one_of(count)
 
 
 @MODELS.register_module()
