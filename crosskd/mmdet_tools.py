@@ -2,7 +2,6 @@
 import runpy
 import sys
 from pathlib import Path
-from typing import List
 
 import mmdet
 import torch
@@ -32,7 +31,7 @@ def run(tool: str) -> None:
     runpy.run_path(str(path), run_name='__main__')
 
 
-def _prepare_cpu_ranks(argv: List[str]) -> None:
+def _prepare_cpu_ranks(argv: list[str]) -> None:
     """Let torch's launcher work without GPUs, on gloo.
 
     mmengine's own start of distributed runs takes a GPU per rank for granted;

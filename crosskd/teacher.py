@@ -4,7 +4,7 @@ import sys
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any
 
 import mmdet
 import torch
@@ -47,8 +47,8 @@ class Teacher:
         ValueError: no checkpoint, or one that does not fit.
     """
 
-    def __init__(self, config: Union[str, Path, dict, Config, None],
-                 ckpt: Union[str, Path, None], trust_ckpt: bool) -> None:
+    def __init__(self, config: str | Path | dict | Config | None,
+                 ckpt: str | Path | None, trust_ckpt: bool) -> None:
         if not isinstance(config, (str, Path, dict, Config)):
             raise TypeError(
                 'teacher_config must be the path of a config file, a dict or '
@@ -61,7 +61,7 @@ class Teacher:
         self.config = config
         self.ckpt = str(ckpt)
         self.trust_ckpt = trust_ckpt
-        self.detector: Optional[SingleStageDetector] = None
+        self.detector: SingleStageDetector | None = None
         self._follows = False
         if not is_url(self.ckpt):
             with suppress(FileNotFoundError):  # raised again by ``join``
@@ -110,7 +110,7 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
-                 split: Optional[int]) -> Tuple[Tuple[Tensor], HeadTrace]:
+                 split: int | None) -> tuple[tuple[Tensor], HeadTrace]:
         """Look at a batch that was preprocessed for the student.
 
         Args:
@@ -169,7 +169,7 @@ def find_config(name: str) -> str:
         f'{" and ".join(dict.fromkeys(looked))}')
 
 
-def _model_config(config: Union[str, Path, dict, Config]) -> dict:
+def _model_config(config: str | Path | dict | Config) -> dict:
     """The ``model`` of a teacher config, whatever form it came in."""
     if isinstance(config, (str, Path)):
         config = Config.fromfile(find_config(str(config)))
@@ -231,12 +231,12 @@ def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
             f'({type(detector).__name__}): ' + '; '.join(problems))
 
 
-def _first_few(kind: str, keys: List[str], few: int = 3) -> str:
+def _first_few(kind: str, keys: list[str], few: int = 3) -> str:
     more = f', … ({len(keys)} in all)' if len(keys) > few else ''
     return f'{len(keys)} {kind}: ' + ', '.join(keys[:few]) + more
 
 
-def _normalization(preprocessor: Any) -> Tuple[Tensor, Tensor, bool]:
+def _normalization(preprocessor: Any) -> tuple[Tensor, Tensor, bool]:
     """Mean and std, each (3, 1, 1), and whether channels are swapped."""
     swapped = getattr(preprocessor, '_channel_conversion', False)
     if getattr(preprocessor, '_enable_normalize', False):

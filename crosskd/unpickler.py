@@ -9,7 +9,7 @@ the supported versions, and the older ones cannot be extended.
 import collections
 import pickle
 from types import ModuleType
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def _empty_array(*_) -> np.ndarray:
     return np.empty(0)  # filled by its BUILD
 
 
-ALLOWED: Dict[Tuple[str, str], Any] = {
+ALLOWED: dict[tuple[str, str], Any] = {
     (thing.__module__, thing.__name__): thing
     for thing in (set, frozenset, complex, bytearray, int, float, bool, str,
                   list, dict, tuple, collections.OrderedDict,

@@ -8,9 +8,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import crosskd  # noqa: E402, F401
-from crosskd.demo import shapes  # noqa: E402
+import crosskd  # noqa: E402, F401  # first: it may stand in for mmcv._ext
+
+# isort: split
 from mmdet.utils import register_all_modules  # noqa: E402
+
+from crosskd.demo import shapes  # noqa: E402
 
 register_all_modules()
 torch.set_num_threads(2)

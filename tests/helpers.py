@@ -1,6 +1,5 @@
 """Small detectors and batches for the tests; nothing here is random."""
 import copy
-from typing import Optional
 
 import torch
 from mmdet.registry import MODELS
@@ -108,7 +107,7 @@ def plain_cfg(kind: str, width: int = 8, **head) -> dict:
 
 
 def distiller_cfg(kind: str, teacher: str = 'random',
-                  teacher_kind: Optional[str] = None,
+                  teacher_kind: str | None = None,
                   teacher_width: int = 16, **kd) -> dict:
     """The CrossKD detector around ``plain_cfg(kind)``."""
     cfg = plain_cfg(kind)
@@ -120,7 +119,7 @@ def distiller_cfg(kind: str, teacher: str = 'random',
     return cfg
 
 
-def sdd_cfg(kind: str, teacher_width: int = 16, loss: Optional[dict] = None,
+def sdd_cfg(kind: str, teacher_width: int = 16, loss: dict | None = None,
             **kd) -> dict:
     """The SDD detector around ``plain_cfg(kind)``."""
     cfg = distiller_cfg(kind, teacher_width=teacher_width)

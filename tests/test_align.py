@@ -1,6 +1,7 @@
 """Alignment of held features."""
 import pytest
 import torch
+
 from crosskd.align import align_statistics, standardize
 
 

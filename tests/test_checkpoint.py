@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crosskd.checkpoint import load_checkpoint
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
+
+from crosskd.checkpoint import load_checkpoint
 
 
 def load(path, trusted=False):

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
 from crosskd.detectors.base import DistilledSingleStageDetector
 from crosskd.teacher import find_config
 from helpers import batch
-from mmdet.registry import MODELS
-from mmengine.config import Config
 
 ROOT = Path(__file__).parent.parent / 'configs'
 CONFIGS = sorted(

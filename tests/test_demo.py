@@ -3,8 +3,9 @@ import json
 
 import numpy as np
 import pytest
-from crosskd.demo import report, shapes, stages, study
 from mmdet.datasets import CocoDataset
+
+from crosskd.demo import report, shapes, stages, study
 
 
 def test_images_are_a_function_of_their_arguments(tmp_path):

@@ -3,9 +3,21 @@ import copy
 
 import pytest
 import torch
+
 from crosskd.heads import family_of, trace
-from helpers import (BCE, GIOU, KINDS, KL, QFL, batch, build, distiller_cfg,
-                     kd_cfg, plain_cfg, total)
+from helpers import (
+    BCE,
+    GIOU,
+    KINDS,
+    KL,
+    QFL,
+    batch,
+    build,
+    distiller_cfg,
+    kd_cfg,
+    plain_cfg,
+    total,
+)
 from slow_crosskd import crosskd_losses
 
 

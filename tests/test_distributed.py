@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+
 from crosskd.losses import SDDLoss
 
 

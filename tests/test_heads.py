@@ -1,10 +1,11 @@
 """Head families: the rest of a head, decoding, targets."""
 import pytest
 import torch
-from crosskd.heads import family_of, trace
-from helpers import CHANNELS, KINDS, batch, build, plain_cfg
 from mmdet.models.dense_heads import GFLHead, RetinaHead
 from mmdet.registry import MODELS
+
+from crosskd.heads import family_of, trace
+from helpers import CHANNELS, KINDS, batch, build, plain_cfg
 
 
 def head_and_features(kind, train=True, **head):

@@ -3,12 +3,19 @@ import math
 
 import pytest
 import torch
-from crosskd.losses import (KDQualityFocalLoss, KnowledgeDistillationKLDivLoss,
-                            PKDLoss, kd_quality_focal_loss, kl_div_loss,
-                            pkd_loss)
-from mmdet.models.losses import \
-    KnowledgeDistillationKLDivLoss as MMDetKLDivLoss
+from mmdet.models.losses import (
+    KnowledgeDistillationKLDivLoss as MMDetKLDivLoss,
+)
 from mmdet.registry import MODELS
+
+from crosskd.losses import (
+    KDQualityFocalLoss,
+    KnowledgeDistillationKLDivLoss,
+    PKDLoss,
+    kd_quality_focal_loss,
+    kl_div_loss,
+    pkd_loss,
+)
 
 
 def random(*shape, seed=0, scale=2.0):

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 import torch
-from crosskd import mmcv_ext
 from mmcv.ops import batched_nms, nms
 from mmdet.models.losses.focal_loss import py_sigmoid_focal_loss
+
+from crosskd import mmcv_ext
 from nms_cases import nms_cases
 
 needs_stand_in = pytest.mark.skipif(

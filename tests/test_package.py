@@ -5,9 +5,10 @@ import sys
 import types
 
 import pytest
+from mmengine.config import Config
+
 from conftest import REPO
 from crosskd import dependencies
-from mmengine.config import Config
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmengine', 'mmcv', 'mmdet'])

@@ -1,11 +1,12 @@
 """Regions: where on the logit maps they are, and what they carry."""
 import pytest
 import torch
+from mmdet.structures.bbox import HorizontalBoxes
+
 from crosskd.heads import family_of
 from crosskd.losses import SDDLoss
 from crosskd.regions import box_regions, map_regions
 from helpers import KINDS, NUM_CLASSES, batch, build, head_cfg
-from mmdet.structures.bbox import HorizontalBoxes
 
 SIZES = ((8, 12), (4, 6), (2, 3))  # of the levels of a 64 × 96 image
 

@@ -3,14 +3,27 @@ import copy
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
+from torch.nn.functional import adaptive_avg_pool2d
+
 from crosskd.heads import family_of
 from crosskd.losses.sdd_bases import BASES
 from crosskd.regions import REGIONS
-from helpers import (BCE, GIOU, KINDS, KL, QFL, SDD, batch, build,
-                     distiller_cfg, plain_cfg, sdd_cfg, total)
-from mmengine.logging import MMLogger
+from helpers import (
+    BCE,
+    GIOU,
+    KINDS,
+    KL,
+    QFL,
+    SDD,
+    batch,
+    build,
+    distiller_cfg,
+    plain_cfg,
+    sdd_cfg,
+    total,
+)
 from slow_sdd import slow_sdd
-from torch.nn.functional import adaptive_avg_pool2d
 
 SIZE = (128, 160)  # every level has room for 4 × 4 cells
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crosskd.losses import SDDLoss, sdd_loss
-from crosskd.losses.sdd_bases import BASES
 from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
+
+from crosskd.losses import SDDLoss, sdd_loss
+from crosskd.losses.sdd_bases import BASES
 from slow_sdd import slow_sdd
 
 # measured on the reference implementation; CI names a file that may have more

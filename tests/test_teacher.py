@@ -5,10 +5,11 @@ import sys
 
 import pytest
 import torch
-from crosskd.teacher import Teacher, find_config
-from helpers import batch, build, distiller_cfg, kd_cfg, plain_cfg
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
+
+from crosskd.teacher import Teacher, find_config
+from helpers import batch, build, distiller_cfg, kd_cfg, plain_cfg
 
 
 @pytest.fixture(scope='module')

@@ -11,6 +11,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+
 from conftest import REPO
 from crosskd import mmcv_ext
 from helpers import KINDS, distiller_cfg, plain_cfg, sdd_cfg

@@ -1,5 +1,4 @@
 """Channel statistics of feature maps, always in float32 or better."""
-from typing import Tuple
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ EPS = 1e-6
 TINY_VARIANCE = 1e-24
 
 
-def channel_statistics(x: Tensor) -> Tuple[Tensor, Tensor]:
+def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and sample standard deviation per channel over batch and space.
 
     A single value has no sample deviation; it is taken as 0 instead of the

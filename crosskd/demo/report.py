@@ -1,7 +1,7 @@
 """The demo's table and picture."""
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence
 
 import matplotlib
 import numpy as np
@@ -26,8 +26,8 @@ COLUMNS = {
 SCORE = 0.3  # detections below are not drawn
 
 
-def table(runs: Sequence[Run], metrics: Dict[str, dict],
-          threads: Dict[str, int]) -> List[dict]:
+def table(runs: Sequence[Run], metrics: dict[str, dict],
+          threads: dict[str, int]) -> list[dict]:
     """One row a detector: AP in percent, parameters, training time."""
     rows = []
     for run in runs:

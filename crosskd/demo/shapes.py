@@ -7,7 +7,6 @@ shape of which less than 60 % is visible is not annotated and not drawn.
 """
 import json
 from pathlib import Path
-from typing import List, Tuple
 
 import cv2
 import numpy as np
@@ -69,7 +68,7 @@ def generate(folder: str, split: str, num_images: int, side: int = 128,
 
 
 def draw_image(rng: np.random.Generator,
-               side: int) -> Tuple[np.ndarray, List[tuple]]:
+               side: int) -> tuple[np.ndarray, list[tuple]]:
     """One image.
 
     Args:
@@ -133,7 +132,7 @@ def _strokes(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def _place(rng: np.random.Generator, side: int, low: float,
-           high: float) -> Tuple[int, np.ndarray]:
+           high: float) -> tuple[int, np.ndarray]:
     """A class and the (side, side) mask of one shape of it."""
     radius = rng.uniform(low, high) / 2 * side / 128
     stretch = rng.uniform(0.8, 1.25)

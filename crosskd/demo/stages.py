@@ -10,14 +10,15 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence
 
-import crosskd
 import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
+
+import crosskd
 
 MIM = Path(crosskd.__file__).parent / '.mim'
 PROGRESS = re.compile(r'(Epoch\(train\) .*?loss: [\d.]+|bbox_mAP_copypaste.*)')
@@ -38,7 +39,7 @@ class Run:
     config: str
     root: Path
     results: Path
-    changes: Dict[str, object]
+    changes: dict[str, object]
 
     @property
     def config_file(self) -> Path:
@@ -65,7 +66,7 @@ class Run:
         return cfg
 
     @property
-    def options(self) -> List[str]:
+    def options(self) -> list[str]:
         """The changes as a tool takes them."""
         return ['--cfg-options', *(f'{k}={v}' for k, v in self.changes.items())]
 
@@ -93,7 +94,7 @@ def train(runs: Sequence[Run], threads: int) -> None:
     _run_tools(commands, runs[0].root, threads)
 
 
-def test(run: Run) -> Dict[str, float]:
+def test(run: Run) -> dict[str, float]:
     """Evaluate a trained detector.
 
     Returns:
@@ -120,9 +121,9 @@ def test(run: Run) -> Dict[str, float]:
     return json.loads(metrics.read_text())
 
 
-def history(run: Run) -> List[dict]:
+def history(run: Run) -> list[dict]:
     """What the training logged, in order; a repeated step counts once."""
-    entries: Dict[tuple, dict] = {}
+    entries: dict[tuple, dict] = {}
     for file in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
             entry = json.loads(line)
@@ -130,7 +131,7 @@ def history(run: Run) -> List[dict]:
     return list(entries.values())
 
 
-def ap_curve(run: Run) -> List[tuple]:
+def ap_curve(run: Run) -> list[tuple]:
     """(epoch, AP) of every validation during training."""
     return sorted((e['step'], e['coco/bbox_mAP']) for e in history(run)
                   if 'coco/bbox_mAP' in e)
@@ -146,7 +147,7 @@ def training_seconds(run: Run) -> float:
     return seconds
 
 
-def _run_tools(commands: Dict[str, List[str]], cwd: Path,
+def _run_tools(commands: dict[str, list[str]], cwd: Path,
                threads: int) -> None:
     """Run mmdet tools side by side and show their progress."""
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads),
@@ -158,7 +159,7 @@ def _run_tools(commands: Dict[str, List[str]], cwd: Path,
             stderr=subprocess.STDOUT)
         for name, command in commands.items()
     }
-    tails: Dict[str, List[str]] = {name: [] for name in processes}
+    tails: dict[str, list[str]] = {name: [] for name in processes}
     watchers = [
         threading.Thread(target=_show, args=(name, process, tails[name]))
         for name, process in processes.items()
@@ -180,7 +181,7 @@ def _run_tools(commands: Dict[str, List[str]], cwd: Path,
                 ''.join(tails[name]))
 
 
-def _show(name: str, process: subprocess.Popen, tail: List[str]) -> None:
+def _show(name: str, process: subprocess.Popen, tail: list[str]) -> None:
     """Print a process's progress lines; keep its last lines for an error."""
     assert process.stdout is not None
     for line in process.stdout:

@@ -3,11 +3,11 @@ import json
 import os
 import re
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Dict, List, Sequence
 
 import matplotlib
 from mmdet.utils import register_all_modules
@@ -30,13 +30,13 @@ class Variant:
     """
     name: str
     config: str
-    changes: Dict[str, object] = field(default_factory=dict)
+    changes: dict[str, object] = field(default_factory=dict)
 
 
 def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
               seeds: Sequence[int], epochs: int, teacher_epochs: int,
               num_train: int = NUM_TRAIN,
-              num_val: int = NUM_VAL) -> List[dict]:
+              num_val: int = NUM_VAL) -> list[dict]:
     """Train every variant on its seeds, each run on one core.
 
     What is trained already is not trained again, so a variant that is changed
@@ -108,7 +108,7 @@ def _student(variant: Variant, seed: int, epochs: int, root: Path,
     return run
 
 
-def _schedule(epochs: int) -> Dict[str, object]:
+def _schedule(epochs: int) -> dict[str, object]:
     return {
         'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': epochs,

@@ -1,6 +1,11 @@
 """The registered detectors."""
-from .crosskd import (CrossKDATSS, CrossKDFCOS, CrossKDGFL, CrossKDRetinaNet,
-                      CrossKDSingleStageDetector)
+from .crosskd import (
+    CrossKDATSS,
+    CrossKDFCOS,
+    CrossKDGFL,
+    CrossKDRetinaNet,
+    CrossKDSingleStageDetector,
+)
 from .sdd import SDDSingleStageDetector
 
 __all__ = [

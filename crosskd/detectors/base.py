@@ -1,5 +1,4 @@
 """What the detectors share: the student is the detector, the teacher a guest."""
-from typing import Optional, Tuple, Type
 
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import SampleList
@@ -40,17 +39,17 @@ class DistilledSingleStageDetector(SingleStageDetector):
     """
 
     #: what ``kd_cfg`` must hold, and whose predictions imitate by default
-    required: Tuple[str, ...]
+    required: tuple[str, ...]
     prediction: str
     #: the head family that a subclass insists on
-    family: Optional[Type[HeadFamily]] = None
+    family: type[HeadFamily] | None = None
 
     def __init__(self,
                  backbone: ConfigType,
                  neck: OptConfigType = None,
                  bbox_head: OptConfigType = None,
-                 teacher_config: Optional[ConfigType] = None,
-                 teacher_ckpt: Optional[str] = None,
+                 teacher_config: ConfigType | None = None,
+                 teacher_ckpt: str | None = None,
                  kd_cfg: OptConfigType = None,
                  train_cfg: OptConfigType = None,
                  test_cfg: OptConfigType = None,

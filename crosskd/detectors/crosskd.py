@@ -1,8 +1,12 @@
 """CrossKD detectors."""
 from mmdet.registry import MODELS
 
-from ..heads import (ATSSHeadFamily, FCOSHeadFamily, GFLHeadFamily,
-                     RetinaHeadFamily)
+from ..heads import (
+    ATSSHeadFamily,
+    FCOSHeadFamily,
+    GFLHeadFamily,
+    RetinaHeadFamily,
+)
 from .base import DistilledSingleStageDetector
 
 

@@ -1,6 +1,6 @@
 """From two heads' predictions to distillation losses, as kd_cfg says."""
 import logging
-from typing import Dict, List, Sequence, Set
+from collections.abc import Sequence
 
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
@@ -31,13 +31,13 @@ class Imitation:
     def __init__(self, kd: KDConfig) -> None:
         self.kd = kd
         self.losses = kd.losses
-        self._warned: Set[str] = set()
+        self._warned: set[str] = set()
 
     # -- losses ------------------------------------------------------------
 
     def predictions(self, student: HeadFamily, s: HeadTrace,
                     teacher: HeadFamily, t: HeadTrace,
-                    samples: SampleList) -> Dict[str, List[Tensor]]:
+                    samples: SampleList) -> dict[str, list[Tensor]]:
         """Losses between predictions, per level.
 
         Args:
@@ -67,7 +67,7 @@ class Imitation:
     def _by_location(self, student: HeadFamily, s: HeadTrace,
                      reader: HeadFamily, outputs: tuple, teacher: HeadFamily,
                      t: HeadTrace,
-                     samples: SampleList) -> Dict[str, List[Tensor]]:
+                     samples: SampleList) -> dict[str, list[Tensor]]:
         keys = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd')
         if not any(key in self.losses for key in keys):
             return {}
@@ -95,7 +95,7 @@ class Imitation:
 
     def _by_region(self, student: Sequence[Tensor], teacher: Sequence[Tensor],
                    family: HeadFamily,
-                   samples: SampleList) -> Dict[str, List[Tensor]]:
+                   samples: SampleList) -> dict[str, list[Tensor]]:
         """SDD on every kind of region; all levels share one divisor."""
         losses = {}
         for kind, loss in self.kd.sdd.items():
@@ -132,7 +132,7 @@ class Imitation:
                 level=logging.WARNING)
 
     def features(self, student: Sequence[Tensor],
-                 teacher: Sequence[Tensor]) -> Dict[str, List[Tensor]]:
+                 teacher: Sequence[Tensor]) -> dict[str, list[Tensor]]:
         """``loss_feat_kd`` between features for the head, where configured."""
         if 'loss_feat_kd' not in self.losses:
             return {}
@@ -140,7 +140,7 @@ class Imitation:
         return {'loss_feat_kd': list(map(loss, student, teacher))}
 
     def _weights(self, target: Predictions,
-                 targets: Targets) -> Dict[str, List[Tensor]]:
+                 targets: Targets) -> dict[str, list[Tensor]]:
         """Region weights S(r) per level, each (N, P)."""
         cls, reg = [], []
         for logits, label_weight, positive in zip(
@@ -155,8 +155,8 @@ class Imitation:
         return dict(cls=cls, reg=reg)
 
     def _classification(self, x: Predictions, target: Predictions,
-                        weights: List[Tensor],
-                        targets: Targets) -> List[Tensor]:
+                        weights: list[Tensor],
+                        targets: Targets) -> list[Tensor]:
         loss = self.losses['loss_cls_kd']
         return [
             loss(
@@ -169,8 +169,8 @@ class Imitation:
 
     def _regression(self, reader: HeadFamily, x: Predictions,
                     teacher: HeadFamily, target: Predictions,
-                    weights: List[Tensor], targets: Targets,
-                    sizes: Sequence[Sequence[int]]) -> List[Tensor]:
+                    weights: list[Tensor], targets: Targets,
+                    sizes: Sequence[Sequence[int]]) -> list[Tensor]:
         loss = self.losses['loss_reg_kd']
         if isinstance(loss, BIN_LOSSES):
             total = reduce_mean(sum(w.sum() for w in weights)).clamp(min=1e-6)
@@ -206,7 +206,7 @@ class Imitation:
         ]
 
     def _quality(self, x: Predictions, target: Predictions,
-                 targets: Targets) -> List[Tensor]:
+                 targets: Targets) -> list[Tensor]:
         loss = self.losses['loss_center_kd']
         return [
             loss(

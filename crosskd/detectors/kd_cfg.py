@@ -1,17 +1,27 @@
 """Reading ``kd_cfg``: what may be in it, and one clear error for the rest."""
 import difflib
-from typing import Dict, Iterable, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
-from mmdet.models.losses.iou_loss import (BoundedIoULoss, CIoULoss, DIoULoss,
-                                          EIoULoss, GIoULoss, IoULoss,
-                                          SIoULoss)
+from mmdet.models.losses.iou_loss import (
+    BoundedIoULoss,
+    CIoULoss,
+    DIoULoss,
+    EIoULoss,
+    GIoULoss,
+    IoULoss,
+    SIoULoss,
+)
 from mmdet.registry import MODELS
 from torch import nn
 
 from ..heads import HeadFamily
-from ..losses import (KDQualityFocalLoss, KnowledgeDistillationKLDivLoss,
-                      PKDLoss, SDDLoss)
+from ..losses import (
+    KDQualityFocalLoss,
+    KnowledgeDistillationKLDivLoss,
+    PKDLoss,
+    SDDLoss,
+)
 from ..losses.sdd_bases import SOFTMAX_BASES
 from ..regions import POINTS
 from ..regions import REGIONS as SDD_REGIONS
@@ -71,7 +81,7 @@ class KDConfig:
         TypeError, ValueError: a key, a loss or the split cannot be used.
     """
 
-    def __init__(self, kd_cfg: Optional[dict], student: HeadFamily,
+    def __init__(self, kd_cfg: dict | None, student: HeadFamily,
                  required: Sequence[str], prediction: str) -> None:
         if not isinstance(kd_cfg, dict):
             raise TypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
@@ -81,17 +91,17 @@ class KDConfig:
             if kd_cfg.get(key) is None:
                 raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
                                  "with the 'type' of a loss")
-        self.losses: Dict[str, nn.Module] = {
+        self.losses: dict[str, nn.Module] = {
             key: _build_loss(key, kd_cfg[key], TYPES[key])
             for key in TYPES
             if key != 'loss_sdd' and kd_cfg.get(key) is not None
         }
         self.region = _one_of('region', kd_cfg, PLACES, 'all')
-        self.split: Optional[int] = None
+        self.split: int | None = None
         if _one_of('prediction', kd_cfg, PREDICTIONS,
                    prediction) == 'cross_head':
             self.split = _split('student', kd_cfg, student)
-        self.sdd: Dict[str, SDDLoss] = _sdd_losses(kd_cfg, student)
+        self.sdd: dict[str, SDDLoss] = _sdd_losses(kd_cfg, student)
         self.sdd_weighting = _one_of('sdd_weighting', kd_cfg, SDD_WEIGHTINGS,
                                      'all')
 
@@ -155,7 +165,7 @@ def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
                          f'{", ".join(known)}{hint}')
 
 
-def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> Dict[str, SDDLoss]:
+def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> dict[str, SDDLoss]:
     """The loss of every kind of region."""
     common, regions = kd_cfg.get('loss_sdd'), kd_cfg.get('sdd_regions')
     if common is None:
@@ -195,7 +205,7 @@ def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> Dict[str, SDDLoss]:
     return losses
 
 
-def _build_loss(key: str, cfg: dict, types: Tuple[type, ...]) -> nn.Module:
+def _build_loss(key: str, cfg: dict, types: tuple[type, ...]) -> nn.Module:
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
                         f'found {cfg!r}')

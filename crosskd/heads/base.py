@@ -4,8 +4,8 @@ A family wraps an mmdet head without owning it: it names the head's towers and
 predictors, brings its outputs into one layout, decodes them, and reads what
 the head's own ``get_targets`` returned.
 """
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple, Type
 
 import torch
 from mmengine.model import BaseModule
@@ -22,9 +22,9 @@ class Predictions:
         reg: (N, P, R) regression outputs after the head's own transform.
         quality: (N, P) logits of centerness or IoU, or None.
     """
-    cls: List[Tensor]
-    reg: List[Tensor]
-    quality: Optional[List[Tensor]] = None
+    cls: list[Tensor]
+    reg: list[Tensor]
+    quality: list[Tensor] | None = None
 
 
 @dataclass
@@ -37,8 +37,8 @@ class Targets:
         positives: per level (N, P), bool.
         normalizer: what the classification loss is divided by.
     """
-    label_weights: List[Tensor]
-    positives: List[Tensor]
+    label_weights: list[Tensor]
+    positives: list[Tensor]
     normalizer: float
 
 
@@ -58,14 +58,14 @@ class HeadFamily:
     #: short name of the family: ``'GFL'``, ``'FCOS'``, …
     name = ''
     #: names of the head's layers after the towers
-    predictors: Tuple[str, ...] = ()
+    predictors: tuple[str, ...] = ()
     #: whether the head predicts a quality (centerness, IoU) per prior
     has_quality = False
 
-    known: Dict[Type[BaseModule], Type['HeadFamily']] = {}
+    known: dict[type[BaseModule], type['HeadFamily']] = {}
 
     def __init_subclass__(cls,
-                          head_type: Optional[Type[BaseModule]] = None,
+                          head_type: type[BaseModule] | None = None,
                           **kwargs) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__.replace('HeadFamily', '')
@@ -91,7 +91,7 @@ class HeadFamily:
     # -- structure ---------------------------------------------------------
 
     @property
-    def towers(self) -> Tuple[nn.ModuleList, nn.ModuleList]:
+    def towers(self) -> tuple[nn.ModuleList, nn.ModuleList]:
         """The classification and the regression tower."""
         return self.head.cls_convs, self.head.reg_convs
 
@@ -100,7 +100,7 @@ class HeadFamily:
         """Number of layers of a tower."""
         return min(len(tower) for tower in self.towers)
 
-    def channels(self, split: int) -> Tuple[int, int]:
+    def channels(self, split: int) -> tuple[int, int]:
         """Channels of the features held after ``split`` layers, per tower."""
         if split == 0:
             return self.head.in_channels, self.head.in_channels
@@ -109,17 +109,17 @@ class HeadFamily:
                 reg_tower[split - 1].out_channels)
 
     @property
-    def strides(self) -> List[Tuple[int, int]]:
+    def strides(self) -> list[tuple[int, int]]:
         """Stride of every level, in pixels."""
         return [tuple(s) for s in self.head.prior_generator.strides]
 
     @property
-    def num_priors(self) -> List[int]:
+    def num_priors(self) -> list[int]:
         """Priors per location, for every level."""
         return list(self.head.prior_generator.num_base_priors)
 
     @property
-    def num_bins(self) -> Optional[int]:
+    def num_bins(self) -> int | None:
         """Bins per side where boxes are predicted as distributions."""
         return None
 
@@ -134,7 +134,7 @@ class HeadFamily:
     # -- forward -----------------------------------------------------------
 
     def resume(self, held_cls: Sequence[Tensor], held_reg: Sequence[Tensor],
-               split: int) -> Tuple[List[Tensor], ...]:
+               split: int) -> tuple[list[Tensor], ...]:
         """Run held features through the rest of the head.
 
         Args:
@@ -156,7 +156,7 @@ class HeadFamily:
         return tuple(map(list, zip(*levels)))
 
     def predict(self, cls_feat: Tensor, reg_feat: Tensor,
-                level: int) -> Tuple[Tensor, ...]:
+                level: int) -> tuple[Tensor, ...]:
         """Predictors and output transform of one level, on tower outputs."""
         raise NotImplementedError(type(self).__name__)
 
@@ -171,8 +171,8 @@ class HeadFamily:
 
     # -- boxes -------------------------------------------------------------
 
-    def priors(self, sizes: Sequence[Tuple[int, int]],
-               device: torch.device) -> List[Tensor]:
+    def priors(self, sizes: Sequence[tuple[int, int]],
+               device: torch.device) -> list[Tensor]:
         """Per level (P, 2 or 4) priors for feature maps of these sizes."""
         return self.head.prior_generator.grid_priors(sizes, device=device)
 
@@ -227,9 +227,9 @@ class HeadFamily:
         """
         raise NotImplementedError(type(self).__name__)
 
-    def valid_priors(self, sizes: Sequence[Tuple[int, int]],
+    def valid_priors(self, sizes: Sequence[tuple[int, int]],
                      img_metas: Sequence[dict],
-                     device: torch.device) -> List[Tensor]:
+                     device: torch.device) -> list[Tensor]:
         """Per level (N, P) float: 1 for priors inside the padded image.
 
         Serves as label weights where the student's priors are others.

@@ -1,6 +1,6 @@
 """Watch one pass through a dense head."""
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Iterator, List, Optional
 
 from torch import Tensor
 
@@ -20,15 +20,15 @@ class HeadTrace:
     """
 
     def __init__(self) -> None:
-        self.outputs: Optional[tuple] = None
-        self.held_cls: List[Tensor] = []
-        self.held_reg: List[Tensor] = []
-        self.targets: Optional[tuple] = None
+        self.outputs: tuple | None = None
+        self.held_cls: list[Tensor] = []
+        self.held_reg: list[Tensor] = []
+        self.targets: tuple | None = None
 
 
 @contextmanager
 def trace(family: HeadFamily,
-          split: Optional[int] = None) -> Iterator[HeadTrace]:
+          split: int | None = None) -> Iterator[HeadTrace]:
     """Record the pass through ``family.head`` that happens inside the block.
 
     The head runs its own code, forward as well as loss; it is watched through

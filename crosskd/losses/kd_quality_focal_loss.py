@@ -1,5 +1,4 @@
 """Quality focal loss with a teacher's scores as soft targets."""
-from typing import Optional
 
 import torch
 import torch.nn as nn
@@ -69,8 +68,8 @@ class KDQualityFocalLoss(nn.Module):
     def forward(self,
                 pred: Tensor,
                 target: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None) -> Tensor:
+                weight: Tensor | None = None,
+                avg_factor: float | None = None) -> Tensor:
         """Loss of (n, C) logits towards the teacher's (n, C) logits.
 
         Args:

@@ -1,9 +1,9 @@
 """Temperature KL divergence between two sets of softmax logits."""
-from typing import Optional
 
 import torch.nn.functional as F
-from mmdet.models.losses.kd_loss import \
-    KnowledgeDistillationKLDivLoss as _MMDetKLDivLoss
+from mmdet.models.losses.kd_loss import (
+    KnowledgeDistillationKLDivLoss as _MMDetKLDivLoss,
+)
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
@@ -82,9 +82,9 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
     def forward(self,
                 pred: Tensor,
                 soft_label: Tensor,
-                weight: Optional[Tensor] = None,
-                avg_factor: Optional[float] = None,
-                reduction_override: Optional[str] = None) -> Tensor:
+                weight: Tensor | None = None,
+                avg_factor: float | None = None,
+                reduction_override: str | None = None) -> Tensor:
         """Loss of (n, K) logits towards the teacher's (n, K) logits.
 
         Args:

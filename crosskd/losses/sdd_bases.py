@@ -3,7 +3,6 @@
 Each takes (n, K) logits that learn, (n, K) logits of a teacher that get no
 gradient, and (n, ) target classes, and returns (n, ) losses.
 """
-from typing import Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -99,7 +98,7 @@ def _without(logits: Tensor, target: Tensor) -> Tensor:
     return logits.scatter(-1, target.unsqueeze(-1), EXCLUDED)
 
 
-def _target_and_rest(logits: Tensor, target: Tensor) -> Tuple[Tensor, Tensor]:
+def _target_and_rest(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the target class and of all others together."""
     everything = logits.logsumexp(-1)
     of_target = logits.gather(-1, target.unsqueeze(-1)).squeeze(-1)

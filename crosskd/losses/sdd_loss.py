@@ -1,5 +1,5 @@
 """Scale decoupled distillation of logit maps (SDD)."""
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmdet.registry import MODELS
@@ -17,7 +17,7 @@ GRID = 4
 
 def sdd_loss(student_logits: Tensor,
              teacher_logits: Tensor,
-             labels: Optional[Tensor] = None,
+             labels: Tensor | None = None,
              base: str = 'kd',
              scales: Sequence[int] = (1, 2, 4),
              temperature: float = 4.0,
@@ -122,9 +122,9 @@ class SDDLoss(nn.Module):
     def forward(self,
                 student: Tensor,
                 teacher: Tensor,
-                labels: Optional[Tensor] = None,
-                weight: Optional[Tensor] = None,
-                mask: Optional[Tensor] = None) -> Tensor:
+                labels: Tensor | None = None,
+                weight: Tensor | None = None,
+                mask: Tensor | None = None) -> Tensor:
         """Loss of (B, K, H, W) maps; arguments as in :meth:`sums`.
 
         Returns:
@@ -145,10 +145,10 @@ class SDDLoss(nn.Module):
     def sums(self,
              student: Tensor,
              teacher: Tensor,
-             labels: Optional[Tensor] = None,
-             weight: Optional[Tensor] = None,
-             mask: Optional[Tensor] = None,
-             scales: Optional[Sequence[int]] = None) -> Tuple[Tensor, Tensor]:
+             labels: Tensor | None = None,
+             weight: Tensor | None = None,
+             mask: Tensor | None = None,
+             scales: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """What the loss is made of, before it is divided.
 
         Args:
@@ -195,7 +195,7 @@ class SDDLoss(nn.Module):
             return (w * factor * loss).sum(), w.sum()
 
     def _read(self, cell_class: Tensor, global_class: Tensor,
-              labels: Optional[Tensor]) -> Tuple[Tensor, Tensor]:
+              labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Target classes (B, 1) and which cells are complementary (B, n)."""
         if labels is None:
             return global_class, cell_class != global_class
@@ -211,7 +211,7 @@ def at_least_one_of(count: Tensor) -> Tensor:
 
 
 def _cells(maps: Tensor, mask: Tensor,
-           scales: Sequence[int]) -> Tuple[Tensor, Tensor]:
+           scales: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Means over the cells of every scale's grid.
 
     Args:
@@ -238,7 +238,7 @@ def _cells(maps: Tensor, mask: Tensor,
     return torch.cat(means, 1), torch.cat(inside, 1)
 
 
-def _pool(maps: Tensor, mask: Tensor, m: int) -> Tuple[Tensor, Tensor]:
+def _pool(maps: Tensor, mask: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """(B, C, m, m) means over cells, and (B, m, m) which have an inside."""
     rows = _bins(mask.amax(2) > 0, m).to(maps.dtype)
     columns = _bins(mask.amax(1) > 0, m).to(maps.dtype)
@@ -265,7 +265,7 @@ def _bins(used: Tensor, m: int) -> Tensor:
     return (position >= low.unsqueeze(2)) & (position < high.unsqueeze(2))
 
 
-def _extent(used: Tensor) -> Tuple[Tensor, Tensor]:
+def _extent(used: Tensor) -> tuple[Tensor, Tensor]:
     """First used position and extent of (B, n) positions: (B, ) each."""
     n = used.size(1)
     position = torch.arange(n, device=used.device)
@@ -274,7 +274,7 @@ def _extent(used: Tensor) -> Tuple[Tensor, Tensor]:
     return start, (end - start).clamp(min=0)
 
 
-def _coarsen(mean: Tensor, covered: Tensor, m: int) -> Tuple[Tensor, Tensor]:
+def _coarsen(mean: Tensor, covered: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """Means of the covered cells of a finer grid."""
     b, c = mean.shape[:2]
     step = GRID // m
@@ -284,7 +284,7 @@ def _coarsen(mean: Tensor, covered: Tensor, m: int) -> Tuple[Tensor, Tensor]:
     return total / at_least_one_of(count), count.squeeze(1) > 0
 
 
-def _check_scales(owner: str, scales: Sequence[int]) -> Tuple[int, ...]:
+def _check_scales(owner: str, scales: Sequence[int]) -> tuple[int, ...]:
     fine = isinstance(scales, (tuple, list)) and len(scales) > 0 and all(
         isinstance(m, int) and not isinstance(m, bool) and m > 0
         for m in scales)
@@ -295,8 +295,8 @@ def _check_scales(owner: str, scales: Sequence[int]) -> Tuple[int, ...]:
 
 
 def _check_maps(base: str, scales: Sequence[int], student: Tensor,
-                teacher: Tensor, labels: Optional[Tensor],
-                weight: Optional[Tensor], mask: Optional[Tensor]) -> None:
+                teacher: Tensor, labels: Tensor | None,
+                weight: Tensor | None, mask: Tensor | None) -> None:
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher logits must be of one shape (B, K, H, W), '

@@ -1,5 +1,5 @@
 """Every ground-truth box is a region with a known label."""
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ POINTS = 8  # sampled along each side of a box
 
 def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 reader: HeadFamily,
-                samples: SampleList) -> List[LogitMaps]:
+                samples: SampleList) -> list[LogitMaps]:
     """Logits sampled inside each ground-truth box, on the level it belongs to.
 
     A regular grid of points is laid over the box, as far as it lies in the
@@ -59,7 +59,7 @@ def _clipped(sample) -> Tensor:
 
 
 def _places(boxes: Sequence[Tensor], samples: SampleList,
-            stride: Sequence[int], offset: float) -> List[Tensor]:
+            stride: Sequence[int], offset: float) -> list[Tensor]:
     """Points of a grid inside boxes, as places on a level.
 
     Args:

@@ -1,6 +1,5 @@
 """Pairs of logit maps, as a distiller hands them to SDDLoss."""
 from dataclasses import dataclass
-from typing import Optional
 
 from torch import Tensor
 
@@ -17,8 +16,8 @@ class LogitMaps:
     """
     student: Tensor
     teacher: Tensor
-    labels: Optional[Tensor] = None
-    mask: Optional[Tensor] = None
+    labels: Tensor | None = None
+    mask: Tensor | None = None
 
     @property
     def confidence(self) -> Tensor:

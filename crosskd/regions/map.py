@@ -1,5 +1,5 @@
 """Every level of every image, for each anchor shape, is a region."""
-from typing import List, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.structures import SampleList
@@ -11,7 +11,7 @@ from .logit_maps import LogitMaps
 
 def map_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 reader: HeadFamily,
-                samples: SampleList) -> List[LogitMaps]:
+                samples: SampleList) -> list[LogitMaps]:
     """Whole logit maps, with the padding masked.
 
     Args:
