@@ -9,7 +9,7 @@ install_if_missing()  # before anything imports mmdet.models
 
 from mmengine.config import utils as _config_utils  # noqa: E402
 
-from . import detectors, losses  # noqa: E402, F401
+from . import detectors, hooks, losses  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
 # Lets a downstream config say ``_base_ = 'crosskd::crosskd/….py'``.

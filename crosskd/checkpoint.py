@@ -1,12 +1,16 @@
 """Checkpoints from files and URLs, without running any code in them."""
 import hashlib
+import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from filelock import FileLock
+from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from .unpickler import Refused, allow_list_pickle
 
@@ -14,63 +18,106 @@ from .unpickler import Refused, allow_list_pickle
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
 
 
+ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
+
+
+class Unreadable(ValueError):
+    """A file is no checkpoint, or a truncated one."""
+
+
 def is_url(path: str) -> bool:
     """Whether ``path`` is an http(s) URL."""
     return urlparse(path).scheme in ('http', 'https')
 
 
-def load_checkpoint(path: str, key: str, trust_key: str,
-                    trusted: bool = False) -> dict:
-    """Load a checkpoint to the CPU without running any code in it.
+def load_checkpoint(path: str, key: str, if_refused: str,
+                    trusted: bool = False, map_location: Any = 'cpu') -> dict:
+    """Load a checkpoint without running any code in it.
 
     Args:
-        path: a file, or an http(s) URL that is downloaded to torch's hub
-            folder and checked against the hash in its name.
+        path: a file, or an https URL that is downloaded to torch's hub folder
+            and checked against the hash in its name.  Plain http needs the
+            environment variable ``CROSSKD_ALLOW_HTTP=1``.
         key: config key that named the file, for messages.
-        trust_key: config key that allows unrestricted unpickling, for
-            messages.
+        if_refused: what to do about a file that is refused, for messages.
         trusted: unpickle without restriction.
+        map_location: as for ``torch.load``.
 
     Returns:
         dict: the checkpoint.
 
     Raises:
         FileNotFoundError: no such file, or the URL cannot be reached.
-        ValueError: not a checkpoint, a wrong hash, or a checkpoint that
-            names something outside the allow-list; nothing of it was run.
+        Unreadable: not a checkpoint, or a truncated one.
+        ValueError: an http URL, a wrong hash, or a checkpoint that names
+            something outside the allow-list; nothing of it was run.
     """
     found = f'{key}={path!r}'
     file = Path(path).expanduser()
     if is_url(path):
-        file = _download(path, found)
+        file = _download(path, key)
     elif not file.is_file():
         raise FileNotFoundError(
             f'{found}: no such file (looked from {Path.cwd()}); expected the '
-            "path or URL of a checkpoint of teacher_config's model")
+            'path or URL of a checkpoint')
     try:
         if not trusted and _is_torchscript(file):
             raise Refused('a TorchScript program')
         checkpoint = torch.load(
             file,
-            map_location='cpu',
+            map_location=map_location,
             weights_only=False,
             pickle_module=pickle if trusted else allow_list_pickle)
     except Refused as e:
         raise ValueError(
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
-            f'was run. If you trust the file, set {trust_key}=True') from None
+            f'was run. {if_refused}') from None
     except Exception as e:
         with open(file, 'rb') as f:
             start = f.read(16)
-        raise ValueError(
+        raise Unreadable(
             f'{found}: not a checkpoint that torch can read, or a truncated '
             f'one ({file.stat().st_size} bytes, beginning with {start!r}): '
             f'{type(e).__name__}: {e}') from None
     if not isinstance(checkpoint, dict):
-        raise ValueError(f'{found}: expected a dict with a state_dict, found '
+        raise Unreadable(f'{found}: expected a dict with a state_dict, found '
                          f'a {type(checkpoint).__name__}')
     return checkpoint
+
+
+def restrict_mmengine() -> None:
+    """Let mmengine load all its checkpoints through the allow-list.
+
+    That is ``load_from``, ``--resume``, the test tool's checkpoint and
+    pretrained backbones.  mmengine would unpickle them without restriction,
+    OneDL's where a restricted try has failed.
+    """
+    CheckpointLoader.register_scheme(
+        ('', 'http://', 'https://'), load_from_allow_list, force=True)
+    # behind torchvision://, open-mmlab:// and mmcls://
+    mmengine_checkpoint.load_from_http = load_from_allow_list
+    CheckpointLoader.register_scheme(
+        ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
+        load_from_elsewhere, force=True)
+
+
+# mmengine's log leaves out the first ten letters of these names
+def load_from_allow_list(filename: str, map_location: Any = None,
+                         **kwargs: Any) -> dict:
+    """mmengine's interface to :func:`load_checkpoint`."""
+    return load_checkpoint(
+        filename, 'checkpoint',
+        'If you trust the file, save what is needed of it once more: '
+        "torch.save(dict(state_dict=torch.load(file, weights_only=False)["
+        "'state_dict']), new_file)", map_location=map_location)
+
+
+def load_from_elsewhere(filename: str, map_location: Any = None) -> dict:
+    """Refuse storage whose loaders unpickle without restriction."""
+    raise ValueError(
+        f'checkpoint={filename!r}: this storage cannot be read through the '
+        'allow-list; fetch the file and name its path')
 
 
 def _is_torchscript(file: Path) -> bool:
@@ -83,8 +130,13 @@ def _is_torchscript(file: Path) -> bool:
     return any(name.endswith('constants.pkl') for name in records)
 
 
-def _download(url: str, found: str) -> Path:
+def _download(url: str, key: str) -> Path:
     """Fetch a URL once into torch's hub folder and check its hash."""
+    found = f'{key}={url!r}'
+    if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
+        raise ValueError(
+            f'{found}: anybody on the way can change what comes over http; '
+            f'use https, or set the environment variable {ALLOW_HTTP}=1')
     name = Path(urlparse(url).path).name
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,9 +151,8 @@ def _download(url: str, found: str) -> Path:
             except OSError as e:
                 raise FileNotFoundError(
                     f'{found}: cannot be downloaded ({e}). Where the host is '
-                    'not reachable, fetch the file elsewhere and name it: '
-                    '--cfg-options model.teacher_ckpt=/path/to/file.pth'
-                ) from None
+                    'not reachable, fetch the file elsewhere and name its '
+                    f'path: {key}=/path/to/file.pth') from None
         if published and not _sha256(file).startswith(published[1]):
             found_hash = _sha256(file)[:len(published[1])]
             file.unlink()

@@ -1,10 +1,13 @@
 """Run mmdet's own command-line tools with crosskd registered."""
-import runpy
+import importlib.util
 import sys
 from pathlib import Path
 
 import mmdet
 import torch
+
+from .checkpoint import restrict_mmengine
+from .runner import Runner
 
 # what mmengine would set up for one GPU a rank, for ranks on CPUs
 CPU_WRAPPER = [
@@ -17,6 +20,10 @@ CPU_WRAPPER = [
 def run(tool: str) -> None:
     """Run a tool of mmdet's in this process, on this process's arguments.
 
+    Checkpoints are loaded through the allow-list, and training has this
+    package's :class:`~crosskd.runner.Runner`, unless the config has a
+    ``runner_type`` of its own.
+
     Args:
         tool: file name, such as ``'train.py'``.
 
@@ -28,7 +35,13 @@ def run(tool: str) -> None:
         raise FileNotFoundError(f"mmdet's {tool} is not at {path}; install "
                                 'mmdet as a package or in editable mode')
     _prepare_cpu_ranks(sys.argv)
-    runpy.run_path(str(path), run_name='__main__')
+    restrict_mmengine()
+    spec = importlib.util.spec_from_file_location(f'mmdet_{path.stem}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if tool == 'train.py':
+        module.Runner = Runner
+    module.main()
 
 
 def _prepare_cpu_ranks(argv: list[str]) -> None:
@@ -38,7 +51,8 @@ def _prepare_cpu_ranks(argv: list[str]) -> None:
     it leaves a process group alone that exists already.
     """
     launched = '--launcher=pytorch' in argv or any(
-        a == '--launcher' and b == 'pytorch' for a, b in zip(argv, argv[1:]))
+        a == '--launcher' and b == 'pytorch'
+        for a, b in zip(argv, argv[1:], strict=False))
     if launched and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
         argv += ['--cfg-options', *CPU_WRAPPER]

@@ -42,6 +42,9 @@ class Teacher:
             random weights.
         trust_ckpt: unpickle the checkpoint without restriction.
 
+    Attributes:
+        classes: what its checkpoint says it was trained on, or None.
+
     Raises:
         TypeError: the config holds no single-stage detector.
         ValueError: no checkpoint, or one that does not fit.
@@ -62,6 +65,7 @@ class Teacher:
         self.ckpt = str(ckpt)
         self.trust_ckpt = trust_ckpt
         self.detector: SingleStageDetector | None = None
+        self.classes: tuple[str, ...] | None = None
         self._follows = False
         if not is_url(self.ckpt):
             with suppress(FileNotFoundError):  # raised again by ``join``
@@ -84,9 +88,10 @@ class Teacher:
                 "teacher_ckpt='random': the teacher has random weights",
                 logger='current')
         else:
-            checkpoint = load_checkpoint(self.ckpt, 'teacher_ckpt',
-                                         'model.trust_teacher_ckpt',
-                                         self.trust_ckpt)
+            checkpoint = load_checkpoint(
+                self.ckpt, 'model.teacher_ckpt', 'If you trust the file, set '
+                'model.trust_teacher_ckpt=True', self.trust_ckpt)
+            self.classes = _classes(checkpoint)
             _load_strictly(detector, checkpoint, f'teacher_ckpt={self.ckpt!r}')
         return detector.requires_grad_(False).eval()
 
@@ -194,6 +199,17 @@ def _build(model: dict) -> SingleStageDetector:
     except TypeError as e:
         raise TypeError(f'teacher_config.model.{e}') from None
     return detector
+
+
+def _classes(checkpoint: dict) -> tuple[str, ...] | None:
+    """Names of the classes a checkpoint was trained on, where it says so."""
+    meta = checkpoint.get('meta')
+    if not isinstance(meta, dict):
+        return None
+    # mmdet 2 kept them in the meta itself
+    dataset = {**meta, **(meta.get('dataset_meta') or {})}
+    classes = dataset.get('classes', dataset.get('CLASSES'))
+    return tuple(classes) if isinstance(classes, (list, tuple)) else None
 
 
 def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:

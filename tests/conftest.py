@@ -1,5 +1,6 @@
 """Shared fixtures."""
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -30,3 +31,22 @@ def shapes_root(tmp_path_factory) -> Path:
     annotations = shapes.generate(data, 'val', 6, side=64)
     assert json.loads(annotations.read_text())['annotations']
     return root
+
+
+@pytest.fixture(scope='session')
+def project(shapes_root) -> Path:
+    """Configs of a teacher, a plain and a distilled student; one training."""
+    from experiments import experiment, model_cfg, write
+    from helpers import distiller_cfg, plain_cfg
+    from tool_server import run
+    write(shapes_root / 'teacher.py',
+          experiment(model_cfg(plain_cfg('gfl', 16)), epochs=1))
+    write(shapes_root / 'plain.py', experiment(model_cfg(plain_cfg('gfl'))))
+    distilled = model_cfg(distiller_cfg('gfl'))
+    distilled.update(teacher_config='teacher.py',
+                     teacher_ckpt='work_dirs/teacher/epoch_1.pth')
+    write(shapes_root / 'distilled.py', experiment(distilled))
+    run('train.py', 'teacher.py', cwd=shapes_root)
+    out = run('train.py', 'distilled.py', cwd=shapes_root)
+    assert re.search(r'loss_cls_kd: [\d.]+ ', out)
+    return shapes_root

@@ -14,12 +14,12 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-from crosskd.checkpoint import load_checkpoint
+from crosskd.checkpoint import ALLOW_HTTP, load_checkpoint
 
 
 def load(path, trusted=False):
-    return load_checkpoint(str(path), 'teacher_ckpt',
-                           'model.trust_teacher_ckpt', trusted)
+    return load_checkpoint(str(path), 'model.teacher_ckpt',
+                           'set model.trust_teacher_ckpt=True', trusted)
 
 
 class Evil:
@@ -201,6 +201,7 @@ def test_truncated_and_list_files(tmp_path):
 def server(tmp_path, monkeypatch):
     """A folder that is served on this machine, and the hub folder."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'hub'))
+    monkeypatch.setenv(ALLOW_HTTP, '1')
     folder = tmp_path / 'served'
     folder.mkdir()
 
@@ -239,6 +240,16 @@ def test_url_is_fetched_once_and_its_hash_checked(server):
         load(f'{url}/{bad}')
     hub = Path(os.environ['TORCH_HOME'], 'hub', 'checkpoints')
     assert not (hub / bad).exists()
+
+
+def test_plain_http_needs_an_opt_in(server, monkeypatch):
+    folder, url = server
+    torch.save(dict(w=torch.ones(1)), folder / 'a.pth')
+    monkeypatch.delenv(ALLOW_HTTP)
+    with pytest.raises(ValueError, match=f'http.*{ALLOW_HTTP}=1'):
+        load(f'{url}/a.pth')
+    monkeypatch.setenv(ALLOW_HTTP, '1')
+    assert load(f'{url}/a.pth')
 
 
 def test_url_that_cannot_be_reached_says_what_to_do(server):

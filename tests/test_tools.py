@@ -10,13 +10,13 @@ from pathlib import Path
 
 import mmdet
 import pytest
-import torch
 
 from conftest import REPO
 from crosskd import mmcv_ext
-from helpers import KINDS, distiller_cfg, plain_cfg, sdd_cfg
+from experiments import experiment, model_cfg, same_weights, write
+from helpers import KINDS, plain_cfg, sdd_cfg
+from tool_server import run as tool
 
-CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')
 TOOLS = REPO / 'tools'
 PATH = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
 
@@ -35,73 +35,6 @@ def python(*args, **kwargs):
     return run(sys.executable, *args, **kwargs)
 
 
-def experiment(model, epochs=2, **kwargs):
-    """A whole config around a small model, without random augmentation."""
-    text = (REPO / 'configs/demo/shapes_detection.py').read_text()
-    names = {}
-    exec(text.replace("_base_ = ['mmdet::_base_/default_runtime.py']", ''),
-         names)
-    cfg = {k: v for k, v in names.items()
-           if not k.startswith('__') and k not in (
-               'train_pipeline', 'test_pipeline', 'metainfo', 'data_root',
-               'max_epochs')}
-    cfg['_base_'] = 'mmdet::_base_/default_runtime.py'
-    cfg['model'] = model
-    cfg['train_cfg'].update(max_epochs=epochs, val_interval=epochs)
-    cfg['train_dataloader']['batch_size'] = 3
-    cfg['default_hooks']['logger']['interval'] = 1
-    cfg['custom_imports'] = dict(
-        imports=['crosskd'], allow_failed_imports=False)
-    cfg['randomness'] = dict(seed=0, deterministic=True)
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for step in cfg[loader]['dataset']['pipeline']:
-            if step['type'] == 'Resize':
-                step['scale'] = (64, 64)
-            elif step['type'] == 'RandomFlip':  # its state is not resumed
-                step['prob'] = 0.0
-    cfg.update(kwargs)
-    return cfg
-
-
-def model_cfg(cfg):
-    cfg['bbox_head']['num_classes'] = len(CLASSES)
-    if 'teacher_config' in cfg:
-        cfg['teacher_config']['model']['bbox_head']['num_classes'] = len(
-            CLASSES)
-    return cfg
-
-
-@pytest.fixture(scope='module')
-def project(shapes_root):
-    """Configs of a teacher, a plain and a distilled student; one training."""
-    plain = experiment(model_cfg(plain_cfg('gfl')))
-    write(shapes_root / 'teacher.py',
-          experiment(model_cfg(plain_cfg('gfl', 16)), epochs=1))
-    write(shapes_root / 'plain.py', plain)
-    distilled = model_cfg(distiller_cfg('gfl'))
-    distilled.update(teacher_config='teacher.py',
-                     teacher_ckpt='work_dirs/teacher/epoch_1.pth')
-    write(shapes_root / 'distilled.py', experiment(distilled))
-    python(TOOLS / 'train.py', 'teacher.py', cwd=shapes_root)
-    out = python(TOOLS / 'train.py', 'distilled.py', cwd=shapes_root)
-    assert re.search(r'loss_cls_kd: [\d.]+ ', out)
-    return shapes_root
-
-
-def write(path, cfg):
-    path.write_text('\n'.join(f'{k} = {v!r}' for k, v in cfg.items()))
-
-
-def weights(path):
-    return torch.load(path, map_location='cpu', weights_only=False)[
-        'state_dict']
-
-
-def same_weights(a, b):
-    a, b = weights(a), weights(b)
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
 def metrics(out):
     found = re.search(r'bbox_mAP_copypaste: (.*)', out)
     assert found, out[-2000:]
@@ -110,10 +43,10 @@ def metrics(out):
 
 def test_training_writes_a_plain_checkpoint(project):
     path = project / 'work_dirs/distilled/epoch_2.pth'
-    with_distiller = python(TOOLS / 'test.py', 'distilled.py', path,
+    with_distiller = tool('test.py', 'distilled.py', path,
                             '--cfg-options', 'test_evaluator.outfile_prefix=a',
                             cwd=project)
-    as_plain = python(TOOLS / 'test.py', 'plain.py', path, '--cfg-options',
+    as_plain = tool('test.py', 'plain.py', path, '--cfg-options',
                       'test_evaluator.outfile_prefix=b', cwd=project)
     assert 'unexpected key' not in as_plain and 'missing key' not in as_plain
     assert metrics(with_distiller) == metrics(as_plain)
@@ -124,8 +57,7 @@ def test_training_writes_a_plain_checkpoint(project):
 
 def test_inference_needs_no_teacher(project, tmp_path):
     path = project / 'work_dirs/distilled/epoch_2.pth'
-    out = python(
-        TOOLS / 'test.py', 'distilled.py', path, '--work-dir', tmp_path,
+    out = tool('test.py', 'distilled.py', path, '--work-dir', tmp_path,
         '--cfg-options', 'model.teacher_config=gone.py',
         'model.teacher_ckpt=gone.pth', cwd=project)
     assert metrics(out)
@@ -143,10 +75,10 @@ def test_inference_needs_no_teacher(project, tmp_path):
 
 
 def test_resume_ends_where_an_uninterrupted_run_ends(project, tmp_path):
-    python(TOOLS / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+    tool('train.py', 'distilled.py', '--work-dir', tmp_path,
            '--cfg-options', 'train_cfg.max_epochs=1', cwd=project)
     assert not (tmp_path / 'epoch_2.pth').exists()
-    out = python(TOOLS / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+    out = tool('train.py', 'distilled.py', '--work-dir', tmp_path,
                  '--resume', cwd=project)
     assert 'resumed epoch: 1' in out
     assert same_weights(tmp_path / 'epoch_2.pth',
@@ -157,7 +89,7 @@ def test_resume_ends_where_an_uninterrupted_run_ends(project, tmp_path):
 def test_sdd_trains_on_every_head(project, tmp_path, kind):
     write(project / f'sdd_{kind}.py',
           experiment(model_cfg(sdd_cfg(kind)), epochs=1))
-    out = python(TOOLS / 'train.py', f'sdd_{kind}.py', '--work-dir', tmp_path,
+    out = tool('train.py', f'sdd_{kind}.py', '--work-dir', tmp_path,
                  cwd=project)
     assert re.search(r'loss_sdd_map: [\d.]+ +loss_sdd_box: [\d.]+', out)
     assert (tmp_path / 'epoch_1.pth').is_file()
@@ -167,15 +99,15 @@ def test_the_warm_up_of_sdd_survives_a_resume(project, tmp_path):
     """Four steps an epoch; the eighth has the whole weight."""
     model = model_cfg(sdd_cfg('gfl', loss=dict(warmup_iters=8)))
     write(project / 'sdd_warm_up.py', experiment(model))
-    python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir',
+    tool('train.py', 'sdd_warm_up.py', '--work-dir',
            tmp_path / 'whole', cwd=project)
-    python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir',
+    tool('train.py', 'sdd_warm_up.py', '--work-dir',
            tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
            cwd=project)
     for change, same in ((8, True), (0, False)):
         parts = tmp_path / f'parts_{change}'
         shutil.copytree(tmp_path / 'parts', parts)
-        python(TOOLS / 'train.py', 'sdd_warm_up.py', '--work-dir', parts,
+        tool('train.py', 'sdd_warm_up.py', '--work-dir', parts,
                '--resume', '--cfg-options',
                f'model.kd_cfg.loss_sdd.warmup_iters={change}', cwd=project)
         assert same_weights(parts / 'epoch_2.pth',
@@ -188,7 +120,7 @@ def test_errors_reach_the_user(project, tmp_path):
         ('model.teacher_config=gone.py', 'FileNotFoundError: .*looked for'),
         ('model.bbox_head.num_classes=7', 'num_classes must be equal'),
         ('model.kd_cfg.reused_teacher_head_idx=9', 'found 9')):
-        out = python(TOOLS / 'train.py', 'distilled.py', '--work-dir',
+        out = tool('train.py', 'distilled.py', '--work-dir',
                      tmp_path, '--cfg-options', option, cwd=project, ok=False)
         assert re.search(words, out), out[-2000:]
         assert not list(tmp_path.rglob('*.pth'))
@@ -204,7 +136,7 @@ def test_distributed_training_and_test(project, tmp_path):
               cwd=project, env={**port, 'PYTHONPATH': str(REPO / 'tests')})
     assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', out)
     assert same_weights(tmp_path / 'rank_0.pth', tmp_path / 'rank_1.pth')
-    single = python(TOOLS / 'test.py', 'distilled.py',
+    single = tool('test.py', 'distilled.py',
                     tmp_path / 'epoch_1.pth', cwd=project)
     double = run('bash', TOOLS / 'dist_test.sh', 'distilled.py',
                  tmp_path / 'epoch_1.pth', 2, cwd=project, env=port)
@@ -231,8 +163,8 @@ def test_slurm_scripts_call_srun_like_mmdet(project, tmp_path):
 
 
 def test_the_tools_take_every_flag_of_mmdets(project):
-    for tool in ('train.py', 'test.py'):
-        out = python(TOOLS / tool, '--help', cwd=project)
+    for name in ('train.py', 'test.py'):
+        out = tool(name, '--help', cwd=project)
         for flag in ('--work-dir', '--cfg-options', '--launcher',
                      '--local_rank'):
             assert flag in out

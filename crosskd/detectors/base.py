@@ -1,13 +1,16 @@
 """What the detectors share: the student is the detector, the teacher a guest."""
+import logging
 
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import SampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
+from mmengine.logging import print_log
 from torch import Tensor
 
 from ..heads import HeadFamily, family_of, trace
 from ..mmcv_ext import announce
 from ..teacher import Teacher
+from .finite import check_images, find_nonfinite
 from .imitation import Imitation
 from .kd_cfg import KDConfig
 
@@ -43,6 +46,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
     prediction: str
     #: the head family that a subclass insists on
     family: type[HeadFamily] | None = None
+    #: whether a loss that is not finite ends the run
+    stops_at_nonfinite = True
 
     def __init__(self,
                  backbone: ConfigType,
@@ -79,10 +84,16 @@ class DistilledSingleStageDetector(SingleStageDetector):
 
     def init_weights(self) -> None:
         """Initialise the student and bring in the teacher."""
-        self._join_teacher()
+        self.join_teacher()
         super().init_weights()
 
-    def _join_teacher(self) -> None:
+    def join_teacher(self) -> None:
+        """Training begins: read the teacher, where that has not happened.
+
+        Raises:
+            FileNotFoundError: its config or its checkpoint does not exist.
+            TypeError, ValueError: it does not fit.
+        """
         was_read = self.teacher.is_read
         self.teacher.join(self)
         if not was_read:
@@ -98,8 +109,12 @@ class DistilledSingleStageDetector(SingleStageDetector):
 
         Returns:
             dict: the head's own losses and the distillation losses.
+
+        Raises:
+            ValueError: an image has values that are not finite.
+            FloatingPointError: a loss is not finite.
         """
-        self._join_teacher()
+        self.join_teacher()
         split = self.kd.split
         student_head, teacher_head = self._student_head(), self.teacher.head
 
@@ -113,7 +128,21 @@ class DistilledSingleStageDetector(SingleStageDetector):
             self.imitation.predictions(student_head, s, teacher_head, t,
                                        batch_data_samples))
         losses.update(self.imitation.features(s_features, t_features))
+        self._check_finite(losses, batch_inputs, batch_data_samples)
         return losses
+
+    def _check_finite(self, losses: dict, inputs: Tensor,
+                      samples: SampleList) -> None:
+        found = find_nonfinite(losses)
+        if not found:
+            return
+        check_images(inputs, samples)
+        message = f'loss is not finite: {", ".join(found)}'
+        if self.stops_at_nonfinite:
+            raise FloatingPointError(
+                f'{message}. No weight has changed. To skip such steps, add '
+                "custom_hooks=[dict(type='SkipNonFiniteHook')]")
+        print_log(message, logger='current', level=logging.WARNING)
 
     def _apply(self, fn, *args, **kwargs):
         """Whatever moves the student's tensors moves the teacher's."""

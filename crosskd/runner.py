@@ -1,0 +1,150 @@
+"""mmengine's Runner as ``tools/train.py`` uses it: nothing lost, all said."""
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine import runner
+from mmengine.hooks import CheckpointHook
+from mmengine.visualization import Visualizer
+from torch import nn
+
+from .checkpoint import Unreadable
+from .data_checks import check_classes, check_data
+from .detectors.base import DistilledSingleStageDetector
+
+
+class Runner(runner.Runner):
+    """mmengine's Runner for training, stricter in three ways.
+
+    - Model, teacher and data are built and checked before anything but the
+      log is written into the work directory.
+    - A resumed run repeats the randomness of an uninterrupted one
+      (:class:`~crosskd.hooks.RepeatableEpochsHook`).
+    - ``resume`` without a file passes over checkpoints that cannot be read,
+      such as one that was being written when the machine went down.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: what is configured cannot be
+            trained; the message names the key, what was found and what was
+            expected.
+    """
+
+    _prepared: nn.Module | None = None
+
+    def build_visualizer(self, visualizer=None) -> Visualizer:
+        """Check everything: mmengine writes the config down next."""
+        with _one_error():
+            self._prepare()
+        return super().build_visualizer(visualizer)
+
+    def _prepare(self) -> None:
+        # in mmengine's order, which the random weights depend on
+        model = self.cfg.model
+        if self.cfg.get('data_preprocessor') is not None:
+            model.setdefault('data_preprocessor', self.cfg.data_preprocessor)
+        model = self.build_model(model)
+        teacher = None
+        if isinstance(model, DistilledSingleStageDetector):
+            model.join_teacher()
+            teacher = model.teacher
+        for part in ('train', 'val'):
+            key = f'{part}_dataloader'
+            loader = getattr(self, f'_{key}')
+            if not isinstance(loader, dict):
+                continue
+            annotations = check_data(key, loader.get('dataset'))
+            loader = self.build_dataloader(
+                loader,
+                seed=self.seed,
+                diff_rank_seed=self._randomness_cfg.get(
+                    'diff_rank_seed', False))
+            check_classes(key, loader.dataset, annotations, model, teacher)
+            setattr(self, f'_{key}', loader)
+        self._prepared = model
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model, or return the one that was checked."""
+        prepared, self._prepared = self._prepared, None
+        return super().build_model(model) if prepared is None else prepared
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """Register hooks, and the one that makes epochs repeatable."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(dict(type='RepeatableEpochsHook'))
+        if any(h.max_keep_ckpts == 1 for h in self._checkpoint_hooks()):
+            self.logger.warning(
+                'default_hooks.checkpoint.max_keep_ckpts=1: mmengine removes '
+                'the old checkpoint before it writes the new one, so a run '
+                'that is killed in between is lost; 2 is safe')
+
+    def _checkpoint_hooks(self) -> list[CheckpointHook]:
+        return [h for h in self.hooks if isinstance(h, CheckpointHook)]
+
+    def load_or_resume(self) -> None:
+        """Load or resume, from the newest checkpoint that can be read.
+
+        Raises:
+            ValueError: there are checkpoints to resume from, and none of them
+                can be read.
+        """
+        if self._has_loaded or not self._resume or self._load_from:
+            super().load_or_resume()
+            return
+        unreadable = []
+        for checkpoint in self._newest_first():
+            self._load_from = str(checkpoint)
+            try:
+                super().load_or_resume()
+            except Unreadable as e:
+                unreadable.append(str(e))
+                self.logger.warning(f'{e}. Trying the one before it')
+            else:
+                self.logger.info(f'Resumed from {checkpoint}')
+                return
+        if unreadable:
+            raise ValueError(
+                f'--resume: no checkpoint in {self.work_dir} can be read; '
+                'name one, or begin anew in another work directory. '
+                + unreadable[0])
+        self.logger.warning(f'--resume: there is no checkpoint in '
+                            f'{self.work_dir}; training begins anew')
+
+    def _newest_first(self) -> list[Path]:
+        """Checkpoints to resume from: the last one, then those before it."""
+        folder = Path(self.work_dir)
+        note = folder / 'last_checkpoint'
+        # a file's own folder counts: work directories are moved and copied
+        last = folder / Path(note.read_text().strip()).name if (
+            note.is_file()) else None
+        others = [
+            (int(number[1]), path) for path in folder.glob('*.pth')
+            if path != last and (number := re.fullmatch(
+                r'(?:epoch|iter)_(\d+)\.pth', path.name))
+        ]
+        newest = [path for _, path in sorted(others, reverse=True)]
+        return [last, *newest] if last and last.is_file() else newest
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """Say what is wrong once, where this package found it."""
+    try:
+        yield
+    except Exception as e:
+        logging.getLogger().debug('while preparing', exc_info=True)
+        # mmengine's registries wrap an error once for each level they build
+        root: BaseException = e
+        while root.__context__ is not None and (
+                root.__cause__ is not None or not root.__suppress_context__):
+            root = root.__context__
+        trace = root.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = trace.tb_frame.f_globals.get('__name__', '') if trace else ''
+        if where.startswith('crosskd.'):
+            raise root.with_traceback(None) from None
+        if isinstance(e, KeyError):  # the registries' word for a wrong name
+            raise ValueError(f'config: {e.args[0]}') from None
+        raise
