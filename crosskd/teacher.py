@@ -64,17 +64,30 @@ class Teacher:
         self.config = config
         self.ckpt = str(ckpt)
         self.trust_ckpt = trust_ckpt
-        self.detector: SingleStageDetector | None = None
+        self._detector: SingleStageDetector | None = None
         self.classes: tuple[str, ...] | None = None
         self._follows = False
         if not is_url(self.ckpt):
             with suppress(FileNotFoundError):  # raised again by ``join``
-                self.detector = self._read()
+                self._detector = self._read()
 
     @property
     def is_read(self) -> bool:
         """Whether the detector is there with its weights."""
-        return self.detector is not None
+        return self._detector is not None
+
+    @property
+    def detector(self) -> SingleStageDetector:
+        """The frozen detector.
+
+        Raises:
+            RuntimeError: it is not read yet.
+        """
+        if self._detector is None:
+            raise RuntimeError(
+                f'teacher_ckpt={self.ckpt!r}: not read yet; that happens when '
+                'training begins (``join``)')
+        return self._detector
 
     @property
     def head(self) -> HeadFamily:
@@ -105,8 +118,8 @@ class Teacher:
             FileNotFoundError: config or checkpoint do not exist.
             TypeError, ValueError: as when built, for a checkpoint from a URL.
         """
-        if self.detector is None:
-            self.detector = self._read()
+        if self._detector is None:
+            self._detector = self._read()
         if not self._follows:
             self._follows = True
             like = next(student.parameters())
@@ -230,7 +243,7 @@ def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
         (k, v) for k, v in weights.items()
         if k not in own or v.shape == own[k].shape)
     # layers decide by the version in it whether to rename old keys
-    fitting._metadata = getattr(saved, '_metadata', None)
+    vars(fitting)['_metadata'] = getattr(saved, '_metadata', None)
     result = detector.load_state_dict(fitting, strict=False)
     # mmengine's own loader looks over these, too
     missing = [k for k in result.missing_keys

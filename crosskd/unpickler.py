@@ -8,8 +8,9 @@ the supported versions, and the older ones cannot be extended.
 """
 import collections
 import pickle
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -75,10 +76,12 @@ for _core in ('core', '_core'):  # numpy 1 and 2 name the same module so
     ALLOWED[f'numpy.{_core}.multiarray', '_reconstruct'] = _empty_array
 
 
-class AllowListUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
+class AllowListUnpickler(pickle._Unpickler):
     """Python's own unpickler, with names and states restricted."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(
+        pickle._Unpickler.dispatch)
+    stack: list  # the base class has it, its types do not
 
     def find_class(self, module: str, name: str) -> Any:
         if module == 'torch' and isinstance(
@@ -115,6 +118,6 @@ class AllowListUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
 
 # What torch.load asks of a ``pickle_module``.
 allow_list_pickle = ModuleType('crosskd.unpickler.allow_list_pickle')
-allow_list_pickle.Unpickler = AllowListUnpickler  # type: ignore[attr-defined]
-allow_list_pickle.load = (  # type: ignore[attr-defined]
-    lambda file, **kwargs: AllowListUnpickler(file, **kwargs).load())
+vars(allow_list_pickle).update(
+    Unpickler=AllowListUnpickler,
+    load=lambda file, **kwargs: AllowListUnpickler(file, **kwargs).load())

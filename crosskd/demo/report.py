@@ -31,7 +31,7 @@ def table(runs: Sequence[Run], metrics: dict[str, dict],
     """One row a detector: AP in percent, parameters, training time."""
     rows = []
     for run in runs:
-        row = dict(detector=run.name)
+        row: dict = dict(detector=run.name)
         row.update({
             column: round(100 * metrics[run.name][key], 1)
             for column, key in COLUMNS.items()

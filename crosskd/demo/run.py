@@ -31,13 +31,15 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Terminated.'))
     register_all_modules()
     root = Path(folder).resolve()
-    changes = {'randomness.seed': seed}
+    changes: dict[str, object] = {'randomness.seed': seed}
     if quick:
         root = root / 'work_dirs' / 'demo-quick'
         changes.update(QUICK_CHANGES)
     results = root / 'work_dirs' / 'demo' / f'seed{seed}'
-    teacher = stages.Run(TEACHER, 'demo/gfl_r18w24_shapes.py', root, results, changes)
-    alone = stages.Run(ALONE, 'demo/gfl_r18w8_shapes.py', root, results, changes)
+    teacher = stages.Run(
+        TEACHER, 'demo/gfl_r18w24_shapes.py', root, results, changes)
+    alone = stages.Run(
+        ALONE, 'demo/gfl_r18w8_shapes.py', root, results, changes)
     crosskd = stages.Run(
         CROSSKD, 'demo/crosskd_gfl_r18w8_r18w24_shapes.py', root, results,
         {**changes, 'model.teacher_ckpt': str(teacher.checkpoint)})

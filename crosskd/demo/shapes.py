@@ -18,8 +18,8 @@ SPLITS = dict(train=5, val=3)  # each with images of its own
 SIZES = ((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10))
 
 
-def generate(folder: str, split: str, num_images: int, side: int = 128,
-             seed: int = 0) -> Path:
+def generate(folder: str | Path, split: str, num_images: int,
+             side: int = 128, seed: int = 0) -> Path:
     """Write ``num_images`` images and their annotations.
 
     A finished split of the same arguments is left as it is.
@@ -44,7 +44,8 @@ def generate(folder: str, split: str, num_images: int, side: int = 128,
         if json.loads(annotation_file.read_text())['info'] == info:
             return annotation_file
     (root / split).mkdir(parents=True, exist_ok=True)
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for index in range(num_images):
         rng = np.random.default_rng([seed, SPLITS[split], index])
         image, objects = draw_image(rng, side)
@@ -81,7 +82,8 @@ def draw_image(rng: np.random.Generator,
     """
     image = _ground(rng, side)
     owner = np.full((side, side), -1)  # which object is on top, per pixel
-    labels, areas = [], []
+    labels: list[int] = []
+    areas: list[int] = []
     bands = rng.choice(len(SIZES), rng.integers(2, 7),
                        p=[share for *_, share in SIZES])
     for band in sorted(bands, reverse=True):  # small shapes on top

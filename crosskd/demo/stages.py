@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,8 @@ class Run:
     @property
     def options(self) -> list[str]:
         """The changes as a tool takes them."""
-        return ['--cfg-options', *(f'{k}={v}' for k, v in self.changes.items())]
+        pairs = (f'{k}={v}' for k, v in self.changes.items())
+        return ['--cfg-options', *pairs]
 
 
 def train(runs: Sequence[Run], threads: int) -> None:
@@ -153,7 +154,7 @@ def _run_tools(commands: dict[str, list[str]], cwd: Path,
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads),
            'PYTHONUNBUFFERED': '1'}
     processes = {
-        name: subprocess.Popen(
+        name: subprocess.Popen(  # noqa: S603  -- no shell, our own tools
             [sys.executable, str(MIM / 'tools' / command[0]), *command[1:]],
             cwd=cwd, env=env, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
@@ -161,7 +162,8 @@ def _run_tools(commands: dict[str, list[str]], cwd: Path,
     }
     tails: dict[str, list[str]] = {name: [] for name in processes}
     watchers = [
-        threading.Thread(target=_show, args=(name, process, tails[name]))
+        threading.Thread(
+            target=_show, args=(name, process.stdout, tails[name]))
         for name, process in processes.items()
     ]
     try:
@@ -181,10 +183,9 @@ def _run_tools(commands: dict[str, list[str]], cwd: Path,
                 ''.join(tails[name]))
 
 
-def _show(name: str, process: subprocess.Popen, tail: list[str]) -> None:
+def _show(name: str, output: Iterable[str], tail: list[str]) -> None:
     """Print a process's progress lines; keep its last lines for an error."""
-    assert process.stdout is not None
-    for line in process.stdout:
+    for line in output:
         tail.append(line)
         del tail[:-20]
         found = PROGRESS.search(line)

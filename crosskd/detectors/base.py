@@ -1,4 +1,4 @@
-"""What the detectors share: the student is the detector, the teacher a guest."""
+"""What the detectors share: they are students, the teacher is a guest."""
 import logging
 
 from mmdet.models.detectors import SingleStageDetector

@@ -149,8 +149,8 @@ class Imitation:
             region = label_weight
             if self.kd.region == 'positives':
                 region = label_weight * positive
-            cls.append(region *
-                       confidence if self.kd.region == 'confidence' else region)
+            cls.append(region * confidence
+                       if self.kd.region == 'confidence' else region)
             reg.append(region * confidence)
         return dict(cls=cls, reg=reg)
 
@@ -174,11 +174,10 @@ class Imitation:
         loss = self.losses['loss_reg_kd']
         if isinstance(loss, BIN_LOSSES):
             total = reduce_mean(sum(w.sum() for w in weights)).clamp(min=1e-6)
-            bins = teacher.num_bins
             return [
                 loss(
-                    a.reshape(-1, bins),
-                    b.reshape(-1, bins),
+                    _sides(a),
+                    _sides(b),
                     w.flatten().repeat_interleave(4),
                     avg_factor=4.0) / total
                 for a, b, w in zip(x.reg, target.reg, weights)
@@ -215,6 +214,11 @@ class Imitation:
                 avg_factor=targets.normalizer)
             for a, b, pos in zip(x.quality, target.quality, targets.positives)
         ]
+
+
+def _sides(reg: Tensor) -> Tensor:
+    """(N, P, 4 * bins) -> (N * P * 4, bins)."""
+    return reg.unflatten(-1, (4, -1)).flatten(0, -2)
 
 
 def _carry_over(targets: Targets, student: HeadFamily, teacher: HeadFamily,

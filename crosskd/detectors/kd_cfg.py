@@ -1,6 +1,7 @@
 """Reading ``kd_cfg``: what may be in it, and one clear error for the rest."""
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from mmdet.models.losses.iou_loss import (
@@ -31,13 +32,14 @@ BOX_LOSSES = (IoULoss, GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss,
               BoundedIoULoss)
 ENCODED_LOSSES = (L1Loss, SmoothL1Loss)
 BIN_LOSSES = (KnowledgeDistillationKLDivLoss, )
-TYPES = dict(
+TYPES: dict[str, tuple[type[nn.Module], ...]] = dict(
     loss_cls_kd=(KDQualityFocalLoss, KnowledgeDistillationKLDivLoss),
     loss_reg_kd=(*BOX_LOSSES, *ENCODED_LOSSES, *BIN_LOSSES),
     loss_center_kd=(CrossEntropyLoss, ),
     loss_sdd=(SDDLoss, ),
     loss_feat_kd=(PKDLoss, ))
 
+Loss = TypeVar('Loss', bound=nn.Module)
 
 PREDICTIONS = ('cross_head', 'student')
 PLACES = ('all', 'positives', 'confidence')
@@ -180,7 +182,7 @@ def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> dict[str, SDDLoss]:
             changes is None for changes in regions.values()):
         raise TypeError('kd_cfg.sdd_regions must be a dict such as '
                         f'dict(map=dict(), box=dict()), found {regions!r}')
-    losses = {}
+    losses: dict[str, SDDLoss] = {}
     for kind, changes in regions.items():
         _check_known('kd_cfg.sdd_regions', kind, SDD_REGIONS)
         if changes is None:  # how a config drops what its base has
@@ -192,7 +194,7 @@ def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> dict[str, SDDLoss]:
         key, cfg = 'loss_sdd', common
         if changes and isinstance(common, dict):
             key, cfg = f'sdd_regions.{kind}', {**common, **changes}
-        loss = losses[kind] = _build_loss(key, cfg, TYPES['loss_sdd'])
+        loss = losses[kind] = _build_loss(key, cfg, (SDDLoss, ))
         if kind == 'box' and max(loss.scales) > POINTS:
             raise ValueError(
                 f'kd_cfg.{key}: scales: {max(loss.scales)} does not fit box '
@@ -205,7 +207,7 @@ def _sdd_losses(kd_cfg: dict, student: HeadFamily) -> dict[str, SDDLoss]:
     return losses
 
 
-def _build_loss(key: str, cfg: dict, types: tuple[type, ...]) -> nn.Module:
+def _build_loss(key: str, cfg: dict, types: tuple[type[Loss], ...]) -> Loss:
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
                         f'found {cfg!r}')

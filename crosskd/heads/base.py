@@ -5,11 +5,12 @@ predictors, brings its outputs into one layout, decodes them, and reads what
 the head's own ``get_targets`` returned.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass
@@ -20,11 +21,12 @@ class Predictions:
         cls: (N, P, C) classification logits; P priors of the level in the
             order of the prior generator.
         reg: (N, P, R) regression outputs after the head's own transform.
-        quality: (N, P) logits of centerness or IoU, or None.
+        quality: (N, P) logits of centerness or IoU; empty where the head has
+            none.
     """
     cls: list[Tensor]
     reg: list[Tensor]
-    quality: list[Tensor] | None = None
+    quality: list[Tensor] = field(default_factory=list)
 
 
 @dataclass
@@ -91,7 +93,7 @@ class HeadFamily:
     # -- structure ---------------------------------------------------------
 
     @property
-    def towers(self) -> tuple[nn.ModuleList, nn.ModuleList]:
+    def towers(self) -> tuple[Sequence[ConvModule], Sequence[ConvModule]]:
         """The classification and the regression tower."""
         return self.head.cls_convs, self.head.reg_convs
 
@@ -164,14 +166,12 @@ class HeadFamily:
         """Bring what the head's forward returned into :class:`Predictions`."""
         maps = [[_flatten_map(x, a) for x, a in zip(levels, self.num_priors)]
                 for levels in outputs]
-        quality = None
-        if self.has_quality:
-            quality = [q.squeeze(-1) for q in maps[2]]
+        quality = [q.squeeze(-1) for q in maps[2]] if self.has_quality else []
         return Predictions(cls=maps[0], reg=maps[1], quality=quality)
 
     # -- boxes -------------------------------------------------------------
 
-    def priors(self, sizes: Sequence[tuple[int, int]],
+    def priors(self, sizes: Sequence[Sequence[int]],
                device: torch.device) -> list[Tensor]:
         """Per level (P, 2 or 4) priors for feature maps of these sizes."""
         return self.head.prior_generator.grid_priors(sizes, device=device)
@@ -227,7 +227,7 @@ class HeadFamily:
         """
         raise NotImplementedError(type(self).__name__)
 
-    def valid_priors(self, sizes: Sequence[tuple[int, int]],
+    def valid_priors(self, sizes: Sequence[Sequence[int]],
                      img_metas: Sequence[dict],
                      device: torch.device) -> list[Tensor]:
         """Per level (N, P) float: 1 for priors inside the padded image.
@@ -265,7 +265,8 @@ def family_of(head: BaseModule) -> HeadFamily:
                     f'expected one of {known}, or a subclass')
 
 
-def _rest_of_tower(tower: nn.ModuleList, held: Tensor, split: int) -> Tensor:
+def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
+                   split: int) -> Tensor:
     # Aligned features have negative values again, which the next layer never
     # saw in training: the activation of the layer they left is applied anew.
     if split > 0 and tower[split - 1].with_activation:

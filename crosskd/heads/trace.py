@@ -20,7 +20,7 @@ class HeadTrace:
     """
 
     def __init__(self) -> None:
-        self.outputs: tuple | None = None
+        self.outputs: tuple = ()
         self.held_cls: list[Tensor] = []
         self.held_reg: list[Tensor] = []
         self.targets: tuple | None = None

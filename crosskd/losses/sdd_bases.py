@@ -3,7 +3,6 @@
 Each takes (n, K) logits that learn, (n, K) logits of a teacher that get no
 gradient, and (n, ) target classes, and returns (n, ) losses.
 """
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -86,11 +85,12 @@ def bernoulli_kl(student: Tensor, teacher: Tensor,
     For heads with sigmoid scores, whose classes do not compete.
     """
     student, teacher = student / temperature, teacher / temperature
-    loss = 0
-    for sign in (1, -1):
+
+    def answer(sign: int) -> Tensor:
         log_p = F.logsigmoid(sign * teacher)
-        loss = loss + log_p.exp() * (log_p - F.logsigmoid(sign * student))
-    return temperature**2 * loss.sum(-1)
+        return log_p.exp() * (log_p - F.logsigmoid(sign * student))
+
+    return temperature**2 * (answer(1) + answer(-1)).sum(-1)
 
 
 def _without(logits: Tensor, target: Tensor) -> Tensor:
