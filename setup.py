@@ -1,15 +1,16 @@
 """Package crosskd; configs and tools travel inside it, as mmdet's do."""
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-version: dict = {}
-exec((HERE / 'crosskd' / 'version.py').read_text(), version)
+VERSION = re.search(r"__version__ = '(.+)'",
+                    (HERE / 'crosskd' / 'version.py').read_text())[1]
 
 setup(
     name='crosskd',
-    version=version['__version__'],
+    version=VERSION,
     description='Distillation of object detectors for MMDetection 3.x',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
@@ -17,7 +18,9 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['crosskd', 'crosskd.*']),
     # .mim/configs and .mim/tools are links to the folders beside this file
-    package_data={'crosskd': ['.mim/*.yml', '.mim/configs/**/*', '.mim/tools/*']},
+    package_data={
+        'crosskd': ['.mim/*.yml', '.mim/configs/**/*', '.mim/tools/*']
+    },
     extras_require={
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
@@ -28,6 +31,7 @@ setup(
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
         ],
         'tests': ['pytest'],
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -79,6 +79,12 @@ def decode(kind, reg, prior, coder):
     return [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
 
 
+def at(tensor, place, size):
+    """The numbers that image i predicts for prior k of the location (y, x)."""
+    i, k, y, x = place
+    return tensor[i, k * size:(k + 1) * size, y, x].tolist()
+
+
 def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                    label_weights, positives, normalizer):
     """Losses of a batch, with all weights 1.
@@ -116,18 +122,17 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                         p = (y * width + x) * count + k
                         lw = float(label_weights[level][i, p])
                         classes = t_cls.size(1) // count
-
-                        def at(tensor, size):
-                            return tensor[i, k * size:(k + 1) * size, y,
-                                          x].tolist()
-                        a, b = at(x_cls, classes), at(t_cls, classes)
+                        place = (i, k, y, x)
+                        a = at(x_cls, place, classes)
+                        b = at(t_cls, place, classes)
                         for u, v in zip(a, b):
                             u, v = sigmoid(u), sigmoid(v)
                             bce = -v * math.log(u) - (1 - v) * math.log(1 - u)
                             cls_loss += lw * abs(u - v) * bce
                         w = lw * max(sigmoid(v) for v in b)
                         size = t_reg.size(1) // count
-                        a, b = at(x_reg, size), at(t_reg, size)
+                        a = at(x_reg, place, size)
+                        b = at(t_reg, place, size)
                         if kind == 'gfl':
                             bins = size // 4
                             for side in range(4):
@@ -142,8 +147,8 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                                 decode(kind, b, prior, teacher.bbox_coder),
                                 kind != 'fcos')
                         if kind == 'atss' and positives[level][i, p]:
-                            u = sigmoid(at(x_center, 1)[0])
-                            v = sigmoid(at(t_center, 1)[0])
+                            u = sigmoid(at(x_center, place, 1)[0])
+                            v = sigmoid(at(t_center, place, 1)[0])
                             center_loss += -v * math.log(u) - (
                                 1 - v) * math.log(1 - u)
     losses = dict(

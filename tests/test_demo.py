@@ -93,7 +93,8 @@ def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
                         changes)
     teacher = study.Variant('teacher', 'demo/gfl_r18w24_shapes.py', changes)
     call = dict(folder=tmp_path, teacher=teacher, variants=[plain, sdd],
-                seeds=[0, 1], epochs=1, teacher_epochs=1, num_train=8, num_val=4)
+                seeds=[0, 1], epochs=1, teacher_epochs=1, num_train=8,
+                num_val=4)
     rows = study.run_study(**call)
     assert [len(row['AP']) for row in rows] == [1, 2, 2]
     assert rows[0]['std'] is None and rows[1]['std'] is not None

@@ -191,9 +191,9 @@ def test_levels_without_room_for_a_scale_do_without_it(caplog):
 def test_a_region_may_differ_from_the_others():
     inputs, samples = batch((2, 3), SIZE)
     one = total(build(sdd_cfg('gfl')).loss(inputs, samples))
+    box = dict(base='bernoulli', loss_weight=0.5)
     model = build(sdd_cfg('gfl', loss=dict(base='kd', loss_weight=2.0),
-                          sdd_regions=dict(
-                              map=None, box=dict(base='bernoulli', loss_weight=0.5))))
+                          sdd_regions=dict(map=None, box=box)))
     losses = total(model.loss(inputs, samples))
     assert 'loss_sdd_map' not in losses  # as a config drops its base's
     assert losses['loss_sdd_box'] == pytest.approx(

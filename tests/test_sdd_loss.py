@@ -33,7 +33,8 @@ def maps(*shape, seed=0, scale=2.0):
     return s, t, labels
 
 
-@pytest.mark.parametrize('case', CASES, ids=lambda c: f"{c['base']}-{c['seed']}")
+@pytest.mark.parametrize(
+    'case', CASES, ids=lambda c: f"{c['base']}-{c['seed']}")
 def test_reference_figures(case):
     rng, shape = np.random.default_rng([11, case['seed']]), case['shape']
     s, t = (torch.tensor(case['scale'] * rng.standard_normal(shape)).float()

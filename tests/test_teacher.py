@@ -220,7 +220,8 @@ def test_a_copy_does_not_move_the_teacher(model):
 def test_a_key_that_an_old_version_would_rename_is_no_excuse(tmp_path):
     model = build(plain_cfg('fcos', 16))
     loaded = model.state_dict()  # with its _metadata
-    loaded['bbox_head.foo_cls.weight'] = loaded.pop('bbox_head.conv_cls.weight')
+    weight = loaded.pop('bbox_head.conv_cls.weight')
+    loaded['bbox_head.foo_cls.weight'] = weight
     path = tmp_path / 'renamed.pth'
     torch.save(dict(state_dict=loaded), path)
     with pytest.raises(ValueError, match='1 missing.*1 unexpected'):

@@ -109,5 +109,6 @@ if __name__ == '__main__':
         variants, seeds, epochs = SCREEN, [0], 8
     else:
         variants, seeds, epochs = FINAL, [0, 1, 2], 12
-    print(format_rows(run_study(args.dir, TEACHER, variants, args.seeds or seeds,
-                                epochs, teacher_epochs=16)))
+    rows = run_study(args.dir, TEACHER, variants, args.seeds or seeds, epochs,
+                     teacher_epochs=16)
+    print(format_rows(rows))
