@@ -22,6 +22,7 @@ setup(
         'crosskd': ['.mim/*.yml', '.mim/configs/**/*', '.mim/tools/*']
     },
     extras_require={
+        'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
             'onedl-mmdetection==3.5.1', 'torch>=2.4'
@@ -31,7 +32,6 @@ setup(
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
         ],
         'tests': ['pytest'],
-        'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

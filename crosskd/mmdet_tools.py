@@ -1,7 +1,8 @@
 """Run mmdet's own command-line tools with crosskd registered."""
-import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import mmdet
 import torch
@@ -36,11 +37,11 @@ def run(tool: str) -> None:
                                 'mmdet as a package or in editable mode')
     _prepare_cpu_ranks(sys.argv)
     restrict_mmengine()
-    spec = importlib.util.spec_from_file_location(f'mmdet_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader(f'mmdet_{path.stem}', str(path))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
     if tool == 'train.py':
-        module.Runner = Runner
+        vars(module)['Runner'] = Runner
     module.main()
 
 

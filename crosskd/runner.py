@@ -32,6 +32,7 @@ class Runner(runner.Runner):
     """
 
     _prepared: nn.Module | None = None
+    _load_from: str | None
 
     def build_visualizer(self, visualizer=None) -> Visualizer:
         """Check everything: mmengine writes the config down next."""

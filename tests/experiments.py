@@ -1,5 +1,6 @@
 """Small experiments for the command-line tools, on generated images."""
 import torch
+
 from conftest import REPO
 
 CLASSES = ('circle', 'square', 'triangle', 'star', 'cross')

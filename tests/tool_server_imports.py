@@ -1,5 +1,7 @@
 """What a run of a tool imports; nothing of it is run in the server."""
-import crosskd.demo.shapes  # noqa: F401
+import crosskd.demo.shapes  # noqa: F401  # first, as in conftest
+
+# isort: split
 import mmdet.apis  # noqa: F401
 import mmengine.hooks  # noqa: F401
 import mmengine.runner  # noqa: F401
