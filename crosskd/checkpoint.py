@@ -21,7 +21,7 @@ HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
 ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
 
 
-class Unreadable(ValueError):
+class CheckpointError(ValueError):
     """A file is no checkpoint, or a truncated one."""
 
 
@@ -48,7 +48,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
 
     Raises:
         FileNotFoundError: no such file, or the URL cannot be reached.
-        Unreadable: not a checkpoint, or a truncated one.
+        CheckpointError: not a checkpoint, or a truncated one.
         ValueError: an http URL, a wrong hash, or a checkpoint that names
             something outside the allow-list; nothing of it was run.
     """
@@ -76,13 +76,14 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     except Exception as e:
         with open(file, 'rb') as f:
             start = f.read(16)
-        raise Unreadable(
+        raise CheckpointError(
             f'{found}: not a checkpoint that torch can read, or a truncated '
             f'one ({file.stat().st_size} bytes, beginning with {start!r}): '
             f'{type(e).__name__}: {e}') from None
     if not isinstance(checkpoint, dict):
-        raise Unreadable(f'{found}: expected a dict with a state_dict, found '
-                         f'a {type(checkpoint).__name__}')
+        raise CheckpointError(
+            f'{found}: expected a dict with a state_dict, found a '
+            f'{type(checkpoint).__name__}')
     return checkpoint
 
 

@@ -19,53 +19,46 @@ from .teacher import Teacher
 TOLERATED = 1e-3
 
 
-def check_data(key: str, cfg: Any) -> list[dict]:
+def check_data(key: str, cfg: Any) -> None:
     """Look through the COCO annotations that a data set's config names.
+
+    Wrapped data sets included; other formats are left alone.  One rank looks:
+    where it fails, the others end with it.
 
     Args:
         key: of the data loader, for messages.
-        cfg: config of the data set, wrapped ones included.
-
-    Returns:
-        list: contents of the annotation files, in the order of the config;
-        empty on all ranks but the first, and for other formats.
+        cfg: config of the data set.
 
     Raises:
         FileNotFoundError: no such annotation file or folder of images.
         ValueError: it is no COCO annotation file, holds no categories or no
-            boxes, or has boxes of no size or outside their images.
+            boxes of the data set's classes, or boxes of no size or outside
+            their images; or the classes are others than its categories.
     """
     if not is_main_process():
-        return []
-    return [
-        _read(f'{key}.dataset.ann_file={str(file)!r}', file, folder)
-        for file, folder in _annotation_files(cfg)
-    ]
+        return
+    for file, folder, classes in _annotation_files(cfg):
+        content = _read(f'{key}.dataset.ann_file={str(file)!r}', file, folder)
+        if classes is not None:
+            _check_names(f'{key}.dataset', classes, content)
 
 
-def check_classes(key: str, dataset: Any, annotations: list[dict],
-                  model: nn.Module, teacher: Teacher | None) -> None:
-    """Compare the classes of data set, annotations, student and teacher.
+def check_classes(key: str, dataset: Any, model: nn.Module,
+                  teacher: Teacher | None) -> None:
+    """Compare the classes of a built data set, a student and its teacher.
 
     Args:
         key: of the data loader, for messages.
-        dataset: the built data set.
-        annotations: what :func:`check_data` returned.
+        dataset: the data set.
         model: the detector.
         teacher: its teacher, if any.
 
     Raises:
-        ValueError: they differ, or no image has a box of these classes.
+        ValueError: they differ.
     """
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes is None:
         return
-    for content in annotations:
-        _compare_names(key, tuple(classes), content)
-    if not len(dataset):
-        raise ValueError(
-            f'{key}.dataset: no image is left; expected at least one with a '
-            f'box of the classes {_few(classes)}')
     predicted = getattr(getattr(model, 'bbox_head', None), 'num_classes', None)
     if predicted is not None and predicted != len(classes):
         raise ValueError(
@@ -79,8 +72,8 @@ def check_classes(key: str, dataset: Any, annotations: list[dict],
             f'{_few(classes)}; expected the same names in the same order')
 
 
-def _annotation_files(cfg: Any) -> Iterator[tuple[Path, Path]]:
-    """Local COCO files of a data set's config, with the images' folder."""
+def _annotation_files(cfg: Any) -> Iterator[tuple[Path, Path, tuple | None]]:
+    """Local COCO files of a config, the images' folders and the classes."""
     if not isinstance(cfg, dict):
         return
     inner = cfg.get('datasets', cfg.get('dataset'))
@@ -88,15 +81,22 @@ def _annotation_files(cfg: Any) -> Iterator[tuple[Path, Path]]:
         for one in inner if isinstance(inner, (list, tuple)) else [inner]:
             yield from _annotation_files(one)
         return
-    kind = cfg.get('type')
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    name = cfg.get('type')
+    kind: Any = DATASETS.get(name) if isinstance(name, str) else name
     remote = cfg.get('backend_args') is not None
-    if remote or not (isinstance(kind, type) and issubclass(kind, CocoDataset)
-                      and cfg.get('ann_file')):
+    # subclasses that read their files in a way of their own know them better
+    coco = getattr(kind, 'load_data_list', None) is CocoDataset.load_data_list
+    if remote or not coco or not cfg.get('ann_file'):
         return
     root = Path(cfg.get('data_root') or '')
     prefix = (cfg.get('data_prefix') or {}).get('img') or ''
-    yield root / cfg['ann_file'], root / prefix
+    metainfo = cfg.get('metainfo')
+    names = {
+        **kind.METAINFO,
+        **(metainfo if isinstance(metainfo, dict) else {})
+    }.get('classes')
+    yield (root / cfg['ann_file'], root / prefix,
+           tuple(names) if isinstance(names, (list, tuple)) else None)
 
 
 def _read(found: str, file: Path, folder: Path) -> dict:
@@ -171,24 +171,24 @@ def _problem(annotation: dict, sizes: dict) -> str | None:
     return None
 
 
-def _compare_names(key: str, classes: tuple, content: dict) -> None:
-    """mmdet numbers the classes in the order of the file's categories."""
+def _check_names(found: str, classes: tuple, content: dict) -> None:
     names = [c.get('name') for c in content['categories']]
     for name in classes:
         if name not in names:
             near = difflib.get_close_matches(str(name), map(str, names), 1)
             hint = f'; did you mean {near[0]!r}?' if near else ''
             raise ValueError(
-                f'{key}.dataset.metainfo.classes: {name!r} is no category of '
+                f'{found}.metainfo.classes: {name!r} is no category of '
                 f'ann_file, which has {_few(names)}{hint}')
+    # mmdet numbers the classes as the file does, whatever order they are in
     ordered = tuple(n for n in names if n in classes)
     if ordered != classes:
         raise ValueError(
-            f'{key}.dataset.metainfo.classes: expected the order of the '
+            f'{found}.metainfo.classes: expected the order of the '
             f'categories in ann_file, {_few(ordered)}, found {_few(classes)}')
     ids = {c['id'] for c in content['categories'] if c.get('name') in classes}
     if not any(a.get('category_id') in ids for a in content['annotations']):
-        raise ValueError(f'{key}.dataset.ann_file: no image has a box of the '
+        raise ValueError(f'{found}.ann_file: no image has a box of the '
                          f'classes {_few(classes)}')
 
 

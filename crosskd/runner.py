@@ -1,8 +1,5 @@
 """mmengine's Runner as ``tools/train.py`` uses it: nothing lost, all said."""
-import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine import runner
@@ -10,7 +7,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from .checkpoint import Unreadable
+from .checkpoint import CheckpointError
 from .data_checks import check_classes, check_data
 from .detectors.base import DistilledSingleStageDetector
 
@@ -36,11 +33,22 @@ class Runner(runner.Runner):
 
     def build_visualizer(self, visualizer=None) -> Visualizer:
         """Check everything: mmengine writes the config down next."""
-        with _one_error():
+        try:
             self._prepare()
+        except Exception as e:
+            wrong = _what_is_wrong(e)
+            if wrong is e and e.__context__ is not None:
+                raise  # not this package's; its history may matter
+            raise wrong from None
         return super().build_visualizer(visualizer)
 
     def _prepare(self) -> None:
+        start = self.cfg.get('load_from')
+        if start and '://' not in start and not (
+                Path(start).expanduser().is_file()):
+            raise FileNotFoundError(
+                f'load_from={start!r}: no such file (looked from '
+                f'{Path.cwd()}); expected the path or URL of a checkpoint')
         # in mmengine's order, which the random weights depend on
         model = self.cfg.model
         if self.cfg.get('data_preprocessor') is not None:
@@ -55,13 +63,13 @@ class Runner(runner.Runner):
             loader = getattr(self, f'_{key}')
             if not isinstance(loader, dict):
                 continue
-            annotations = check_data(key, loader.get('dataset'))
+            check_data(key, loader.get('dataset'))
             loader = self.build_dataloader(
                 loader,
                 seed=self.seed,
                 diff_rank_seed=self._randomness_cfg.get(
                     'diff_rank_seed', False))
-            check_classes(key, loader.dataset, annotations, model, teacher)
+            check_classes(key, loader.dataset, model, teacher)
             setattr(self, f'_{key}', loader)
         self._prepared = model
 
@@ -98,7 +106,7 @@ class Runner(runner.Runner):
             self._load_from = str(checkpoint)
             try:
                 super().load_or_resume()
-            except Unreadable as e:
+            except CheckpointError as e:
                 unreadable.append(str(e))
                 self.logger.warning(f'{e}. Trying the one before it')
             else:
@@ -128,24 +136,21 @@ class Runner(runner.Runner):
         return [last, *newest] if last and last.is_file() else newest
 
 
-@contextmanager
-def _one_error() -> Iterator[None]:
-    """Say what is wrong once, where this package found it."""
-    try:
-        yield
-    except Exception as e:
-        logging.getLogger().debug('while preparing', exc_info=True)
-        # mmengine's registries wrap an error once for each level they build
-        root: BaseException = e
-        while root.__context__ is not None and (
-                root.__cause__ is not None or not root.__suppress_context__):
-            root = root.__context__
-        trace = root.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        where = trace.tb_frame.f_globals.get('__name__', '') if trace else ''
-        if where.startswith('crosskd.'):
-            raise root.with_traceback(None) from None
-        if isinstance(e, KeyError):  # the registries' word for a wrong name
-            raise ValueError(f'config: {e.args[0]}') from None
-        raise
+def _what_is_wrong(error: Exception) -> Exception:
+    """The error as this package raised it, or as a user can read it.
+
+    mmengine's registries wrap an error once for each level they build.
+    """
+    root: BaseException = error
+    while root.__context__ is not None and (
+            root.__cause__ is not None or not root.__suppress_context__):
+        root = root.__context__
+    trace = root.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = trace.tb_frame.f_globals.get('__name__', '') if trace else ''
+    if where.startswith('crosskd.') and isinstance(root, Exception):
+        return root.with_traceback(None)
+    if isinstance(error, KeyError):  # the registries' word for a wrong name
+        return ValueError(f'config: {error.args[0]}')
+    return error

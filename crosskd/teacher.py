@@ -102,8 +102,8 @@ class Teacher:
                 logger='current')
         else:
             checkpoint = load_checkpoint(
-                self.ckpt, 'model.teacher_ckpt', 'If you trust the file, set '
-                'model.trust_teacher_ckpt=True', self.trust_ckpt)
+                self.ckpt, 'teacher_ckpt', 'If you trust the file, set '
+                'trust_teacher_ckpt=True in the model', self.trust_ckpt)
             self.classes = _classes(checkpoint)
             _load_strictly(detector, checkpoint, f'teacher_ckpt={self.ckpt!r}')
         return detector.requires_grad_(False).eval()
@@ -190,7 +190,12 @@ def find_config(name: str) -> str:
 def _model_config(config: str | Path | dict | Config) -> dict:
     """The ``model`` of a teacher config, whatever form it came in."""
     if isinstance(config, (str, Path)):
-        config = Config.fromfile(find_config(str(config)))
+        file = find_config(str(config))
+        try:
+            config = Config.fromfile(file)
+        except Exception as e:  # a config is a program of its own
+            raise ValueError(f'teacher_config={file!r}: cannot be read: '
+                             f'{type(e).__name__}: {e}') from None
     model = config.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError("teacher_config: expected a config with a 'model', "

@@ -18,8 +18,8 @@ from crosskd.checkpoint import ALLOW_HTTP, load_checkpoint
 
 
 def load(path, trusted=False):
-    return load_checkpoint(str(path), 'model.teacher_ckpt',
-                           'set model.trust_teacher_ckpt=True', trusted)
+    return load_checkpoint(str(path), 'teacher_ckpt',
+                           'set trust_teacher_ckpt=True', trusted)
 
 
 class Evil:
@@ -254,7 +254,7 @@ def test_plain_http_needs_an_opt_in(server, monkeypatch):
 
 def test_url_that_cannot_be_reached_says_what_to_do(server):
     _, url = server
-    with pytest.raises(FileNotFoundError, match='model.teacher_ckpt=/path'):
+    with pytest.raises(FileNotFoundError, match='teacher_ckpt=/path'):
         load(f'{url}/missing-12345678.pth')
     with pytest.raises(FileNotFoundError, match='cannot be downloaded'):
         load('http://127.0.0.1:9/closed-12345678.pth')

@@ -23,6 +23,7 @@ from ..losses import (
     PKDLoss,
     SDDLoss,
 )
+from ..losses.checks import check_number
 from ..losses.sdd_bases import SOFTMAX_BASES
 from ..regions import POINTS
 from ..regions import REGIONS as SDD_REGIONS
@@ -220,6 +221,9 @@ def _build_loss(key: str, cfg: dict, types: tuple[type[Loss], ...]) -> Loss:
         known = ', '.join(t.__name__ for t in types)
         raise TypeError(f'kd_cfg.{key}: expected {known} or a subclass, '
                         f'found {type(loss).__name__}')
+    # mmdet's own losses take any weight
+    check_number(f'kd_cfg.{key}: {type(loss).__name__}', 'loss_weight',
+                 getattr(loss, 'loss_weight', 1.0), 0)
     if getattr(loss, 'reduction', 'mean') != 'mean':
         raise ValueError(f"kd_cfg.{key}: reduction must be 'mean', "
                          f'found {loss.reduction!r}')

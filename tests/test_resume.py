@@ -1,0 +1,213 @@
+"""Runs that are killed and resumed end as if nothing had happened."""
+import random
+import shutil
+
+import pytest
+import torch
+
+from experiments import experiment, model_cfg, same_weights, weights, write
+from helpers import distiller_cfg, sdd_cfg
+from tool_server import run as tool
+from tool_server import start
+
+EPOCHS = 4
+EMA = dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.01,
+           update_buffers=True)
+# Twelve images, three a step: four steps an epoch.  A kill happens once, and
+# the file it leaves says so.
+KILLER = '''
+import os
+import signal
+from pathlib import Path
+
+from mmdet.registry import HOOKS
+from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+
+MARKS = Path(os.environ['MARKS'])
+
+
+def kill_once(name):
+    mark = MARKS / name
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module()
+class Killer(Hook):
+
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        if runner.iter == 6:  # in the middle of the second epoch
+            kill_once('iteration')
+
+    def before_val_iter(self, runner, batch_idx, **kwargs):
+        if runner.epoch == 2:
+            kill_once('validation')
+
+
+put = LocalBackend.put
+
+
+def put_half(self, obj, filepath):
+    """The third epoch's checkpoint gets as far as its middle."""
+    if str(filepath).endswith('epoch_3.pth') and not (
+            MARKS / 'checkpoint').exists():
+        put(self, obj[:len(obj) // 2], filepath)
+        kill_once('checkpoint')
+    put(self, obj, filepath)
+
+
+LocalBackend.put = put_half
+'''
+METHODS = dict(
+    crosskd=lambda: distiller_cfg('gfl'),
+    sdd=lambda: sdd_cfg('gfl', loss=dict(warmup_iters=10)))
+
+
+def config(root, method, ema, hooks=()):
+    """Random flips, momentum and a schedule."""
+    cfg = experiment(model_cfg(METHODS[method]()), epochs=EPOCHS)
+    cfg['train_cfg']['val_interval'] = 1
+    cfg['default_hooks']['checkpoint']['max_keep_ckpts'] = EPOCHS
+    cfg['custom_hooks'] = [EMA] * ema + list(hooks)
+    if hooks:
+        cfg['custom_imports']['imports'].append('killer')
+    name = f'{method}{"_ema" * ema}{"_killed" * bool(hooks)}.py'
+    write(root / name, cfg)
+    return name
+
+
+def end(work_dir):
+    return work_dir / f'epoch_{EPOCHS}.pth'
+
+
+def same_end(one, other):
+    """Weights, and the averaged ones where there are some."""
+    if not same_weights(end(one), end(other)):
+        return False
+    a, b = (torch.load(end(d), weights_only=False) for d in (one, other))
+    a, b = a.get('ema_state_dict', {}), b.get('ema_state_dict', {})
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope='module')
+def whole(project, tmp_path_factory):
+    """Uninterrupted runs, made when first asked for."""
+    done = {}
+
+    def get(method, ema):
+        if (method, ema) not in done:
+            folder = tmp_path_factory.mktemp('whole')
+            tool('train.py', config(project, method, ema), '--work-dir',
+                 folder, cwd=project)
+            done[method, ema] = folder
+        return done[method, ema]
+
+    return get
+
+
+@pytest.mark.parametrize('ema', [False, True])
+@pytest.mark.parametrize('method', METHODS)
+def test_killed_in_a_step_in_validation_and_while_saving(
+        project, whole, tmp_path, method, ema):
+    (tmp_path / 'killer.py').write_text(KILLER)
+    marks = tmp_path / 'marks'
+    marks.mkdir()
+    env = dict(MARKS=str(marks), PYTHONPATH=str(tmp_path))
+    name = config(project, method, ema, [dict(type='Killer')])
+    args = ('train.py', name, '--work-dir', tmp_path / 'run', '--resume')
+    kills = []
+    while not kills or kills[-1] is not None:
+        assert len(kills) < 5
+        seen = set(marks.iterdir())
+        ended = len(seen) == 3
+        tool(*args, cwd=project, env=env, ok=ended)
+        new = set(marks.iterdir()) - seen
+        kills.append(new.pop().name if new else None)
+        assert (kills[-1] is None) == ended
+    assert kills == ['iteration', 'validation', 'checkpoint', None]
+    assert same_end(tmp_path / 'run', whole(method, ema))
+
+
+def test_killed_at_random_moments(project, whole, tmp_path):
+    moments = random.Random(0)
+    args = ('train.py', config(project, 'crosskd', True), '--work-dir',
+            tmp_path, '--resume')
+    for _ in range(4):
+        process, output = start(*args, cwd=project)
+        process.join(moments.uniform(1, 4))  # seconds
+        process.kill()
+        process.join()
+        output.unlink()
+    tool(*args, cwd=project)
+    assert same_end(tmp_path, whole('crosskd', True))
+
+
+def test_other_workers_than_this_process_are_resumed_too(project, tmp_path):
+    """Persistent workers would go on where their first epoch ended."""
+    cfg = experiment(model_cfg(distiller_cfg('gfl')), epochs=2)
+    cfg['train_dataloader'].update(num_workers=2, persistent_workers=True)
+    write(project / 'workers.py', cfg)
+    run = ('train.py', 'workers.py', '--work-dir')
+    tool(*run, tmp_path / 'whole', cwd=project)
+    tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
+         cwd=project)
+    tool(*run, tmp_path / 'parts', '--resume', cwd=project)
+    assert same_weights(tmp_path / 'parts/epoch_2.pth',
+                        tmp_path / 'whole/epoch_2.pth')
+    # the epochs differ, and so would a run of another seed
+    tool(*run, tmp_path / 'other', '--cfg-options', 'randomness.seed=1',
+         cwd=project)
+    assert not same_weights(tmp_path / 'other/epoch_2.pth',
+                            tmp_path / 'whole/epoch_2.pth')
+
+
+@pytest.fixture
+def half_done(project, whole, tmp_path):
+    """A run of two epochs, of four."""
+    for epoch in (1, 2):
+        shutil.copy(whole('sdd', False) / f'epoch_{epoch}.pth', tmp_path)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    return tmp_path
+
+
+def resume(project, work_dir, **kwargs):
+    return tool('train.py', config(project, 'sdd', False), '--work-dir',
+                work_dir, '--resume', cwd=project, **kwargs)
+
+
+@pytest.mark.parametrize('left', [0, 100, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_passed_over(project, whole, half_done,
+                                               left):
+    last = half_done / 'epoch_2.pth'
+    content = last.read_bytes()
+    last.write_bytes(content[:int(left if left > 1 else len(content) * left)])
+    out = resume(project, half_done)
+    assert 'epoch_2.pth' in out and 'Trying the one before it' in out
+    assert 'resumed epoch: 1' in out
+    assert same_end(half_done, whole('sdd', False))
+
+
+def test_a_note_that_was_not_written_out_is_no_loss(project, whole,
+                                                    half_done):
+    (half_done / 'last_checkpoint').write_text('')
+    assert 'resumed epoch: 2' in resume(project, half_done)
+    assert same_end(half_done, whole('sdd', False))
+
+
+def test_nothing_readable_is_an_error_and_keeps_the_files(project, half_done):
+    for epoch in (1, 2):
+        (half_done / f'epoch_{epoch}.pth').write_bytes(b'PK')
+    out = resume(project, half_done, ok=False)
+    assert 'ValueError: --resume: no checkpoint in' in out
+    assert (half_done / 'epoch_1.pth').read_bytes() == b'PK'
+
+
+def test_nothing_to_resume_is_said(project, tmp_path):
+    write(project / 'short.py',
+          experiment(model_cfg(distiller_cfg('gfl')), epochs=1))
+    out = tool('train.py', 'short.py', '--work-dir', tmp_path, '--resume',
+               cwd=project)
+    assert 'there is no checkpoint' in out and 'training begins anew' in out
+    assert weights(tmp_path / 'epoch_1.pth')
