@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+
 from experiments import experiment, model_cfg, write
 from helpers import distiller_cfg
 from tool_server import run as tool

@@ -1,0 +1,169 @@
+"""A step whose loss is not finite: named, and skipped where asked for."""
+import copy
+import logging
+import math
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+
+from crosskd.hooks import SkipNonFiniteHook
+from helpers import KINDS, batch, build, distiller_cfg, plain_cfg, sdd_cfg
+
+
+class Run:
+    """What the hook needs of a Runner, on a real model and optimizer."""
+
+    def __init__(self, model, steps_per_update=1, **sgd):
+        self.model = model
+        self.logger = logging.getLogger('crosskd-test')
+        self.iter = 41
+        self.optim_wrapper = OptimWrapper(
+            torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9,
+                            weight_decay=0.1, **sgd),
+            accumulative_counts=steps_per_update,
+            clip_grad=dict(max_norm=1.0))
+
+    def step(self, inputs, samples):
+        losses, _ = self.model.parse_losses(self.model.loss(inputs, samples))
+        self.optim_wrapper.update_params(losses)
+
+
+def spoil(model, loss, level, value=math.nan):
+    """Let one distillation loss of one level be ``value`` from now on."""
+    predictions = model.imitation.predictions
+
+    def spoilt(*args):
+        losses = predictions(*args)
+        losses[loss][level] = losses[loss][level] * value
+        return losses
+
+    model.imitation.predictions = spoilt
+
+
+def state(run):
+    momenta = [
+        run.optim_wrapper.optimizer.state[p].get('momentum_buffer')
+        for p in run.model.parameters()
+    ]
+    return copy.deepcopy(
+        (list(run.model.parameters()), momenta))
+
+
+def same(a, b):
+    return all(
+        (x is None and y is None) or torch.equal(x, y)
+        for ours, theirs in zip(a, b) for x, y in zip(ours, theirs))
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+@pytest.mark.parametrize('kind', KINDS)
+def test_loss_and_level_are_named(kind, value):
+    model = build(distiller_cfg(kind))
+    spoil(model, 'loss_reg_kd', 1, value)
+    with pytest.raises(FloatingPointError) as error:
+        model.loss(*batch())
+    assert f'loss_reg_kd of level 1 ({value})' in str(error.value)
+    assert 'level 0' not in str(error.value)
+    assert 'SkipNonFiniteHook' in str(error.value)
+
+
+def test_losses_of_regions_and_features_are_named_too():
+    model = build(sdd_cfg('gfl', loss_feat_kd=dict(type='PKDLoss')))
+    with torch.no_grad():
+        model.neck.fpn_convs[2].conv.weight.fill_(math.nan)
+    with pytest.raises(FloatingPointError) as error:
+        model.loss(*batch())
+    for name in ('loss_cls', 'loss_sdd_map', 'loss_feat_kd'):
+        assert f'{name} of level 2 (nan)' in str(error.value)
+        assert f'{name} of level 0' not in str(error.value)
+
+
+def test_an_image_that_is_not_finite_is_named_instead():
+    inputs, samples = batch()
+    inputs[1, 0, 3, 3] = math.inf
+    for index, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_path=f'{index}.png'))
+    with pytest.raises(ValueError, match="image '1.png' has values"):
+        build(distiller_cfg('gfl')).loss(inputs, samples)
+
+
+def test_what_is_no_loss_may_be_anything():
+    model = build(distiller_cfg('gfl'))
+    features = model.imitation.features
+    model.imitation.features = lambda *args: dict(
+        features(*args), ratio=torch.tensor(math.nan))
+    assert math.isnan(model.loss(*batch())['ratio'])
+
+
+@pytest.mark.parametrize('make', [distiller_cfg, plain_cfg])
+def test_the_hook_skips_the_step_and_says_so(make, caplog):
+    """No weight changes, no momentum, no decay; the next step does."""
+    run = Run(build(make('gfl')))
+    SkipNonFiniteHook().before_train(run)
+    run.step(*batch())
+    before = state(run)
+    loss = run.model.loss
+
+    def nan_loss(*args):
+        losses = loss(*args)
+        losses['loss_bbox'][0] = losses['loss_bbox'][0] * math.nan
+        return losses
+
+    run.model.loss = nan_loss
+    with caplog.at_level(logging.WARNING):
+        run.step(*batch())
+    assert 'iteration 42: the gradient is not finite; the step is sk' in (
+        caplog.text)
+    assert same(before, state(run))
+    run.model.loss = loss
+    run.step(*batch())
+    assert not same(before, state(run))
+
+
+def test_the_hook_lets_the_run_go_on_past_a_loss_that_is_reported(caplog):
+    run = Run(build(distiller_cfg('gfl')))
+    SkipNonFiniteHook().before_train(run)
+    spoil(run.model, 'loss_cls_kd', 2)
+    before = state(run)
+    with caplog.at_level(logging.WARNING):
+        run.step(*batch())
+    assert same(before, state(run))
+
+
+def test_a_whole_accumulated_step_is_skipped():
+    run = Run(build(distiller_cfg('gfl')), steps_per_update=2)
+    run.optim_wrapper.initialize_count_status(run.model, 0, 4)
+    SkipNonFiniteHook().before_train(run)
+    before = state(run)
+    run.step(*batch())
+    predictions = run.model.imitation.predictions
+    spoil(run.model, 'loss_cls_kd', 0)
+    run.step(*batch(seed=1))
+    assert same(before, state(run))
+    run.model.imitation.predictions = predictions
+    run.step(*batch())
+    run.step(*batch(seed=1))
+    after = state(run)
+    assert not same(before, after)
+    assert all(torch.isfinite(p).all() for p in after[0])
+
+
+def test_statistics_that_are_lost_end_the_run():
+    """A forward pass that was not finite has spoilt them already."""
+    run = Run(build(distiller_cfg('gfl')))
+    SkipNonFiniteHook().before_train(run)
+    run.model.train()
+    with torch.no_grad():
+        run.model.backbone.conv1.weight[0] = math.inf
+    with pytest.raises(FloatingPointError, match='the buffer backbone.bn1'):
+        run.step(*batch())
+
+
+def test_without_the_hook_the_weights_are_untouched():
+    run = Run(build(distiller_cfg('gfl')))
+    spoil(run.model, 'loss_cls_kd', 0)
+    before = state(run)
+    with pytest.raises(FloatingPointError):
+        run.step(*batch())
+    assert same(before, state(run))
