@@ -106,12 +106,20 @@ def restrict_mmengine() -> None:
 # mmengine's log leaves out the first ten letters of these names
 def load_from_allow_list(filename: str, map_location: Any = None,
                          **kwargs: Any) -> dict:
-    """mmengine's interface to :func:`load_checkpoint`."""
-    return load_checkpoint(
+    """mmengine's interface to :func:`load_checkpoint`.
+
+    A ``config`` in its meta is left out: mmengine no longer writes one, but
+    would run that program when it resumes.
+    """
+    checkpoint = load_checkpoint(
         filename, 'checkpoint',
         'If you trust the file, save what is needed of it once more: '
         "torch.save(dict(state_dict=torch.load(file, weights_only=False)["
         "'state_dict']), new_file)", map_location=map_location)
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint
 
 
 def load_from_elsewhere(filename: str, map_location: Any = None) -> dict:

@@ -69,6 +69,20 @@ def test_resuming_the_last_checkpoint_refuses_code(project, tmp_path, evil):
     refused(out, tmp_path)
 
 
+def test_the_config_in_a_checkpoint_is_not_run(project, tmp_path):
+    """mmengine reads it on resuming, and a config is a program."""
+    path = tmp_path / 'epoch_1.pth'
+    checkpoint = torch.load(project / 'work_dirs/distilled/epoch_1.pth',
+                            weights_only=False)
+    checkpoint['meta']['config'] = (
+        f"import os\nos.system('touch {tmp_path}/it_ran')")
+    torch.save(checkpoint, path)
+    tool('train.py', 'distilled.py', '--work-dir', tmp_path / 'run',
+         '--resume', path, cwd=project)
+    assert not (tmp_path / 'it_ran').exists()
+    assert (tmp_path / 'run/epoch_2.pth').is_file()
+
+
 @pytest.mark.parametrize('option', [
     'load_from', 'model.teacher_ckpt', 'model.init_cfg.checkpoint',
     'model.backbone.init_cfg.checkpoint'])
