@@ -55,13 +55,15 @@ class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
         positives = [self.is_positive(level) for level in labels]
         pos_targets = torch.cat(
             [boxes[pos] for boxes, pos in zip(bbox_targets, positives)])
-        centerness = self.head.centerness_target(pos_targets).sum().detach()
+        centerness = reduce_mean(
+            self.head.centerness_target(pos_targets).sum().detach()).item()
         positives = [pos.reshape(num_images, -1) for pos in positives]
         return Targets(
             label_weights=[pos.new_ones(pos.shape).float()
                            for pos in positives],
             positives=positives,
-            normalizer=max(reduce_mean(centerness).item(), 1e-6))
+            # where no rank has a positive, 1, as in the head's own loss_cls
+            normalizer=max(centerness, 1e-6) if centerness > 0 else 1.0)
 
     def valid_priors(self, sizes, img_metas, device):
         # FCOS gives every point a weight of 1

@@ -1,0 +1,310 @@
+"""Half precision: finite where float32 is, float32 where it matters."""
+import functools
+import warnings
+
+import pytest
+import torch
+
+from crosskd.align import align_statistics, standardize
+from crosskd.heads import family_of, trace
+from crosskd.losses import (
+    KDQualityFocalLoss,
+    KnowledgeDistillationKLDivLoss,
+    PKDLoss,
+    SDDLoss,
+    sdd_loss,
+)
+from crosskd.losses.sdd_bases import BASES
+from crosskd.regions import REGIONS
+from helpers import (
+    BCE,
+    KINDS,
+    NUM_CLASSES,
+    SDD,
+    batch,
+    build,
+    distiller_cfg,
+    total,
+)
+
+STEPS = 200
+
+
+def has_float16_autocast():
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with torch.autocast('cpu', torch.float16):
+                return torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == (
+                    torch.float16)
+    except RuntimeError:
+        return False
+
+
+FLOAT16 = pytest.param(torch.float16, id='float16', marks=pytest.mark.skipif(
+    not has_float16_autocast(),
+    reason='this torch has no float16 autocast on CPUs (2.1 has none)'))
+BFLOAT16 = pytest.param(torch.bfloat16, id='bfloat16')
+AUTOCAST = pytest.mark.parametrize('dtype', [BFLOAT16, FLOAT16])
+HALVES = pytest.mark.parametrize(
+    'dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16'])
+
+
+def distiller(kind, backbone=True, **kd):
+    """CrossKD, SDD and PKD in one detector, every loss that the head has."""
+    if kind == 'fcos':
+        kd['loss_center_kd'] = BCE
+    cfg = distiller_cfg(kind, teacher_width=8, loss_sdd=SDD,
+                        loss_feat_kd=dict(type='PKDLoss'), **kd)
+    if not backbone:  # stage 2 and what FPN makes of it: half the time
+        for model in (cfg, cfg['teacher_config']['model']):
+            model['backbone'].update(num_stages=2, out_indices=(1, ),
+                                     strides=(1, 2), dilations=(1, 1))
+            model['neck'].update(in_channels=[16], start_level=0)
+    return build(cfg).train()
+
+
+def autocast(dtype):
+    return torch.autocast('cpu', dtype or torch.bfloat16,
+                          enabled=dtype is not None)
+
+
+def check_finite(losses):
+    for key, values in losses.items():
+        for value in values if isinstance(values, list) else [values]:
+            assert value.isfinite(), (key, values)
+            if key.endswith('_kd') or '_sdd_' in key:
+                assert value.dtype == torch.float32, key
+
+
+def gradients(model, value, scale=1.0):
+    """Gradients of a scaled loss, unscaled; None where one overflows."""
+    model.zero_grad()
+    (value * scale).backward(retain_graph=True)
+    found = [p.grad for p in model.parameters() if p.grad is not None]
+    assert any(g.abs().max() > 0 for g in found)
+    if not all(g.isfinite().all() for g in found):
+        return None
+    torch._foreach_div_(found, scale)
+    return found
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    """On models this small threads wait for each other more than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# -- training under autocast --------------------------------------------------
+
+
+@functools.cache
+def train(kind, dtype=None):
+    """Losses of every step, with a loss scale as torch's GradScaler has it."""
+    model = distiller(kind, backbone=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    inputs, samples = batch((2, 1), (64, 64))
+    scale, history = 2.0**16, []
+    for _ in range(STEPS):
+        with autocast(dtype):
+            losses = model.loss(inputs, samples)
+        check_finite(losses)
+        value, _ = model.parse_losses(losses)
+        if gradients(model, value, scale) is None:
+            scale /= 2
+        else:
+            optimizer.step()
+        history.append(value.item())
+    return history, scale
+
+
+@pytest.mark.parametrize('kind, dtype', [
+    pytest.param(kind, *dtype.values, marks=dtype.marks,
+                 id=f'{kind}-{dtype.id}')
+    for dtype, kinds in ((FLOAT16, KINDS), (BFLOAT16, ('gfl', 'fcos')))
+    for kind in kinds])
+def test_training_stays_finite_and_learns(kind, dtype):
+    history, scale = train(kind, dtype)
+    in_float32, _ = train(kind)
+    assert scale >= 1  # few steps were skipped
+    assert history[-1] < 0.5 * history[0]
+    assert history[-1] == pytest.approx(in_float32[-1], rel=0.5)
+
+
+# -- what is computed in float32 ----------------------------------------------
+
+
+def numbers(*shape, scale=1.0, shift=0.0, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return scale * (2 * torch.rand(*shape, generator=rng) - 1) + shift
+
+
+def sdd_sums(base, **kwargs):
+    loss = SDDLoss(base, scales=(1, 2, 3, 4), **kwargs)
+    labels = torch.tensor([0, 2])
+    return lambda x, t: torch.stack(loss.sums(
+        x, t, labels=labels, weight=t.float().sigmoid().amax(1),
+        mask=torch.arange(64) < torch.tensor([[[64]], [[40]]]).expand(
+            2, 64, 1)))
+
+
+def on_vectors(loss):
+    def channels_last(x):
+        return x.movedim(1, -1).flatten(0, -2)
+
+    return lambda x, t: loss(channels_last(x), channels_last(t))
+
+
+# each of two (2, 3, 64, 64) maps, the first of which learns
+FUNCTIONS = {
+    'standardize': lambda x, t: standardize(x),
+    'PKD': PKDLoss(),
+    'QFL': on_vectors(KDQualityFocalLoss()),
+    'KL': on_vectors(KnowledgeDistillationKLDivLoss(T=1)),
+    'SDD': sdd_loss,
+    **{f'SDD {base}': sdd_sums(base, temperature=1.0) for base in BASES},
+}
+
+
+@HALVES
+@pytest.mark.parametrize('name', FUNCTIONS)
+def test_half_inputs_are_computed_on_in_float32(name, dtype):
+    x, t = (numbers(2, 3, 64, 64, scale=4.0, seed=i).to(dtype)
+            for i in range(2))
+    exact = FUNCTIONS[name](x.float(), t.float())
+    for enabled in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            value = FUNCTIONS[name](x, t)
+        assert value.dtype == torch.float32
+        assert torch.equal(value, exact)
+
+
+@HALVES
+def test_alignment_rounds_only_its_result(dtype):
+    x, t = (numbers(2, 3, 64, 64, scale=4.0, seed=i).to(dtype)
+            for i in range(2))
+    exact = align_statistics(x.float(), t.float())
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(align_statistics(x, t), exact.to(dtype))
+        assert torch.equal(align_statistics(x, t.float()), exact)
+
+
+@HALVES
+@pytest.mark.parametrize('region', REGIONS)
+def test_regions_of_half_logits_are_pooled_in_float32(region, dtype):
+    inputs, samples = batch()
+    model = distiller('gfl')
+    maps = [numbers(2, NUM_CLASSES, 64 // s, 96 // s).to(dtype)
+            for s in (8, 16, 32)]
+    read = [
+        REGIONS[region](m, m, family_of(model.bbox_head), samples)
+        for m in (maps, [m.float() for m in maps])
+    ]
+    for half, exact in zip(*read):
+        assert half.confidence.dtype == torch.float32
+        assert torch.equal(half.confidence, exact.confidence)
+        assert torch.equal(half.student.float(), exact.student)
+
+
+@AUTOCAST
+@pytest.mark.parametrize('prediction', ['cross_head', 'student'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_boxes_and_qualities_are_compared_in_float32(kind, prediction, dtype):
+    model = distiller(kind, prediction=prediction)
+    seen = []
+    for key in ('loss_reg_kd', 'loss_center_kd'):
+        if key in model.kd.losses:
+            model.kd.losses[key].register_forward_pre_hook(
+                lambda _, args: seen.extend(args))
+    with autocast(dtype):
+        check_finite(model.loss(*batch()))
+    assert seen and all(x.dtype == torch.float32 for x in seen)
+
+
+# -- large numbers ------------------------------------------------------------
+
+
+@HALVES
+@pytest.mark.parametrize('shift', [0.0, 1e4])
+@pytest.mark.parametrize('name', [*FUNCTIONS, 'align'])
+def test_large_half_inputs_do_not_overflow(name, shift, dtype):
+    # float16 ends at 65504; the sum over a map is 4e7, that of squares 4e11
+    x, t = (numbers(2, 3, 64, 64, scale=1e4, shift=shift, seed=i).to(dtype)
+            for i in range(2))
+    x.requires_grad_()
+    function = {**FUNCTIONS, 'align': align_statistics}[name]
+    value = function(x, t)
+    assert value.isfinite().all()
+    value.float().abs().mean().backward()
+    assert x.grad.isfinite().all()
+
+
+def magnify(model):
+    """Let the heads have features of a magnitude of 1e4."""
+    def hook(module, args, features):
+        return tuple(f / f.detach().abs().max() * 1e4 for f in features)
+
+    for detector in (model, model.teacher.detector):
+        detector.neck.register_forward_hook(hook)
+
+
+@pytest.mark.parametrize('dtype', [None, BFLOAT16, FLOAT16])
+@pytest.mark.parametrize('prediction', ['cross_head', 'student'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_large_features_do_not_overflow(kind, prediction, dtype):
+    model = distiller(kind, prediction=prediction)
+    magnify(model)
+    with autocast(dtype):
+        losses = model.loss(*batch())
+    check_finite(losses)
+    value, _ = model.parse_losses(losses)
+    # float16 gradients may need less scaling than none, as GradScaler finds
+    assert any(gradients(model, value, 0.5**i) for i in range(
+        16 if dtype == torch.float16 else 1))
+
+
+# -- small maps, no boxes -----------------------------------------------------
+
+
+@AUTOCAST
+@pytest.mark.parametrize('boxes', [0, 2])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_single_location_stays_finite(kind, boxes, dtype):
+    model = distiller(kind)
+    model.backbone.eval()  # its batch norm needs more than one value
+    with autocast(dtype):
+        losses = model.loss(*batch((boxes, ), (32, 32)))
+    check_finite(losses)
+    assert gradients(model, model.parse_losses(losses)[0])
+
+
+@pytest.mark.parametrize('dtype', [None, BFLOAT16, FLOAT16])
+@pytest.mark.parametrize('kind', KINDS)
+def test_without_boxes_losses_stay_in_order(kind, dtype):
+    model = distiller(kind)
+    with autocast(dtype):
+        losses = model.loss(*batch((0, 0)))
+    check_finite(losses)
+    assert all(value < 1e4 for value in total(losses).values())
+    assert gradients(model, model.parse_losses(losses)[0])
+
+
+def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
+    model = distiller('fcos')
+    family = family_of(model.bbox_head)
+    inputs, samples = batch()
+    with trace(family) as seen:
+        model.bbox_head.loss(model.extract_feat(inputs), samples)
+    labels, boxes = seen.targets
+    none = [torch.full_like(x, NUM_CLASSES) for x in labels]
+    some = family.targets(seen.targets, 2).normalizer
+    assert some > 0 and some != 1
+    assert family.targets((none, boxes), 2).normalizer == 1
+    for mean in (1e-9, 0.25, 7.0):  # of all ranks: others have positives
+        monkeypatch.setattr('crosskd.heads.fcos.reduce_mean',
+                            lambda x, mean=mean: x.new_tensor(mean))
+        assert family.targets((none, boxes), 2).normalizer == pytest.approx(
+            max(mean, 1e-6))
