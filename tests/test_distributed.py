@@ -1,13 +1,110 @@
-"""Two gloo ranks against one process on both batches."""
+"""Two gloo ranks: equal weights, and what equals one process."""
+import copy
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm
+from mmengine.optim import OptimWrapper
+from torch import nn
 
+from conftest import REPO
+from crosskd.detectors import imitation
 from crosskd.losses import SDDLoss
+from experiments import experiment, model_cfg, write
+from helpers import (
+    BCE,
+    KINDS,
+    SDD,
+    batch,
+    build,
+    distiller_cfg,
+    sdd_cfg,
+    total,
+)
+
+SIZE = (64, 64)
 
 
-def batch():
+class Ranks:
+    """Two processes that are started once and given one job after another."""
+
+    def __init__(self, folder):
+        context = mp.get_context('spawn')
+        self.results = context.Queue()
+        self.jobs = [context.Queue() for _ in range(2)]
+        self.processes = [
+            context.Process(
+                target=serve, args=(rank, folder, jobs, self.results),
+                daemon=True) for rank, jobs in enumerate(self.jobs)
+        ]
+        for process in self.processes:
+            process.start()
+
+    def __call__(self, job, *args):
+        """What the job returns on rank 0 and on rank 1."""
+        for jobs in self.jobs:
+            jobs.put((job, args))
+        results = sorted((self.results.get(timeout=240) for _ in self.jobs),
+                         key=lambda result: result[0])
+        for rank, _, error in results:
+            assert error is None, f'rank {rank}: {error}'
+        return [result for _, result, _ in results]
+
+    def stop(self):
+        for jobs in self.jobs:
+            jobs.put(None)
+        for process in self.processes:
+            process.join(30)
+
+
+def serve(rank, folder, jobs, results):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank,
+        world_size=2, timeout=timedelta(seconds=60))
+    while (task := jobs.get()) is not None:
+        job, args = task
+        try:
+            results.put((rank, job(rank, *args), None))
+        except Exception:
+            results.put((rank, None, traceback.format_exc()))
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    started = Ranks(tmp_path_factory.mktemp('ranks'))
+    yield started
+    started.stop()
+
+
+def wrapped(model):
+    """As mmengine's Runner wraps it."""
+    return MMDistributedDataParallel(
+        model, device_ids=None, broadcast_buffers=False,
+        find_unused_parameters=False)
+
+
+def assert_close(ours, theirs, **tolerance):
+    torch.testing.assert_close(ours, theirs, **tolerance)
+
+
+# -- the loss alone ----------------------------------------------------------
+
+
+def maps():
     rng = torch.Generator().manual_seed(0)
     s, t = torch.randn(2, 5, 4, 8, 8, generator=rng, dtype=torch.float64)
     labels = torch.randint(4, (5, ), generator=rng)
@@ -15,21 +112,228 @@ def batch():
     return s.requires_grad_(), t, labels, weight
 
 
-def one_rank(rank, folder, cut):
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank,
-        world_size=2)
-    s, *rest = batch()
+def sdd_gradient(rank, cut):
+    s, *rest = maps()
     part = slice(0, cut) if rank == 0 else slice(cut, 5)
     SDDLoss()(s[part], *(x[part] for x in rest)).backward()
     dist.all_reduce(s.grad)
-    torch.save(s.grad / 2, f'{folder}/rank_{rank}.pth')
+    return s.grad / 2
 
 
 @pytest.mark.parametrize('cut', [2, 5])  # with 5 one rank sees nothing
-def test_mean_of_two_ranks_gradients_is_that_of_one_process(tmp_path, cut):
-    mp.spawn(one_rank, (str(tmp_path), cut), nprocs=2)
-    s, *rest = batch()
+def test_mean_of_two_ranks_gradients_is_that_of_one_process(ranks, cut):
+    s, *rest = maps()
     SDDLoss()(s, *rest).backward()
     assert s.grad.abs().max() > 0
-    torch.testing.assert_close(torch.load(tmp_path / 'rank_0.pth'), s.grad)
+    for gradient in ranks(sdd_gradient, cut):
+        assert_close(gradient, s.grad)
+
+
+# -- many steps --------------------------------------------------------------
+
+
+def train(rank, cfg, boxes, steps):
+    """Weights after steps as mmengine's train loop makes them."""
+    model = wrapped(build(cfg))
+    model.module.init_weights()
+    optim = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9),
+        clip_grad=dict(max_norm=10))
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    for step in range(steps):
+        images, samples = batch(boxes[rank], SIZE, seed=2 * step + rank)
+        data = dict(inputs=list(images * 50 + 120), data_samples=samples)
+        log = model.train_step(data, optim)
+        assert all(x.isfinite().all() for x in log.values())
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return after, float((after - before).abs().max())
+
+
+@pytest.mark.parametrize('cfg, boxes', [
+    *((distiller_cfg(kind), ((2, ), (0, ))) for kind in KINDS),
+    (distiller_cfg('gfl'), ((2, 1), (3, ))),
+    (distiller_cfg('atss', region='positives'), ((0, ), (0, ))),
+    (sdd_cfg('fcos'), ((2, ), (0, ))),
+], ids=[*KINDS, 'uneven', 'nothing', 'sdd'])
+def test_ranks_agree_after_many_steps(ranks, cfg, boxes):
+    """Also where one rank never sees a box, with no search for the unused."""
+    (ours, moved), (theirs, _) = ranks(train, cfg, boxes, 50)
+    assert moved > 0
+    assert torch.equal(ours, theirs)
+
+
+# -- what equals one process -------------------------------------------------
+
+ALL = (3, 0, 2)  # boxes in the images of both ranks
+CUT = 2  # of which rank 0 has so many
+
+
+def exact(cfg):
+    """In float64, without statistics of a batch.
+
+    Classes are as likely as not: heads bound their own divisors by 1 a rank,
+    and GFL's is a sum of scores.
+    """
+    cfg = copy.deepcopy(cfg)
+    cfg['backbone']['norm_eval'] = True
+    model = build(cfg).double()
+    with torch.no_grad():
+        for name, p in model.bbox_head.named_parameters():
+            if name.endswith('_cls.bias'):
+                p.zero_()
+    return model.train()
+
+
+def part(rank, seed=0, boxes=ALL):
+    """The images of a rank; of both where it is None."""
+    images, samples = batch(boxes, SIZE, seed=seed)
+    mine = {None: slice(None), 0: slice(0, CUT), 1: slice(CUT, None)}[rank]
+    return images.double()[mine], samples[mine]
+
+
+def gradient(rank, cfg, align=True):
+    """Losses and the gradient, which DDP averages over ranks."""
+    model = exact(cfg)
+    model = wrapped(model) if rank is not None else model
+    kept = imitation.align_statistics
+    if not align:
+        imitation.align_statistics = lambda student, teacher: student + 0
+    losses = model(*part(rank), mode='loss')
+    imitation.align_statistics = kept
+    bare = getattr(model, 'module', model)
+    bare.parse_losses(losses)[0].backward()
+    return total(losses), [p.grad for p in model.parameters()]
+
+
+PLAIN = dict(prediction='student')
+EQUAL = dict(
+    gfl=distiller_cfg('gfl', **PLAIN),
+    atss=distiller_cfg('atss', **PLAIN),
+    fcos=distiller_cfg('fcos', **PLAIN, loss_center_kd=BCE),
+    boxes=distiller_cfg('gfl', **PLAIN, loss_reg_kd=dict(type='GIoULoss')),
+    positives=distiller_cfg('fcos', **PLAIN, region='positives'),
+    confidence=distiller_cfg('atss', **PLAIN, region='confidence'),
+    other_head=distiller_cfg(
+        'gfl', teacher_kind='fcos', **PLAIN,
+        loss_reg_kd=dict(type='GIoULoss')),
+    sdd_gfl=sdd_cfg('gfl'),
+    sdd_fcos=sdd_cfg('fcos', sdd_weighting='confidence'))
+DIFFERENT = dict(
+    crosskd=distiller_cfg('gfl', loss_sdd=SDD),
+    pkd=distiller_cfg('gfl', **PLAIN, loss_feat_kd=dict(type='PKDLoss')),
+    retina=distiller_cfg('retina', **PLAIN))
+
+
+def compare(ranks, cfg, *args):
+    """Whether losses and gradients of two ranks average to one process's."""
+    (losses, ours), (more_losses, theirs) = ranks(gradient, cfg, *args)
+    one_losses, one = gradient(None, cfg, *args)
+    assert_close(ours, theirs, rtol=0, atol=0)
+    equal = {
+        key: (losses[key] + more_losses[key]) / 2 == pytest.approx(
+            value, rel=1e-5)
+        for key, value in one_losses.items()
+    }
+    close = all(torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+                for a, b in zip(ours, one, strict=True))
+    return close, {key for key, same in equal.items() if not same}
+
+
+@pytest.mark.parametrize('name', EQUAL)
+def test_two_ranks_learn_as_one_process_would(ranks, name):
+    """With images of equal size and no statistics of a batch."""
+    assert compare(ranks, EQUAL[name]) == (True, set())
+
+
+@pytest.mark.parametrize('name, losses', [
+    ('crosskd', {'loss_cls_kd', 'loss_reg_kd', 'loss_sdd_map',
+                 'loss_sdd_box'}),
+    ('pkd', {'loss_feat_kd'}),
+    ('retina', {'loss_cls', 'loss_bbox', 'loss_cls_kd', 'loss_reg_kd'})])
+def test_what_is_of_one_rank(ranks, name, losses):
+    assert compare(ranks, DIFFERENT[name]) == (False, losses)
+
+
+def test_crosskd_differs_by_the_statistics_alone(ranks):
+    assert compare(ranks, DIFFERENT['crosskd'], False) == (True, set())
+
+
+def accumulate(rank, cfg, steps=4):
+    model = exact(cfg)
+    model = wrapped(model) if rank is not None else model
+    optim = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9),
+        accumulative_counts=2)
+    bare = getattr(model, 'module', model)
+    for seed in range(steps):  # as a train_step, in float64
+        with optim.optim_context(model):
+            losses = model(*part(rank, seed), mode='loss')
+        optim.update_params(bare.parse_losses(losses)[0])
+    return [p.detach() for p in model.parameters()]
+
+
+@pytest.mark.parametrize('name', ['gfl', 'sdd_fcos'])
+def test_accumulated_gradients_are_those_of_one_process(ranks, name):
+    start = [p.detach() for p in exact(EQUAL[name]).parameters()]
+    ours, theirs = ranks(accumulate, EQUAL[name])
+    one = accumulate(None, EQUAL[name])
+    assert_close(ours, theirs, rtol=0, atol=0)
+    assert_close(ours, one, rtol=1e-4, atol=1e-6)
+    assert any((a - b).abs().max() > 1e-3
+               for a, b in zip(start, one, strict=True))
+
+
+# -- sync_bn -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('cfg', [distiller_cfg('gfl'), sdd_cfg('fcos')])
+def test_synchronised_batch_norm_is_the_students_alone(cfg):
+    """What the Runner does for ``sync_bn='torch'``.
+
+    torch's SyncBatchNorm takes CPU tensors outside a process group only, so
+    two ranks of it need GPUs.
+    """
+    model, converted = build(cfg), build(cfg)
+    teacher = converted.teacher.detector
+    layers = [type(m) for m in teacher.modules()]
+    converted = convert_sync_batchnorm(converted, 'torch')
+    assert not any(type(m) is nn.BatchNorm2d for m in converted.modules())
+    assert converted.teacher.detector is teacher
+    assert [type(m) for m in teacher.modules()] == layers
+    images, samples = batch()
+    assert total(converted.loss(images, samples)) == total(
+        model.loss(images, samples))
+
+
+# -- a rank that dies --------------------------------------------------------
+
+
+@HOOKS.register_module()
+class KillRank1(Hook):
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.rank == 1 and runner.iter == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_rank_that_dies_ends_the_job(shapes_root, tmp_path):
+    write(tmp_path / 'dies.py', experiment(
+        model_cfg(distiller_cfg('gfl')),
+        data_root=f'{shapes_root}/data/shapes/',
+        custom_hooks=[dict(type='KillRank1')],
+        custom_imports=dict(imports=['crosskd', 'test_distributed'])))
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    path = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
+    done = subprocess.run(
+        ['bash', REPO / 'tools/dist_train.sh', tmp_path / 'dies.py', '2',
+         '--work-dir', tmp_path / 'runs'], cwd=shapes_root, timeout=240,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, 'PATH': path, 'PORT': str(port),
+             'PYTHONPATH': str(REPO / 'tests'), 'OMP_NUM_THREADS': '1'})
+    assert done.returncode != 0
+    assert re.search(r'Epoch\(train\) +\[1\]\[1/2\]', done.stdout)
+    assert re.search(r'rank +: 1 .*\n +exitcode +: -9 ', done.stdout), (
+        done.stdout[-3000:])
+    assert not list(tmp_path.rglob('*.pth'))
