@@ -67,6 +67,7 @@ class Teacher:
         self._detector: SingleStageDetector | None = None
         self.classes: tuple[str, ...] | None = None
         self._follows = False
+        self._shared = False
         if not is_url(self.ckpt):
             with suppress(FileNotFoundError):  # raised again by ``join``
                 self._detector = self._read()
@@ -122,8 +123,10 @@ class Teacher:
             self._detector = self._read()
         if not self._follows:
             self._follows = True
+            own = next(self.detector.parameters())
             like = next(student.parameters())
-            self.detector.to(like.device, like.dtype)
+            if (own.device, own.dtype) != (like.device, like.dtype):
+                self._movable().to(like.device, like.dtype)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
@@ -150,12 +153,20 @@ class Teacher:
     def apply(self, fn) -> None:
         """Follow the student to another device or type, once training."""
         if self._follows:
-            self.detector._apply(fn)
+            self._movable()._apply(fn)
+
+    def _movable(self) -> SingleStageDetector:
+        """The detector, where nobody else has it; else a copy from now on."""
+        if self._shared:
+            self._shared = False
+            self._detector = copy.deepcopy(self.detector)
+        return self.detector
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
-        # the same detector, which a copy of the student must not move
+        # the same detector, until a copy of the student trains elsewhere
         shared = copy.copy(self)
         shared._follows = False
+        shared._shared = self.is_read
         return shared
 
 

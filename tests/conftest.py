@@ -17,7 +17,7 @@ from mmdet.utils import register_all_modules  # noqa: E402
 from crosskd.demo import shapes  # noqa: E402
 
 register_all_modules()
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the models are small, and tests run side by side
 
 REPO = Path(__file__).parent.parent
 

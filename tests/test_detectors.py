@@ -156,7 +156,7 @@ def test_regions_weigh_locations(kind, prediction):
 
 
 @pytest.mark.parametrize('loss', [
-    GIOU, dict(type='IoULoss'), dict(type='DIoULoss'), dict(type='CIoULoss'),
+    GIOU, dict(type='IoULoss'), dict(type='DIoULoss'), dict(type='EIoULoss'),
     dict(type='L1Loss'), dict(type='SmoothL1Loss', beta=0.1)])
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('prediction', ['student', 'cross_head'])

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from crosskd.align import align_statistics, standardize
+from crosskd.align import align_statistics, channel_statistics, standardize
 from crosskd.heads import family_of, trace
 from crosskd.losses import (
     KDQualityFocalLoss,
@@ -161,6 +161,7 @@ def on_vectors(loss):
 # each of two (2, 3, 64, 64) maps, the first of which learns
 FUNCTIONS = {
     'standardize': lambda x, t: standardize(x),
+    'statistics': lambda x, t: torch.cat(channel_statistics(x)),
     'PKD': PKDLoss(),
     'QFL': on_vectors(KDQualityFocalLoss()),
     'KL': on_vectors(KnowledgeDistillationKLDivLoss(T=1)),
@@ -224,6 +225,28 @@ def test_boxes_and_qualities_are_compared_in_float32(kind, prediction, dtype):
     assert seen and all(x.dtype == torch.float32 for x in seen)
 
 
+@AUTOCAST
+@pytest.mark.parametrize('loss', ['GIoULoss', 'L1Loss', 'SmoothL1Loss'])
+@pytest.mark.parametrize('kind', KINDS)
+def test_predictions_are_compared_in_float32(kind, loss, dtype):
+    model = distiller(kind, prediction='student',
+                      loss_reg_kd=dict(type=loss))
+    inputs, samples = batch()
+    student, teacher = (family_of(model.bbox_head), model.teacher.head)
+    with autocast(dtype), trace(student) as s:
+        model.bbox_head.loss(model.extract_feat(inputs), samples)
+    with autocast(dtype):
+        _, t = model.teacher(inputs, samples, model.data_preprocessor, None)
+    with autocast(dtype):
+        found = model.imitation.predictions(student, s, teacher, t, samples)
+    for seen in (s, t):
+        seen.outputs = tuple([x.float() for x in levels]
+                             for levels in seen.outputs)
+    exact = model.imitation.predictions(student, s, teacher, t, samples)
+    for key, values in exact.items():
+        assert all(map(torch.equal, found[key], values)), key
+
+
 # -- large numbers ------------------------------------------------------------
 
 
@@ -264,6 +287,13 @@ def test_large_features_do_not_overflow(kind, prediction, dtype):
     # float16 gradients may need less scaling than none, as GradScaler finds
     assert any(gradients(model, value, 0.5**i) for i in range(
         16 if dtype == torch.float16 else 1))
+
+
+def test_a_lone_peak_is_aligned_within_the_range_of_float16():
+    peak = torch.zeros(1, 1, 128, 128)
+    peak[..., 0, 0] = 1  # 128 deviations high
+    teacher = numbers(1, 1, 128, 128, scale=1e4).half()
+    assert align_statistics(peak.half(), teacher).isfinite().all()
 
 
 # -- small maps, no boxes -----------------------------------------------------

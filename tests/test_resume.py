@@ -163,6 +163,27 @@ def test_other_workers_than_this_process_are_resumed_too(project, tmp_path):
                             tmp_path / 'whole/epoch_2.pth')
 
 
+def test_runs_counted_in_iterations(project, tmp_path):
+    """The same images again; how they are flipped is not repeated there."""
+    cfg = experiment(
+        model_cfg(distiller_cfg('gfl')), param_scheduler=[],
+        log_processor=dict(by_epoch=False),
+        train_cfg=dict(by_epoch=False, max_iters=6, val_interval=6))
+    cfg['train_dataloader']['sampler']['type'] = 'InfiniteSampler'
+    for step in cfg['train_dataloader']['dataset']['pipeline']:
+        if step['type'] == 'RandomFlip':
+            step['prob'] = 0.0
+    cfg['default_hooks']['checkpoint'].update(by_epoch=False, interval=3)
+    write(project / 'iterations.py', cfg)
+    run = ('train.py', 'iterations.py', '--work-dir')
+    tool(*run, tmp_path / 'whole', cwd=project)
+    tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_iters=3',
+         cwd=project)
+    tool(*run, tmp_path / 'parts', '--resume', cwd=project)
+    assert same_weights(tmp_path / 'parts/iter_6.pth',
+                        tmp_path / 'whole/iter_6.pth')
+
+
 @pytest.fixture
 def half_done(project, whole, tmp_path):
     """A run of two epochs, of four."""

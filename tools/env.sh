@@ -8,7 +8,7 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
 fi
 python -c 'import torch, mmengine, mmcv, mmdet' >/dev/null 2>&1 ||
     python -m pip install -r requirements.txt
-for package in crosskd pytest hypothesis; do
+for package in crosskd pytest pytest-xdist hypothesis; do
     python -m pip show -q "$package" >/dev/null 2>&1 ||
         python -m pip install -e '.[tests]'
 done

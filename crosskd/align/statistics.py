@@ -17,13 +17,13 @@ def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     NaN of ``torch.std``, so that a 1×1 level of one image stays finite.
 
     Args:
-        x: (N, C, H, W).
+        x: (N, C, H, W), of any floating type; computed in float32 at least.
 
     Returns:
         tuple: mean and standard deviation, each (1, C, 1, 1), differentiable.
     """
     shape = (1, -1, 1, 1)
-    values = x.transpose(0, 1).flatten(1)
+    values = at_least_float32(x).transpose(0, 1).flatten(1)
     mean = values.mean(1)
     if values.size(1) == 1:
         return mean.view(shape), torch.zeros_like(mean).view(shape)
@@ -63,4 +63,7 @@ def align_statistics(student: Tensor, teacher: Tensor) -> Tensor:
     standard = standardize(student)
     with torch.autocast(student.device.type, enabled=False):
         mean, std = channel_statistics(at_least_float32(teacher.detach()))
-        return (standard * std + mean).to(teacher.dtype)
+        aligned = standard * std + mean
+        # a lone peak of the student's is many deviations high
+        limit = torch.finfo(teacher.dtype).max
+        return aligned.clamp(-limit, limit).to(teacher.dtype)

@@ -2,6 +2,7 @@
 import logging
 from collections.abc import Sequence
 
+import torch
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
 from mmengine.logging import print_log
@@ -58,8 +59,10 @@ class Imitation:
                 list(map(align_statistics, s.held_cls, t.held_cls)),
                 list(map(align_statistics, s.held_reg, t.held_reg)),
                 self.kd.split)
-        losses = self._by_location(student, s, reader, outputs, teacher, t,
-                                   samples)
+        # under autocast GFL would decode and L1 losses compare in half
+        with torch.autocast(outputs[0][0].device.type, enabled=False):
+            losses = self._by_location(student, s, reader, outputs, teacher, t,
+                                       samples)
         losses.update(
             self._by_region(outputs[0], t.outputs[0], teacher, samples))
         return losses

@@ -5,13 +5,10 @@ from typing import TypeVar
 
 from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from mmdet.models.losses.iou_loss import (
-    BoundedIoULoss,
-    CIoULoss,
     DIoULoss,
     EIoULoss,
     GIoULoss,
     IoULoss,
-    SIoULoss,
 )
 from mmdet.registry import MODELS
 from torch import nn
@@ -29,8 +26,9 @@ from ..regions import POINTS
 from ..regions import REGIONS as SDD_REGIONS
 
 # which form of a regression output a loss compares
-BOX_LOSSES = (IoULoss, GIoULoss, DIoULoss, CIoULoss, EIoULoss, SIoULoss,
-              BoundedIoULoss)
+# (mmdet's CIoU and SIoU are NaN for boxes that are equal or without area,
+# which students do predict, and its bounded IoU takes no weight a box)
+BOX_LOSSES = (IoULoss, GIoULoss, DIoULoss, EIoULoss)
 ENCODED_LOSSES = (L1Loss, SmoothL1Loss)
 BIN_LOSSES = (KnowledgeDistillationKLDivLoss, )
 TYPES: dict[str, tuple[type[nn.Module], ...]] = dict(

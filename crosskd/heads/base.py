@@ -12,10 +12,14 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..precision import at_least_float32
+
 
 @dataclass
 class Predictions:
     """Outputs of a dense head, one entry a level, in one layout for all.
+
+    In float32 at least, whatever the head made them in.
 
     Attributes:
         cls: (N, P, C) classification logits; P priors of the level in the
@@ -279,4 +283,5 @@ def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
 def _flatten_map(x: Tensor, priors: int) -> Tensor:
     """(N, A * K, H, W) -> (N, H * W * A, K)."""
     n, _, h, w = x.shape
-    return x.permute(0, 2, 3, 1).reshape(n, h * w * priors, -1)
+    x = at_least_float32(x).permute(0, 2, 3, 1)
+    return x.reshape(n, h * w * priors, -1)

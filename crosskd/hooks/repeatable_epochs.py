@@ -19,8 +19,8 @@ class RepeatableEpochsHook(Hook):
 
     The workers of the training data are started anew every epoch, persistent
     or not: how far their generators have come is known to nobody but them.
-    Runs counted in iterations (``IterBasedTrainLoop``) are one epoch;
-    mmengine replays their data when they resume.
+    Runs counted in iterations (``IterBasedTrainLoop``) are one long epoch: a
+    resumed one has the same images again, but not the same augmentation.
     """
 
     priority = 'VERY_HIGH'

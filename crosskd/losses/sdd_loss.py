@@ -118,6 +118,8 @@ class SDDLoss(nn.Module):
                             f'{warmup_iters!r}')
         self.warmup_iters = check_number(name, 'warmup_iters', warmup_iters, 0)
         self.loss_weight = check_number(name, 'loss_weight', loss_weight, 0)
+        # a Runner makes its hub before its model
+        self._hub = MessageHub.get_current_instance().instance_name
 
     def forward(self,
                 student: Tensor,
@@ -136,8 +138,11 @@ class SDDLoss(nn.Module):
 
     def factor(self) -> float:
         """``loss_weight``, as far as the warm-up has come."""
-        # without a Runner nobody counts, and there is nothing to warm up
         done = MessageHub.get_current_instance().get_info('iter')
+        if done is None and MessageHub.check_instance_created(self._hub):
+            # another Runner was built meanwhile and does not train yet
+            done = MessageHub.get_instance(self._hub).get_info('iter')
+        # without a Runner nobody counts, and there is nothing to warm up
         if done is None or not self.warmup_iters:
             return self.loss_weight
         return self.loss_weight * min((done + 1) / self.warmup_iters, 1.0)
