@@ -3,6 +3,7 @@ import hashlib
 import os
 import pickle
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -153,7 +154,8 @@ def _download(url: str, key: str) -> Path:
     if not published:  # such a name can stand for many files
         name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
     file = folder / name
-    with FileLock(f'{file}.lock'):  # ranks of one machine share the folder
+    # ranks of one machine share the folder; a full one may be read-only
+    with nullcontext() if file.is_file() else FileLock(f'{file}.lock'):
         if not file.is_file():
             try:
                 torch.hub.download_url_to_file(url, str(file))

@@ -13,10 +13,15 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from torch import nn
 
-from .teacher import Teacher
+from .heads import family_of
 
 # COCO's own train2017 has two boxes without a height among 860 001
 TOLERATED = 1e-3
+# what mmdet reads of each entry of a COCO file
+NEEDED = dict(
+    images=('id', 'file_name', 'width', 'height'),
+    categories=('id', 'name'),
+    annotations=('id', 'image_id', 'category_id', 'bbox', 'area'))
 
 
 def check_data(key: str, cfg: Any) -> None:
@@ -37,69 +42,99 @@ def check_data(key: str, cfg: Any) -> None:
     """
     if not is_main_process():
         return
-    for file, folder, classes in _annotation_files(cfg):
-        content = _read(f'{key}.dataset.ann_file={str(file)!r}', file, folder)
+    usable, files = 0, []
+    for dataset in _coco_datasets(cfg):
+        file = Path(dataset.get('data_root') or '') / dataset['ann_file']
+        found = f'{key}.dataset.ann_file={str(file)!r}'
+        content = _read(found, file)
+        classes = _classes(dataset)
         if classes is not None:
             _check_names(f'{key}.dataset', classes, content)
+        boxes = _boxes_of(classes, content)
+        _check_boxes(found, boxes, content)
+        _check_images(found, boxes, content, dataset)
+        usable += len(boxes)
+        files.append(str(file))
+    if files and not usable:
+        raise ValueError(f'{key}.dataset.ann_file: no image has a box of the '
+                         f'classes {_few(classes or ())} in '
+                         f'{", ".join(files)}')
 
 
-def check_classes(key: str, dataset: Any, model: nn.Module,
-                  teacher: Teacher | None) -> None:
+def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
     """Compare the classes of a built data set, a student and its teacher.
 
     Args:
         key: of the data loader, for messages.
         dataset: the data set.
         model: the detector.
-        teacher: its teacher, if any.
 
     Raises:
         ValueError: they differ.
     """
-    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
-    if classes is None:
+    metainfo = getattr(dataset, 'metainfo', None)
+    # that of concatenated data sets which differ is a list
+    for meta in metainfo if isinstance(metainfo, list) else [metainfo]:
+        classes = (meta or {}).get('classes')
+        if classes is not None:
+            _compare_classes(key, tuple(classes), model)
+
+
+def _compare_classes(key: str, classes: tuple, model: nn.Module) -> None:
+    try:
+        head = family_of(getattr(model, 'bbox_head', None)).head
+    except TypeError:  # other heads know what their num_classes means
         return
-    predicted = getattr(getattr(model, 'bbox_head', None), 'num_classes', None)
-    if predicted is not None and predicted != len(classes):
+    if head.num_classes != len(classes):
         raise ValueError(
-            f'model.bbox_head.num_classes={predicted}: {key}.dataset has '
-            f'{len(classes)} classes ({_few(classes)}); they must be equal')
-    learned = teacher.classes if teacher is not None else None
-    if learned is not None and learned != tuple(classes):
+            f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
+            f'has {len(classes)} classes ({_few(classes)}); they must be '
+            'equal')
+    teacher = getattr(model, 'teacher', None)
+    learned = getattr(teacher, 'classes', None)
+    if learned is not None and _plain(learned) != _plain(classes):
         raise ValueError(
             f'model.teacher_ckpt: the teacher was trained on the classes '
             f'{_few(learned)}, {key}.dataset.metainfo.classes has '
-            f'{_few(classes)}; expected the same names in the same order')
+            f'{_few(classes)}; expected the same names in the same order '
+            '(a checkpoint saved without its meta is not compared)')
 
 
-def _annotation_files(cfg: Any) -> Iterator[tuple[Path, Path, tuple | None]]:
-    """Local COCO files of a config, the images' folders and the classes."""
+def _plain(names: Any) -> list[str]:
+    """Names without the spellings that changed between mmdet's versions."""
+    return [str(n).lower().replace('_', ' ') for n in names]
+
+
+def _coco_datasets(cfg: Any) -> Iterator[dict]:
+    """Configs of the data sets inside that mmdet reads as COCO from disk."""
     if not isinstance(cfg, dict):
         return
     inner = cfg.get('datasets', cfg.get('dataset'))
     if inner is not None:
         for one in inner if isinstance(inner, (list, tuple)) else [inner]:
-            yield from _annotation_files(one)
+            yield from _coco_datasets(one)
         return
-    name = cfg.get('type')
-    kind: Any = DATASETS.get(name) if isinstance(name, str) else name
-    remote = cfg.get('backend_args') is not None
+    kind = _kind(cfg)
     # subclasses that read their files in a way of their own know them better
     coco = getattr(kind, 'load_data_list', None) is CocoDataset.load_data_list
-    if remote or not coco or not cfg.get('ann_file'):
-        return
-    root = Path(cfg.get('data_root') or '')
-    prefix = (cfg.get('data_prefix') or {}).get('img') or ''
+    remote = cfg.get('backend_args') is not None
+    if coco and not remote and cfg.get('ann_file'):
+        yield cfg
+
+
+def _kind(cfg: dict) -> Any:
+    name = cfg.get('type')
+    return DATASETS.get(name) if isinstance(name, str) else name
+
+
+def _classes(cfg: dict) -> tuple | None:
     metainfo = cfg.get('metainfo')
-    names = {
-        **kind.METAINFO,
-        **(metainfo if isinstance(metainfo, dict) else {})
-    }.get('classes')
-    yield (root / cfg['ann_file'], root / prefix,
-           tuple(names) if isinstance(names, (list, tuple)) else None)
+    own = metainfo if isinstance(metainfo, dict) else {}
+    names = {**_kind(cfg).METAINFO, **own}.get('classes')
+    return tuple(names) if isinstance(names, (list, tuple)) else None
 
 
-def _read(found: str, file: Path, folder: Path) -> dict:
+def _read(found: str, file: Path) -> dict:
     if not file.is_file():
         raise FileNotFoundError(
             f'{found}: no such file (looked from {Path.cwd()}); expected COCO '
@@ -108,71 +143,24 @@ def _read(found: str, file: Path, folder: Path) -> dict:
         content = json.loads(file.read_bytes())
     except ValueError as e:
         raise ValueError(f'{found}: no JSON, or truncated ({e})') from None
-    for part in ('images', 'annotations', 'categories'):
-        value = content.get(part) if isinstance(content, dict) else None
-        if not isinstance(value, list) or not value:
+    for part, needed in NEEDED.items():
+        value = content.get(part, []) if isinstance(content, dict) else None
+        # a part of the data may be without boxes
+        if not isinstance(value, list) or not (value or part == 'annotations'):
             raise ValueError(
                 f'{found}: expected COCO annotations with {part}, found '
                 f'{"none" if not value else type(value).__name__}')
-    _check_images(found, content['images'], folder)
-    _check_boxes(found, content)
+        for one in value:
+            missing = [k for k in needed
+                       if not isinstance(one, dict) or k not in one]
+            if missing:
+                raise ValueError(f"{found}: {part}: {one} has no "
+                                 f"{', '.join(map(repr, missing))}")
     return content
 
 
-def _check_images(found: str, images: list, folder: Path) -> None:
-    for image in images:
-        for part in ('id', 'file_name', 'width', 'height'):
-            if part not in image:
-                raise ValueError(f"{found}: an image without '{part}': "
-                                 f'{image}')
-    first = folder / images[0]['file_name']
-    if not first.is_file():  # one tells of a wrong folder, and costs nothing
-        raise FileNotFoundError(
-            f'{found}: its first image is not at {str(first)!r}; expected '
-            'images in data_root + data_prefix.img')
-
-
-def _check_boxes(found: str, content: dict) -> None:
-    sizes = {
-        image['id']: (image['width'], image['height'])
-        for image in content['images']
-    }
-    bad = []
-    for box in content['annotations']:
-        problem = _problem(box, sizes)
-        if problem:
-            bad.append(f"annotation {box.get('id')} of image "
-                       f"{box.get('image_id')}: {box.get('bbox')} {problem}")
-    if not bad:
-        return
-    total = len(content['annotations'])
-    message = (f'{found}: {len(bad)} of {total} boxes cannot be used: '
-               f'{"; ".join(bad[:3])}{"; …" if bad[3:] else ""}')
-    if len(bad) > TOLERATED * total:
-        raise ValueError(
-            f'{message}. Expected [x, y, width, height] in pixels, of a size '
-            'above 0 and inside the image')
-    print_log(f'{message}; they are left out', 'current', logging.WARNING)
-
-
-def _problem(annotation: dict, sizes: dict) -> str | None:
-    if annotation.get('image_id') not in sizes:
-        return 'is of no image'
-    box = annotation.get('bbox')
-    if not (isinstance(box, list) and len(box) == 4 and all(
-            isinstance(v, (int, float)) and math.isfinite(v) for v in box)):
-        return 'is no box'
-    x, y, w, h = box
-    width, height = sizes[annotation['image_id']]
-    if w <= 0 or h <= 0:
-        return 'has no size'
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        return f'is outside the image of {width}×{height}'
-    return None
-
-
 def _check_names(found: str, classes: tuple, content: dict) -> None:
-    names = [c.get('name') for c in content['categories']]
+    names = [c['name'] for c in content['categories']]
     for name in classes:
         if name not in names:
             near = difflib.get_close_matches(str(name), map(str, names), 1)
@@ -186,10 +174,73 @@ def _check_names(found: str, classes: tuple, content: dict) -> None:
         raise ValueError(
             f'{found}.metainfo.classes: expected the order of the '
             f'categories in ann_file, {_few(ordered)}, found {_few(classes)}')
-    ids = {c['id'] for c in content['categories'] if c.get('name') in classes}
-    if not any(a.get('category_id') in ids for a in content['annotations']):
-        raise ValueError(f'{found}.ann_file: no image has a box of the '
-                         f'classes {_few(classes)}')
+
+
+def _boxes_of(classes: tuple | None, content: dict) -> list[dict]:
+    """The annotations that mmdet reads; others may be as they like."""
+    images = {image['id'] for image in content['images']}
+    categories = {
+        c['id'] for c in content['categories']
+        if classes is None or c['name'] in classes
+    }
+    return [
+        a for a in content.get('annotations', [])
+        if a['category_id'] in categories and a['image_id'] in images
+        and not a.get('ignore')
+    ]
+
+
+def _check_boxes(found: str, boxes: list[dict], content: dict) -> None:
+    sizes = {
+        image['id']: (image['width'], image['height'])
+        for image in content['images']
+    }
+    bad = []
+    for box in boxes:
+        problem = _problem(box['bbox'], *sizes[box['image_id']])
+        if problem:
+            bad.append(f"annotation {box['id']} of image {box['image_id']}: "
+                       f"{box['bbox']} {problem}")
+    if not bad:
+        return
+    message = (f'{found}: {len(bad)} of {len(boxes)} boxes cannot be used: '
+               f'{"; ".join(bad[:3])}{"; …" if bad[3:] else ""}')
+    if len(bad) > TOLERATED * len(boxes):
+        raise ValueError(
+            f'{message}. Expected [x, y, width, height] in pixels, of a size '
+            'above 0 and inside the image')
+    print_log(f'{message}; they are left out', 'current', logging.WARNING)
+
+
+def _problem(box: Any, width: float, height: float) -> str | None:
+    if not (isinstance(box, list) and len(box) == 4 and all(
+            isinstance(v, (int, float)) and math.isfinite(v) for v in box)):
+        return 'is no box'
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        return 'has no size'
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        return f'is outside the image of {width}×{height}'
+    return None
+
+
+def _check_images(found: str, boxes: list[dict], content: dict,
+                  cfg: dict) -> None:
+    """Look for one image, which tells of a wrong folder and costs nothing."""
+    reader = next(iter(cfg.get('pipeline') or [{}]))
+    prefix = (cfg.get('data_prefix') or {}).get('img') or ''
+    local = (isinstance(reader, dict) and '://' not in str(prefix)
+             and reader.get('type') == 'LoadImageFromFile'
+             and reader.get('backend_args') is None)
+    if not boxes or not local:
+        return
+    name = next(image['file_name'] for image in content['images']
+                if image['id'] == boxes[0]['image_id'])
+    path = Path(cfg.get('data_root') or '') / prefix / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{found}: its first image is not at {str(path)!r}; expected '
+            'images in data_root + data_prefix.img')
 
 
 def _few(names: Any, few: int = 6) -> str:

@@ -37,8 +37,8 @@ class Runner(runner.Runner):
             self._prepare()
         except Exception as e:
             wrong = _what_is_wrong(e)
-            if wrong is e and e.__context__ is not None:
-                raise  # not this package's; its history may matter
+            if wrong is e and wrong.__traceback__ is not None:
+                raise  # not about the config: its history matters
             raise wrong from None
         return super().build_visualizer(visualizer)
 
@@ -54,10 +54,8 @@ class Runner(runner.Runner):
         if self.cfg.get('data_preprocessor') is not None:
             model.setdefault('data_preprocessor', self.cfg.data_preprocessor)
         model = self.build_model(model)
-        teacher = None
         if isinstance(model, DistilledSingleStageDetector):
             model.join_teacher()
-            teacher = model.teacher
         for part in ('train', 'val'):
             key = f'{part}_dataloader'
             loader = getattr(self, f'_{key}')
@@ -69,7 +67,7 @@ class Runner(runner.Runner):
                 seed=self.seed,
                 diff_rank_seed=self._randomness_cfg.get(
                     'diff_rank_seed', False))
-            check_classes(key, loader.dataset, model, teacher)
+            check_classes(key, loader.dataset, model)
             setattr(self, f'_{key}', loader)
         self._prepared = model
 
@@ -124,33 +122,49 @@ class Runner(runner.Runner):
         """Checkpoints to resume from: the last one, then those before it."""
         folder = Path(self.work_dir)
         note = folder / 'last_checkpoint'
-        # a file's own folder counts: work directories are moved and copied
-        last = folder / Path(note.read_text().strip()).name if (
-            note.is_file()) else None
+        noted = Path(note.read_text().strip()) if note.is_file() else folder
+        # work directories are moved and copied, so it may lie beside the note
+        last = next((p for p in (noted, folder / noted.name) if p.is_file()),
+                    None)
+        # with the hook's out_dir they lie elsewhere
+        folders = {folder, *([last.parent] if last else [])}
         others = [
-            (int(number[1]), path) for path in folder.glob('*.pth')
+            (int(number[1]), path) for folder in folders
+            for path in folder.glob('*.pth')
             if path != last and (number := re.fullmatch(
                 r'(?:epoch|iter)_(\d+)\.pth', path.name))
         ]
         newest = [path for _, path in sorted(others, reverse=True)]
-        return [last, *newest] if last and last.is_file() else newest
+        if last is None and not newest and noted != folder and noted.name:
+            raise FileNotFoundError(
+                f'--resume: {note} names {noted}, which is not there, and '
+                f'there is no other checkpoint in {folder}; name one, or '
+                'begin anew in another work directory')
+        return [last, *newest] if last else newest
 
 
 def _what_is_wrong(error: Exception) -> Exception:
-    """The error as this package raised it, or as a user can read it.
+    """The error as a user can read it, where it is about what is configured.
 
-    mmengine's registries wrap an error once for each level they build.
+    Registries wrap an error once for each level they build; what this package
+    says about its own keys is the whole story, and needs no traceback.
     """
     root: BaseException = error
     while root.__context__ is not None and (
             root.__cause__ is not None or not root.__suppress_context__):
         root = root.__context__
-    trace = root.__traceback__
+    where = _raised_in(root)
+    if where.startswith('crosskd.') and isinstance(
+            root, (FileNotFoundError, TypeError, ValueError)):
+        return root.with_traceback(None)
+    if where.startswith('mmengine.registry') and isinstance(root, KeyError):
+        return ValueError(f'config: {root.args[0]}')  # a type nobody knows
+    return error
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module whose code raised it."""
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = trace.tb_frame.f_globals.get('__name__', '') if trace else ''
-    if where.startswith('crosskd.') and isinstance(root, Exception):
-        return root.with_traceback(None)
-    if isinstance(error, KeyError):  # the registries' word for a wrong name
-        return ValueError(f'config: {error.args[0]}')
-    return error
+    return trace.tb_frame.f_globals.get('__name__', '') if trace else ''

@@ -123,10 +123,11 @@ class Teacher:
             self._detector = self._read()
         if not self._follows:
             self._follows = True
-            own = next(self.detector.parameters())
+            if self._shared:  # with a student that may train elsewhere
+                self._shared = False
+                self._detector = copy.deepcopy(self.detector)
             like = next(student.parameters())
-            if (own.device, own.dtype) != (like.device, like.dtype):
-                self._movable().to(like.device, like.dtype)
+            self.detector.to(like.device, like.dtype)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
@@ -153,17 +154,10 @@ class Teacher:
     def apply(self, fn) -> None:
         """Follow the student to another device or type, once training."""
         if self._follows:
-            self._movable()._apply(fn)
-
-    def _movable(self) -> SingleStageDetector:
-        """The detector, where nobody else has it; else a copy from now on."""
-        if self._shared:
-            self._shared = False
-            self._detector = copy.deepcopy(self.detector)
-        return self.detector
+            self.detector._apply(fn)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
-        # the same detector, until a copy of the student trains elsewhere
+        # the same detector, until the copy of the student trains, too
         shared = copy.copy(self)
         shared._follows = False
         shared._shared = self.is_read

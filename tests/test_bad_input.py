@@ -8,12 +8,15 @@ import re
 import shutil
 import threading
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from crosskd.data_checks import check_classes, check_data
 from experiments import CLASSES, experiment, model_cfg, write
-from helpers import distiller_cfg, head_cfg, plain_cfg, sdd_cfg
+from helpers import build, distiller_cfg, head_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool
 
 GONE = object()
@@ -199,7 +202,9 @@ CASES = dict(
     annotations_without_images=(
         data('no_images'), 'expected COCO annotations with images, found'),
     annotations_of_empty_images=(
-        data('no_boxes'), 'expected COCO annotations with annotations, fou'),
+        data('no_boxes'), 'no image has a box of the classes'),
+    annotations_without_area=(
+        data('no_area'), "annotations: .* has no 'area'"),
     annotations_of_other_classes=(
         data('other_boxes'), 'no image has a box of the classes'),
     annotations_of_a_list=(
@@ -210,7 +215,6 @@ CASES = dict(
     box_of_negative_height=(data('negative'), r'1, 5, -3\] has no size'),
     box_outside=(data('outside'), 'is outside the image of 64×64'),
     box_of_nan=(data('nan'), 'is no box'),
-    box_of_no_image=(data('stray'), 'is of no image'),
     images_elsewhere=(
         {f'{TRAIN}.data_prefix': dict(img='gone/')},
         'FileNotFoundError: .*first image is not at .*gone/'),
@@ -264,10 +268,8 @@ def _annotations(project, folder):
     def save(name, **change):
         (folder / f'{name}.json').write_text(json.dumps({**good, **change}))
 
-    def with_box(name, bbox, image=None):
+    def with_box(name, bbox):
         box = dict(good['annotations'][0], id=10**6, bbox=bbox)
-        if image is not None:
-            box['image_id'] = image
         save(name, annotations=[*good['annotations'], box])
 
     (folder / 'truncated.json').write_text(json.dumps(good)[:-50])
@@ -284,7 +286,9 @@ def _annotations(project, folder):
     with_box('negative', [1, 1, 5, -3])
     with_box('outside', [70, 1, 5, 5])
     with_box('nan', [1, 1, float('nan'), 5])
-    with_box('stray', [1, 1, 5, 5], image=10**6)
+    save('no_area', annotations=[
+        {k: v for k, v in a.items() if k != 'area'}
+        for a in good['annotations']])
 
 
 def base_cfg():
@@ -384,14 +388,21 @@ def test_nan_in_an_image_is_named(bad, tmp_path):
 
 
 def test_what_is_only_odd_trains_on(bad, tmp_path):
-    """Images without boxes, crowds, tiny and overhanging boxes."""
+    """Images without boxes, crowds, tiny and overhanging boxes, and all that
+    mmdet does not read: boxes of other images, of other classes, ignored.
+    """
     good = json.loads((bad.parent / 'data/shapes/train.json').read_text())
     first = good['images'][0]['id']
     boxes = [a for a in good['annotations'] if a['image_id'] != first]
     boxes[0]['iscrowd'] = 1
     boxes[1]['bbox'] = [60, 60, 30, 30]
     boxes[2]['bbox'] = [5, 5, 0.4, 0.4]
-    (bad / 'odd.json').write_text(json.dumps({**good, 'annotations': boxes}))
+    boxes[3].update(bbox=[0, 0, 0, 0], ignore=True)
+    boxes += [dict(boxes[4], id=10**6, image_id=10**6),
+              dict(boxes[4], id=10**7, category_id=99, bbox=[0, 0, 0, 0])]
+    categories = [*good['categories'], dict(id=99, name='blob')]
+    (bad / 'odd.json').write_text(json.dumps(
+        {**good, 'annotations': boxes, 'categories': categories}))
     cfg = changed(base_cfg(), data('odd'))
     cfg['train_dataloader']['dataset']['filter_cfg'] = dict(
         filter_empty_gt=False)
@@ -415,6 +426,58 @@ def test_two_bad_boxes_among_thousands_are_left_out_and_said(bad, tmp_path):
     out = tool('train.py', bad / 'many.py', '--work-dir', tmp_path,
                cwd=bad.parent)
     assert '1 of 3000 boxes cannot be used: annotation 7' in out
+
+
+def wrapped(kind, inner):
+    """A data set in one of mmdet's wrappers, with one that has no boxes."""
+    empty = dict(inner, ann_file='../../bad/no_boxes.json')
+    if kind == 'ConcatDataset':
+        return dict(type=kind, datasets=[empty, inner])
+    if kind == 'RepeatDataset':
+        return dict(type=kind, times=1, dataset=inner)
+    return dict(type=kind, dataset=dict(inner, pipeline=inner['pipeline'][:2]),
+                pipeline=inner['pipeline'][2:])
+
+
+@pytest.mark.parametrize('ann_file, words', [
+    ('train.json', None),
+    ('../../bad/zero.json', '1, 0, 9] has no size'),
+    ('../../bad/no_boxes.json', 'no image has a box')])
+@pytest.mark.parametrize(
+    'kind', ['ConcatDataset', 'RepeatDataset', 'MultiImageMixDataset'])
+def test_wrapped_data_sets_are_looked_through(bad, monkeypatch, kind,
+                                              ann_file, words):
+    monkeypatch.chdir(bad.parent)
+    inner = dict(base_cfg()['train_dataloader']['dataset'], ann_file=ann_file)
+    cfg = wrapped(kind, inner)
+    if words is None:
+        check_data('train_dataloader', cfg)
+    else:
+        with pytest.raises(ValueError, match=re.escape(words)):
+            check_data('train_dataloader', cfg)
+
+
+def test_what_is_not_read_as_coco_from_disk_is_left_alone(bad, monkeypatch):
+    monkeypatch.chdir(bad.parent)
+    inner = base_cfg()['train_dataloader']['dataset']
+    for change in (dict(type='VOCDataset'), dict(type='LVISV1Dataset'),
+                   dict(backend_args=dict(backend='petrel'))):
+        check_data('train_dataloader', dict(inner, ann_file='gone', **change))
+
+
+def test_classes_of_data_student_and_teacher():
+    """Spellings of older versions of mmdet are the same classes."""
+    model = build(distiller_cfg('gfl'))
+    model.teacher.classes = ('Traffic_Light', 'dog', 'cat')
+    data = SimpleNamespace(metainfo=dict(
+        classes=('traffic light', 'dog', 'cat')))
+    check_classes('train_dataloader', data, model)
+    others = dict(classes=('dog', 'traffic light', 'cat'))
+    # data sets that differ keep a list of what they are
+    data.metainfo = [data.metainfo, others]
+    with pytest.raises(ValueError, match='trained on the classes'):
+        check_classes('train_dataloader', data, model)
+    check_classes('train_dataloader', data, nn.Linear(1, 1))
 
 
 def test_sdd_is_checked_alike(bad, tmp_path):

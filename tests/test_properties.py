@@ -242,6 +242,7 @@ def test_a_training_step(run, step):
     for name, parameter in model.named_parameters():
         grad = parameter.grad
         assert grad is None or grad.isfinite().all(), name
+    assert any(p.grad is not None for p in model.parameters())
     optimizer.step()
 
     after = model.teacher.detector.state_dict()

@@ -101,7 +101,7 @@ def test_the_test_tool_refuses_code(project, tmp_path, evil):
     refused(out, tmp_path)
 
 
-@pytest.mark.parametrize('name', ['s3://bucket/a.pth', 'pavi://a.pth'])
+@pytest.mark.parametrize('name', ['s3://a/b.pth', 'petrel://a/b.pth', 'pavi://a.pth'])
 def test_storage_that_cannot_be_restricted_is_refused(project, tmp_path,
                                                       name):
     out = tool('test.py', 'plain.py', name, '--work-dir', tmp_path,

@@ -48,10 +48,11 @@ def run(tool, *args, cwd, ok=True, env=None):
     """Run a tool to its end; returns what it printed."""
     process, output = start(tool, *args, cwd=cwd, env=env)
     process.join(300)
-    if process.exitcode is None:
-        process.kill()
+    ended = process.exitcode is not None
+    process.kill()
     text = output.read_text()
     output.unlink()
+    assert ended, f'still running after 300 s: {text[-3000:]}'
     assert (process.exitcode == 0) == ok, text[-3000:]
     return text
 

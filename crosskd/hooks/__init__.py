@@ -1,4 +1,4 @@
-"""Hooks: what watches a run and leaves the step as it is."""
+"""Hooks: what watches a run, around the steps."""
 from .repeatable_epochs import RepeatableEpochsHook
 from .skip_nonfinite import SkipNonFiniteHook
 

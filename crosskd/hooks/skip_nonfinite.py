@@ -1,5 +1,4 @@
 """Going on after a step that came to nothing."""
-import logging
 from typing import Any
 
 import torch
@@ -8,7 +7,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from torch import nn
 
 from ..detectors.base import DistilledSingleStageDetector
 
@@ -20,13 +18,17 @@ class SkipNonFiniteHook(Hook):
     ``custom_hooks=[dict(type='SkipNonFiniteHook')]``.  Such a step changes
     nothing: no weight, no momentum, no weight decay.  It is logged, and the
     detector logs which loss of which level was not finite.  With gradient
-    accumulation the whole accumulated step is skipped.  Gradients are the same
-    on all ranks by then, so all ranks skip together.
+    accumulation the whole accumulated step is skipped.  Under DDP gradients
+    are the same on all ranks by then, so all ranks skip together.  With
+    ``--amp`` it is torch's loss scaling that skips the step.
 
     Raises:
         FloatingPointError: a buffer (running statistics) of the model is not
             finite either; skipping steps cannot mend that.
     """
+
+    def __init__(self) -> None:
+        self._dropped = False
 
     def before_train(self, runner: Runner) -> None:
         """Stand between the gradients and the optimizer."""
@@ -40,27 +42,33 @@ class SkipNonFiniteHook(Hook):
             wrapper.values()
             if isinstance(wrapper, OptimWrapperDict) else [wrapper])
         for one in wrappers:
-            one.optimizer.register_step_pre_hook(
-                lambda optimizer, *_: self._drop(runner, model, optimizer))
+            one.optimizer.register_step_pre_hook(self._drop)
 
-    def _drop(self, runner: Runner, model: nn.Module,
-              optimizer: torch.optim.Optimizer) -> None:
+    def _drop(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = [
             p.grad for group in optimizer.param_groups
             for p in group['params'] if p.grad is not None
         ]
-        if not gradients or _all_finite(gradients):
+        if gradients and not _all_finite(gradients):
+            # what has no gradient is left alone by every optimizer
+            optimizer.zero_grad(set_to_none=True)
+            self._dropped = True
+
+    def after_train_iter(self, runner: Runner, batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
+        """Say so, and see whether skipping was enough."""
+        loss = (outputs or {}).get('loss')
+        if not self._dropped and (loss is None or _all_finite([loss])):
             return
-        for name, buffer in model.named_buffers():
+        self._dropped = False
+        for name, buffer in runner.model.named_buffers():
             if not buffer.isfinite().all():
                 raise FloatingPointError(
                     f'iteration {runner.iter + 1}: neither the gradient nor '
                     f'the buffer {name} is finite, and skipping steps does '
                     'not mend a buffer; resume from the last checkpoint')
-        # what has no gradient is left alone by every optimizer
-        optimizer.zero_grad(set_to_none=True)
-        runner.logger.log(
-            logging.WARNING,
+        runner.logger.warning(
             f'iteration {runner.iter + 1}: the gradient is not finite; the '
             'step is skipped and no weight changes')
 

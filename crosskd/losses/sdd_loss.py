@@ -138,10 +138,11 @@ class SDDLoss(nn.Module):
 
     def factor(self) -> float:
         """``loss_weight``, as far as the warm-up has come."""
-        done = MessageHub.get_current_instance().get_info('iter')
-        if done is None and MessageHub.check_instance_created(self._hub):
-            # another Runner was built meanwhile and does not train yet
+        done = None
+        if MessageHub.check_instance_created(self._hub):  # in this process
             done = MessageHub.get_instance(self._hub).get_info('iter')
+        if done is None:  # built before its Runner
+            done = MessageHub.get_current_instance().get_info('iter')
         # without a Runner nobody counts, and there is nothing to warm up
         if done is None or not self.warmup_iters:
             return self.loss_weight
