@@ -413,8 +413,8 @@ def test_what_is_only_odd_trains_on(bad, tmp_path):
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 
-def test_two_bad_boxes_among_thousands_are_left_out_and_said(bad, tmp_path):
-    """COCO's own annotations have such boxes."""
+def test_one_bad_box_among_thousands_is_left_out_and_said(bad, tmp_path):
+    """Large published data sets have such boxes."""
     good = json.loads((bad.parent / 'data/shapes/train.json').read_text())
     box = good['annotations'][0]
     boxes = [dict(box, id=n, bbox=[1 + n % 40, 1, 9, 9]) for n in range(3000)]

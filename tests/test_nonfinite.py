@@ -8,7 +8,9 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from crosskd.hooks import SkipNonFiniteHook
+from experiments import experiment, model_cfg, weights, write
 from helpers import KINDS, batch, build, distiller_cfg, plain_cfg, sdd_cfg
+from tool_server import run as tool
 
 
 class Run:
@@ -195,3 +197,31 @@ def test_without_the_hook_the_weights_are_untouched():
     with pytest.raises(FloatingPointError):
         run.step(*batch())
     assert same(before, state(run))
+
+
+@pytest.mark.parametrize('skip', [False, True])
+def test_a_real_run(project, tmp_path, skip):
+    """The sixth of eight steps has a loss that is not finite."""
+    (tmp_path / 'spoilt.py').write_text('\n'.join([
+        'from mmdet.registry import MODELS',
+        'from crosskd.losses import KDQualityFocalLoss',
+        '@MODELS.register_module()',
+        'class Spoilt(KDQualityFocalLoss):',
+        '    calls = 0',
+        '    def forward(self, *args, **kwargs):',
+        '        self.calls += 1',
+        '        loss = super().forward(*args, **kwargs)',
+        "        return loss * float('nan') if self.calls == 17 else loss"]))
+    cfg = experiment(model_cfg(distiller_cfg(
+        'gfl', loss_cls_kd=dict(type='Spoilt'))))
+    cfg['custom_imports']['imports'].append('spoilt')
+    cfg['custom_hooks'] = [dict(type='SkipNonFiniteHook')] * skip
+    write(tmp_path / 'spoilt_run.py', cfg)
+    out = tool('train.py', tmp_path / 'spoilt_run.py', '--work-dir',
+               tmp_path / 'run', cwd=project, ok=skip,
+               env=dict(PYTHONPATH=str(tmp_path)))
+    assert 'loss is not finite: loss_cls_kd of level 1 (nan)' in out
+    assert ('iteration 6: the gradient is not finite' in out) == skip
+    last = tmp_path / f'run/epoch_{1 + skip}.pth'
+    assert all(w.isfinite().all() for w in weights(last).values())
+    assert (tmp_path / 'run/epoch_2.pth').exists() == skip

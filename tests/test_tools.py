@@ -174,7 +174,10 @@ def test_the_tools_take_every_flag_of_mmdets(project):
     mmcv_ext.is_installed(), reason='mmdet itself needs compiled ops')
 def test_mmdets_own_tools_work_through_custom_imports(project, tmp_path):
     own = Path(mmdet.__file__).parent / '.mim/tools'
-    python(own / 'train.py', 'distilled.py', '--work-dir', tmp_path,
+    write(project / 'repeatable.py', dict(
+        _base_='distilled.py',
+        custom_hooks=[dict(type='RepeatableEpochsHook')]))
+    python(own / 'train.py', 'repeatable.py', '--work-dir', tmp_path,
            cwd=project)
     assert same_weights(tmp_path / 'epoch_2.pth',
                         project / 'work_dirs/distilled/epoch_2.pth')
