@@ -316,7 +316,8 @@ def runner(model, folder, hooks=(), compiled=False):
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
         default_scope='mmdet', randomness=dict(seed=0), log_level='ERROR',
-        custom_hooks=list(hooks), experiment_name=folder.name)
+        # two of a name in one second would share what they count
+        custom_hooks=list(hooks), experiment_name='_'.join(folder.parts[-2:]))
     if compiled:
         made.cfg.compile = dict(backend='eager')
     return made

@@ -191,6 +191,9 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp('site')
     python('setup.py', '-q', 'build', '--build-base', folder / 'base',
            '--build-lib', folder / 'lib', cwd=REPO)
+    # mmengine asks an installation's metadata where it lies
+    python('setup.py', '-q', 'egg_info', '--egg-base', folder / 'lib',
+           cwd=REPO)
     return folder / 'lib'
 
 
