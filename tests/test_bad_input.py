@@ -3,7 +3,6 @@ import copy
 import hashlib
 import http.server
 import json
-import os
 import re
 import shutil
 import threading
@@ -16,7 +15,7 @@ from torch import nn
 
 from crosskd.data_checks import check_classes, check_data
 from experiments import CLASSES, experiment, model_cfg, write
-from helpers import build, distiller_cfg, head_cfg, plain_cfg, sdd_cfg
+from helpers import Writes, build, distiller_cfg, head_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool
 
 GONE = object()
@@ -223,15 +222,6 @@ CASES = dict(
 )
 
 
-class Code:
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
-
-
 @pytest.fixture(scope='module')
 def bad(project):
     """The folder ``bad`` of the project, full of it."""
@@ -245,7 +235,7 @@ def bad(project):
     (folder / 'empty.pth').write_bytes(b'')
     (folder / 'page.pth').write_text('<!DOCTYPE html><title>404</title>')
     torch.save([1, 2], folder / 'list.pth')
-    torch.save(dict(meta=Code(folder / 'ran')), folder / 'code.pth')
+    torch.save(dict(meta=Writes(folder / 'ran')), folder / 'code.pth')
     checkpoint = torch.load(good, weights_only=False)
     weights = checkpoint.pop('state_dict')
     torch.save(dict(state_dict=dict(list(weights.items())[::2])),

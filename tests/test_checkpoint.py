@@ -15,21 +15,12 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from crosskd.checkpoint import ALLOW_HTTP, load_checkpoint
+from helpers import Writes
 
 
 def load(path, trusted=False):
     return load_checkpoint(str(path), 'teacher_ckpt',
                            'set trust_teacher_ckpt=True', trusted)
-
-
-class Evil:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
 
 
 def test_what_mmengine_writes_loads(tmp_path):
@@ -83,7 +74,7 @@ def test_code_is_refused_before_it_runs(tmp_path, place, legacy):
     trap = tmp_path / 'it_ran'
     path = tmp_path / 'evil.pth'
     checkpoint = dict(meta={}, state_dict=dict(w=torch.ones(2)), optimizer={})
-    checkpoint[place]['x'] = Evil(trap)
+    checkpoint[place]['x'] = Writes(trap)
     torch.save(checkpoint, path, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(ValueError, match='trust_teacher_ckpt=True') as error:
         load(path)

@@ -89,15 +89,6 @@ def gradients(model, value, scale=1.0):
     return found
 
 
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    """On models this small threads wait for each other more than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # -- training under autocast --------------------------------------------------
 
 

@@ -20,15 +20,6 @@ PREDICTORS = ('retina_cls', 'gfl_cls', 'atss_cls', 'conv_cls')
 
 
 @pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    """On models this small threads wait for each other more than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope='module', autouse=True)
 def run():
     """A Runner's count of iterations, without the Runner."""
     yield MessageHub.get_instance('properties test')
