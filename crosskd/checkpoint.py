@@ -17,8 +17,6 @@ from .unpickler import Refused, allow_list_pickle
 
 # mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
-
-
 ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
 
 
@@ -74,6 +72,8 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
             f'was run. {if_refused}') from None
+    except (MemoryError, OSError, torch.cuda.OutOfMemoryError):
+        raise  # says nothing about the file; resuming must not pass it over
     except Exception as e:
         with open(file, 'rb') as f:
             start = f.read(16)

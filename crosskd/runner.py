@@ -80,14 +80,12 @@ class Runner(runner.Runner):
         """Register hooks, and the one that makes epochs repeatable."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(dict(type='RepeatableEpochsHook'))
-        if any(h.max_keep_ckpts == 1 for h in self._checkpoint_hooks()):
+        if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1
+               for h in self.hooks):
             self.logger.warning(
                 'default_hooks.checkpoint.max_keep_ckpts=1: mmengine removes '
                 'the old checkpoint before it writes the new one, so a run '
                 'that is killed in between is lost; 2 is safe')
-
-    def _checkpoint_hooks(self) -> list[CheckpointHook]:
-        return [h for h in self.hooks if isinstance(h, CheckpointHook)]
 
     def load_or_resume(self) -> None:
         """Load or resume, from the newest checkpoint that can be read.

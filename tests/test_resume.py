@@ -151,23 +151,28 @@ def test_killed_at_random_moments(project, whole, tmp_path):
     assert same_end(tmp_path, whole('crosskd', True))
 
 
+def whole_and_in_parts(project, folder, config, stop, last):
+    """Last checkpoints of a run and of one that was stopped and resumed."""
+    run = ('train.py', config, '--work-dir')
+    tool(*run, folder / 'whole', cwd=project)
+    tool(*run, folder / 'parts', '--cfg-options', stop, cwd=project)
+    tool(*run, folder / 'parts', '--resume', cwd=project)
+    return folder / 'whole' / last, folder / 'parts' / last
+
+
 def test_other_workers_than_this_process_are_resumed_too(project, tmp_path):
     """Persistent workers would go on where their first epoch ended."""
     cfg = experiment(model_cfg(distiller_cfg('gfl')), epochs=2)
     cfg['train_dataloader'].update(num_workers=2, persistent_workers=True)
     write(project / 'workers.py', cfg)
-    run = ('train.py', 'workers.py', '--work-dir')
-    tool(*run, tmp_path / 'whole', cwd=project)
-    tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
-         cwd=project)
-    tool(*run, tmp_path / 'parts', '--resume', cwd=project)
-    assert same_weights(tmp_path / 'parts/epoch_2.pth',
-                        tmp_path / 'whole/epoch_2.pth')
-    # the epochs differ, and so would a run of another seed
-    tool(*run, tmp_path / 'other', '--cfg-options', 'randomness.seed=1',
-         cwd=project)
-    assert not same_weights(tmp_path / 'other/epoch_2.pth',
-                            tmp_path / 'whole/epoch_2.pth')
+    whole, parts = whole_and_in_parts(
+        project, tmp_path, 'workers.py', 'train_cfg.max_epochs=1',
+        'epoch_2.pth')
+    assert same_weights(parts, whole)
+    # a run of another seed differs
+    tool('train.py', 'workers.py', '--work-dir', tmp_path / 'other',
+         '--cfg-options', 'randomness.seed=1', cwd=project)
+    assert not same_weights(tmp_path / 'other/epoch_2.pth', whole)
 
 
 def test_runs_counted_in_iterations(project, tmp_path):
@@ -182,13 +187,9 @@ def test_runs_counted_in_iterations(project, tmp_path):
             step['prob'] = 0.0
     cfg['default_hooks']['checkpoint'].update(by_epoch=False, interval=3)
     write(project / 'iterations.py', cfg)
-    run = ('train.py', 'iterations.py', '--work-dir')
-    tool(*run, tmp_path / 'whole', cwd=project)
-    tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_iters=3',
-         cwd=project)
-    tool(*run, tmp_path / 'parts', '--resume', cwd=project)
-    assert same_weights(tmp_path / 'parts/iter_6.pth',
-                        tmp_path / 'whole/iter_6.pth')
+    assert same_weights(*whole_and_in_parts(
+        project, tmp_path, 'iterations.py', 'train_cfg.max_iters=3',
+        'iter_6.pth'))
 
 
 @pytest.fixture
