@@ -8,11 +8,15 @@ from .mmcv_ext import install_if_missing  # noqa: E402
 install_if_missing()  # before anything imports mmdet.models
 
 from mmengine.config import utils as _config_utils  # noqa: E402
+from mmengine.runner import checkpoint as _checkpoint  # noqa: E402
 
-from . import detectors, hooks, losses  # noqa: E402, F401
+from . import detectors, hooks, losses, registry  # noqa: E402, F401
+from .pretrained import torchvision_urls  # noqa: E402
 from .version import __version__  # noqa: E402
 
 # Lets a downstream config say ``_base_ = 'crosskd::crosskd/….py'``.
 _config_utils.MODULE2PACKAGE.setdefault('crosskd', 'crosskd')
+# Backbones of 'torchvision://' need a list of URLs, and no torchvision.
+_checkpoint.get_torchvision_models = torchvision_urls
 
 __all__ = ['__version__']

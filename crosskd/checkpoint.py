@@ -1,32 +1,21 @@
 """Checkpoints from files and URLs, without running any code in them."""
-import hashlib
-import os
 import pickle
-import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
 import torch
-from filelock import FileLock
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from .downloads import download, is_url
 from .unpickler import Refused, allow_list_pickle
 
-# mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
-HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
-ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
+# as mmengine spells these schemes
+REFUSED_STORAGE = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 
 
 class CheckpointError(ValueError):
     """A file is no checkpoint, or a truncated one."""
-
-
-def is_url(path: str) -> bool:
-    """Whether ``path`` is an http(s) URL."""
-    return urlparse(path).scheme in ('http', 'https')
 
 
 def load_checkpoint(path: str, key: str, if_refused: str,
@@ -54,7 +43,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     found = f'{key}={path!r}'
     file = Path(path).expanduser()
     if is_url(path):
-        file = _download(path, key)
+        file = download(path, key)
     elif not file.is_file():
         raise FileNotFoundError(
             f'{found}: no such file (looked from {Path.cwd()}); expected the '
@@ -100,8 +89,7 @@ def restrict_mmengine() -> None:
     # behind torchvision://, open-mmlab:// and mmcls://
     mmengine_checkpoint.load_from_http = load_from_allow_list
     CheckpointLoader.register_scheme(
-        ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
-        load_from_elsewhere, force=True)
+        REFUSED_STORAGE, load_from_elsewhere, force=True)
 
 
 # mmengine's log leaves out the first ten letters of these names
@@ -123,10 +111,11 @@ def load_from_allow_list(filename: str, map_location: Any = None,
     return checkpoint
 
 
-def load_from_elsewhere(filename: str, map_location: Any = None) -> dict:
+def load_from_elsewhere(filename: str, map_location: Any = None,
+                        key: str = 'checkpoint') -> dict:
     """Refuse storage whose loaders unpickle without restriction."""
     raise ValueError(
-        f'checkpoint={filename!r}: this storage cannot be read through the '
+        f'{key}={filename!r}: this storage cannot be read through the '
         'allow-list; fetch the file and name its path')
 
 
@@ -138,44 +127,3 @@ def _is_torchscript(file: Path) -> bool:
     # torch's own reader: another one may see another archive in the file
     records = torch._C.PyTorchFileReader(str(file)).get_all_records()
     return any(name.endswith('constants.pkl') for name in records)
-
-
-def _download(url: str, key: str) -> Path:
-    """Fetch a URL once into torch's hub folder and check its hash."""
-    found = f'{key}={url!r}'
-    if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
-        raise ValueError(
-            f'{found}: anybody on the way can change what comes over http; '
-            f'use https, or set the environment variable {ALLOW_HTTP}=1')
-    name = Path(urlparse(url).path).name
-    folder = Path(torch.hub.get_dir(), 'checkpoints')
-    folder.mkdir(parents=True, exist_ok=True)
-    published = HASH_IN_NAME.search(name)
-    if not published:  # such a name can stand for many files
-        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
-    file = folder / name
-    # ranks of one machine share the folder; a full one may be read-only
-    with nullcontext() if file.is_file() else FileLock(f'{file}.lock'):
-        if not file.is_file():
-            try:
-                torch.hub.download_url_to_file(url, str(file))
-            except OSError as e:
-                raise FileNotFoundError(
-                    f'{found}: cannot be downloaded ({e}). Where the host is '
-                    'not reachable, fetch the file elsewhere and name its '
-                    f'path: {key}=/path/to/file.pth') from None
-        if published and not _sha256(file).startswith(published[1]):
-            found_hash = _sha256(file)[:len(published[1])]
-            file.unlink()
-            raise ValueError(
-                f'{found}: the downloaded file has the hash {found_hash}, '
-                f'expected {published[1]} as its name says; it was removed')
-    return file
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, 'rb') as f:
-        for block in iter(lambda: f.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()

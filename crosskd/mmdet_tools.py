@@ -5,17 +5,10 @@ from pathlib import Path
 from types import ModuleType
 
 import mmdet
-import torch
 
 from .checkpoint import restrict_mmengine
+from .cpu_ranks import use_gloo
 from .runner import Runner
-
-# what mmengine would set up for one GPU a rank, for ranks on CPUs
-CPU_WRAPPER = [
-    'model_wrapper_cfg.type=MMDistributedDataParallel',
-    'model_wrapper_cfg.device_ids=None',
-    'model_wrapper_cfg.broadcast_buffers=False'
-]
 
 
 def run(tool: str) -> None:
@@ -35,7 +28,7 @@ def run(tool: str) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"mmdet's {tool} is not at {path}; install "
                                 'mmdet as a package or in editable mode')
-    _prepare_cpu_ranks(sys.argv)
+    use_gloo(sys.argv)
     restrict_mmengine()
     loader = SourceFileLoader(f'mmdet_{path.stem}', str(path))
     module = ModuleType(loader.name)
@@ -43,17 +36,3 @@ def run(tool: str) -> None:
     if tool == 'train.py':
         vars(module)['Runner'] = Runner
     module.main()
-
-
-def _prepare_cpu_ranks(argv: list[str]) -> None:
-    """Let torch's launcher work without GPUs, on gloo.
-
-    mmengine's own start of distributed runs takes a GPU per rank for granted;
-    it leaves a process group alone that exists already.
-    """
-    launched = '--launcher=pytorch' in argv or any(
-        a == '--launcher' and b == 'pytorch'
-        for a, b in zip(argv, argv[1:], strict=False))
-    if launched and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
-        argv += ['--cfg-options', *CPU_WRAPPER]

@@ -1,15 +1,32 @@
 """mmengine's Runner as ``tools/train.py`` uses it: nothing lost, all said."""
+import inspect
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
 from mmengine import runner
+from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.model import is_model_wrapper
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from ._data_shim import check_data
 from .checkpoint import CheckpointError
-from .data_checks import check_classes, check_data
+from .cpu_ranks import without_sync_bn
 from .detectors.base import DistilledSingleStageDetector
+from .hooks import RepeatableEpochsHook
+from .pretrained import check_pretrained
+from .run_checks import (
+    built_dataset,
+    check_load_from,
+    check_loader,
+    check_optimizer,
+)
+from .trial import try_pair
+from .user_errors import readable
 
 
 class Runner(runner.Runner):
@@ -31,45 +48,61 @@ class Runner(runner.Runner):
     _prepared: nn.Module | None = None
     _load_from: str | None
 
+    def __init__(self, model: nn.Module | dict, work_dir: str, *args: Any,
+                 **kwargs: Any) -> None:
+        # mmengine keeps some of these only after it has written the config
+        self._given = inspect.signature(runner.Runner).bind(
+            model, work_dir, *args, **kwargs).arguments
+        super().__init__(model, work_dir, *args, **kwargs)
+
     def build_visualizer(self, visualizer=None) -> Visualizer:
         """Check everything: mmengine writes the config down next."""
-        try:
-            self._prepare()
-        except Exception as e:
-            wrong = _what_is_wrong(e)
-            if wrong is e and wrong.__traceback__ is not None:
-                raise  # not about the config: its history matters
-            raise wrong from None
+        if self._train_dataloader is not None:
+            try:
+                self._prepare()
+            except Exception as e:
+                wrong = readable(e)
+                if wrong is e and wrong.__traceback__ is not None:
+                    raise  # not about the config: its history matters
+                raise wrong from None
         return super().build_visualizer(visualizer)
 
     def _prepare(self) -> None:
-        start = self.cfg.get('load_from')
-        if start and '://' not in start and not (
-                Path(start).expanduser().is_file()):
-            raise FileNotFoundError(
-                f'load_from={start!r}: no such file (looked from '
-                f'{Path.cwd()}); expected the path or URL of a checkpoint')
+        """Build what can be built and see whether it can be trained."""
+        check_load_from(self._given.get('load_from'))
+        model = self._given['model']
+        if isinstance(model, dict):
+            preprocessor = self._given.get('data_preprocessor')
+            if preprocessor is not None:
+                model.setdefault('data_preprocessor', preprocessor)
+            check_pretrained(model)
         # in mmengine's order, which the random weights depend on
-        model = self.cfg.model
-        if self.cfg.get('data_preprocessor') is not None:
-            model.setdefault('data_preprocessor', self.cfg.data_preprocessor)
         model = self.build_model(model)
-        if isinstance(model, DistilledSingleStageDetector):
-            model.join_teacher()
+        if self.distributed and not torch.cuda.is_available():
+            model = without_sync_bn(model, self.cfg)
+        detector: Any = model.module if is_model_wrapper(model) else model
+        if isinstance(detector, DistilledSingleStageDetector):
+            detector.join_teacher()
+        check_optimizer(model, self.optim_wrapper)
         for part in ('train', 'val'):
-            key = f'{part}_dataloader'
-            loader = getattr(self, f'_{key}')
-            if not isinstance(loader, dict):
-                continue
-            check_data(key, loader.get('dataset'))
-            loader = self.build_dataloader(
-                loader,
-                seed=self.seed,
-                diff_rank_seed=self._randomness_cfg.get(
-                    'diff_rank_seed', False))
-            check_classes(key, loader.dataset, model)
-            setattr(self, f'_{key}', loader)
+            self._check_data(part, detector)
+        if isinstance(detector, DistilledSingleStageDetector):
+            # where it will train: some ops are there on one device alone
+            detector.to(get_device())
+            loader = self._train_dataloader
+            try_pair(detector, built_dataset(loader))
         self._prepared = model
+
+    def _check_data(self, part: str, model: nn.Module) -> None:
+        key = f'{part}_dataloader'
+        loader = getattr(self, f'_{key}')
+        loader = check_data(key, loader, model, self._val_evaluator
+                            if part == 'val' else None)
+        setattr(self, f'_{key}', loader)
+        if isinstance(loader, dict):
+            check_loader(key, partial(
+                self.build_dataloader, loader, self.seed,
+                self._randomness_cfg.get('diff_rank_seed', False)))
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, or return the one that was checked."""
@@ -79,7 +112,8 @@ class Runner(runner.Runner):
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Register hooks, and the one that makes epochs repeatable."""
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(dict(type='RepeatableEpochsHook'))
+        # built here: a project's own registries may not know its name
+        self.register_hook(RepeatableEpochsHook())
         if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1
                for h in self.hooks):
             self.logger.warning(
@@ -139,30 +173,3 @@ class Runner(runner.Runner):
                 f'there is no other checkpoint in {folder}; name one, or '
                 'begin anew in another work directory')
         return [last, *newest] if last else newest
-
-
-def _what_is_wrong(error: Exception) -> Exception:
-    """The error as a user can read it, where it is about what is configured.
-
-    Registries wrap an error once for each level they build; what this package
-    says about its own keys is the whole story, and needs no traceback.
-    """
-    root: BaseException = error
-    while root.__context__ is not None and (
-            root.__cause__ is not None or not root.__suppress_context__):
-        root = root.__context__
-    where = _raised_in(root)
-    if where.startswith('crosskd.') and isinstance(
-            root, (FileNotFoundError, TypeError, ValueError)):
-        return root.with_traceback(None)
-    if where.startswith('mmengine.registry') and isinstance(root, KeyError):
-        return ValueError(f'config: {root.args[0]}')  # a type nobody knows
-    return error
-
-
-def _raised_in(error: BaseException) -> str:
-    """The module whose code raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_globals.get('__name__', '') if trace else ''

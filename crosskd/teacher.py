@@ -1,8 +1,8 @@
 """The teacher: built, loaded, frozen, and kept out of the student's way."""
 import copy
+import inspect
 import sys
 from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from mmdet.structures import SampleList
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from .checkpoint import is_url, load_checkpoint
+from .checkpoint import load_checkpoint
 from .heads import HeadFamily, HeadTrace, family_of, trace
+from .randomness import untouched_randomness
 
 RANDOM = 'random'
 
@@ -29,15 +31,16 @@ class Teacher:
     stays out of ``parameters()``, ``state_dict()``, optimizers and DDP; copies
     of the student (EMA) share it.
 
-    Local files are read at once, so that a teacher that does not fit is an
-    error when the student is built.  A file that does not exist is an error
-    when training begins, and a URL is fetched then: inference needs neither.
+    Config and checkpoint are opened when training begins, and by nobody else:
+    a finished student needs neither.
 
     Args:
         config: dict or Config with a ``model``, path of a config file, or
             ``'mmdet::gfl/….py'``.  A relative path is looked up from the
             working directory, then beside the config file that the running
-            command names, then among mmdet's installed configs.
+            command names, then among mmdet's installed configs.  It is built
+            in the registry scope that its own ``default_scope`` names, else
+            in the student's.
         ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
             random weights.
         trust_ckpt: unpickle the checkpoint without restriction.
@@ -46,8 +49,8 @@ class Teacher:
         classes: what its checkpoint says it was trained on, or None.
 
     Raises:
-        TypeError: the config holds no single-stage detector.
-        ValueError: no checkpoint, or one that does not fit.
+        TypeError: the config is none of these.
+        ValueError: no checkpoint is named.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
@@ -68,9 +71,8 @@ class Teacher:
         self.classes: tuple[str, ...] | None = None
         self._follows = False
         self._shared = False
-        if not is_url(self.ckpt):
-            with suppress(FileNotFoundError):  # raised again by ``join``
-                self._detector = self._read()
+        scope = DefaultScope.get_current_instance()
+        self._scope = scope.scope_name if scope else None
 
     @property
     def is_read(self) -> bool:
@@ -93,10 +95,12 @@ class Teacher:
     @property
     def head(self) -> HeadFamily:
         """The family of the teacher's head."""
-        return family_of(self.detector.bbox_head)
+        return family_of(self.detector.bbox_head, teaches=True)
 
     def _read(self) -> SingleStageDetector:
-        detector = _build(_model_config(self.config))
+        # the same seed is the same student, with a teacher and without
+        with untouched_randomness():
+            detector = _build(_model_config(self.config, self._scope))
         if self.ckpt == RANDOM:
             print_log(
                 "teacher_ckpt='random': the teacher has random weights",
@@ -117,7 +121,8 @@ class Teacher:
 
         Raises:
             FileNotFoundError: config or checkpoint do not exist.
-            TypeError, ValueError: as when built, for a checkpoint from a URL.
+            TypeError: the config holds no single-stage detector.
+            ValueError: the checkpoint does not fit.
         """
         if self._detector is None:
             self._detector = self._read()
@@ -192,8 +197,14 @@ def find_config(name: str) -> str:
         f'{" and ".join(dict.fromkeys(looked))}')
 
 
-def _model_config(config: str | Path | dict | Config) -> dict:
-    """The ``model`` of a teacher config, whatever form it came in."""
+def _model_config(config: str | Path | dict | Config,
+                  scope: str | None) -> ConfigDict:
+    """The ``model`` of a teacher config, whatever form it came in.
+
+    Args:
+        config: as for :class:`Teacher`.
+        scope: where it is built if it does not say so itself.
+    """
     if isinstance(config, (str, Path)):
         file = find_config(str(config))
         try:
@@ -205,20 +216,38 @@ def _model_config(config: str | Path | dict | Config) -> dict:
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError("teacher_config: expected a config with a 'model', "
                          f'found the keys {sorted(config)}')
-    return ConfigDict(copy.deepcopy(dict(model)))
+    model = ConfigDict(copy.deepcopy(dict(model)))
+    if config.get('data_preprocessor') is not None:  # as the Runner merges it
+        model.setdefault('data_preprocessor',
+                         copy.deepcopy(config.get('data_preprocessor')))
+    scope = config.get('default_scope') or scope
+    if scope is not None:
+        model.setdefault('_scope_', scope)
+    if any(str(key).startswith('teacher_') for key in model):
+        _leave_out_teacher(model)
+    return model
 
 
-def _build(model: dict) -> SingleStageDetector:
+def _leave_out_teacher(model: ConfigDict) -> None:
+    """Turn a distilled student into the plain detector that it is."""
+    known = inspect.signature(SingleStageDetector.__init__).parameters
+    for key in set(model) - set(known) - {'_scope_'}:
+        del model[key]
+    model.type = SingleStageDetector
+
+
+def _build(model: ConfigDict) -> SingleStageDetector:
     try:
         detector = MODELS.build(model)
-    except (AssertionError, KeyError, TypeError, ValueError) as e:
+    except (AssertionError, KeyError, RuntimeError, TypeError,
+            ValueError) as e:
         raise ValueError(f'teacher_config: {e}') from None
     if not isinstance(detector, SingleStageDetector):
         raise TypeError(
             f'teacher_config: {type(detector).__name__} is no single-stage '
             'detector; expected one with a dense bbox_head')
     try:
-        family_of(detector.bbox_head)
+        family_of(detector.bbox_head, teaches=True)
     except TypeError as e:
         raise TypeError(f'teacher_config.model.{e}') from None
     return detector
@@ -276,11 +305,11 @@ def _first_few(kind: str, keys: list[str], few: int = 3) -> str:
 
 
 def _normalization(preprocessor: Any) -> tuple[Tensor, Tensor, bool]:
-    """Mean and std, each (3, 1, 1), and whether channels are swapped."""
+    """Mean and std, each (C or 1, 1, 1), and whether channels are swapped."""
     swapped = getattr(preprocessor, '_channel_conversion', False)
     if getattr(preprocessor, '_enable_normalize', False):
         return preprocessor.mean, preprocessor.std, swapped
-    return torch.zeros(3, 1, 1), torch.ones(3, 1, 1), swapped
+    return torch.zeros(1, 1, 1), torch.ones(1, 1, 1), swapped
 
 
 def _renormalize(inputs: Tensor, samples: SampleList,
@@ -289,6 +318,10 @@ def _renormalize(inputs: Tensor, samples: SampleList,
     """Turn the student's input into what the teacher would have been given.
 
     Does nothing where both normalise alike.
+
+    Raises:
+        ValueError: the teacher normalises another number of channels than the
+            images have.
     """
     s_mean, s_std, s_swapped = _normalization(student)
     t_mean, t_std, t_swapped = _normalization(teacher)
@@ -297,8 +330,14 @@ def _renormalize(inputs: Tensor, samples: SampleList,
     if (s_swapped == t_swapped and torch.equal(s_mean, t_mean)
             and torch.equal(s_std, t_std)):
         return inputs
+    channels = inputs.size(1)
+    if t_mean.size(0) not in (1, channels):
+        raise ValueError(
+            'teacher_config.model.data_preprocessor normalises '
+            f'{t_mean.size(0)} channels, and the images of the student have '
+            f'{channels}; expected a teacher of such images')
     pixels = inputs * s_std + s_mean
-    if s_swapped != t_swapped:
+    if s_swapped != t_swapped and channels == 3:
         pixels = pixels.flip(1)
     # padding is laid around the normalised image, so it is not transformed
     out = torch.full_like(inputs, getattr(teacher, 'pad_value', 0))

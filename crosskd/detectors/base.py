@@ -7,7 +7,7 @@ from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.logging import print_log
 from torch import Tensor
 
-from ..heads import HeadFamily, family_of, trace
+from ..heads import HeadFamily, check_maps, family_of, trace
 from ..mmcv_ext import announce
 from ..teacher import Teacher
 from .finite import check_images, find_nonfinite
@@ -23,6 +23,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
 
     The teacher joins when training begins: with ``init_weights``, which the
     Runner calls before the first iteration, or with the first ``loss``.
+    Nobody else opens its files.
 
     Args:
         backbone, neck, bbox_head, train_cfg, test_cfg, data_preprocessor,
@@ -64,7 +65,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
         super().__init__(backbone, neck, bbox_head, train_cfg, test_cfg,
                          data_preprocessor, init_cfg)
         announce()
-        head = self._student_head()
+        head = self.student_head()
         if self.family is not None and not isinstance(head, self.family):
             raise TypeError(
                 f'bbox_head: {type(self).__name__} distils {self.family.name} '
@@ -75,10 +76,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         self.imitation = Imitation(self.kd)
         self.teacher = Teacher(teacher_config, teacher_ckpt,
                                trust_teacher_ckpt)
-        if self.teacher.is_read:
-            self.kd.check_pair(head, self.teacher.head)
 
-    def _student_head(self) -> HeadFamily:
+    def student_head(self) -> HeadFamily:
         # made when needed, so that a copy of the detector wraps its own head
         return family_of(self.bbox_head)
 
@@ -97,7 +96,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
         was_read = self.teacher.is_read
         self.teacher.join(self)
         if not was_read:
-            self.kd.check_pair(self._student_head(), self.teacher.head)
+            self.kd.check_pair(self.student_head(), self.teacher.head)
 
     def loss(self, batch_inputs: Tensor,
              batch_data_samples: SampleList) -> dict:
@@ -116,13 +115,14 @@ class DistilledSingleStageDetector(SingleStageDetector):
         """
         self.join_teacher()
         split = self.kd.split
-        student_head, teacher_head = self._student_head(), self.teacher.head
+        student_head, teacher_head = self.student_head(), self.teacher.head
 
         t_features, t = self.teacher(batch_inputs, batch_data_samples,
                                      self.data_preprocessor, split)
         s_features = self.extract_feat(batch_inputs)
         with trace(student_head, split) as s:
             losses = self.bbox_head.loss(s_features, batch_data_samples)
+        check_maps(student_head, s, teacher_head, t, batch_inputs)
 
         losses.update(
             self.imitation.predictions(student_head, s, teacher_head, t,

@@ -55,10 +55,7 @@ class Imitation:
             reader, outputs = student, s.outputs
         else:
             reader = teacher
-            outputs = teacher.resume(
-                list(map(align_statistics, s.held_cls, t.held_cls)),
-                list(map(align_statistics, s.held_reg, t.held_reg)),
-                self.kd.split)
+            outputs = cross_head(s, teacher, t, self.kd.split)
         # under autocast GFL would decode and L1 losses compare in half
         with torch.autocast(outputs[0][0].device.type, enabled=False):
             losses = self._by_location(student, s, reader, outputs, teacher, t,
@@ -217,6 +214,23 @@ class Imitation:
                 avg_factor=targets.normalizer)
             for a, b, pos in zip(x.quality, target.quality, targets.positives)
         ]
+
+
+def cross_head(s: HeadTrace, teacher: HeadFamily, t: HeadTrace,
+               split: int) -> tuple[list[Tensor], ...]:
+    """What the rest of the teacher's head makes of the student's features.
+
+    Args:
+        s, t: traces with the features held at the split.
+        teacher: family of the teacher's head.
+        split: how many tower layers are done.
+
+    Returns:
+        tuple: what the teacher's head returns, per level.
+    """
+    return teacher.resume(
+        list(map(align_statistics, s.held_cls, t.held_cls)),
+        list(map(align_statistics, s.held_reg, t.held_reg)), split)
 
 
 def _sides(reg: Tensor) -> Tensor:

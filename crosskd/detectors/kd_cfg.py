@@ -24,6 +24,7 @@ from ..losses.checks import check_number
 from ..losses.sdd_bases import SOFTMAX_BASES
 from ..regions import POINTS
 from ..regions import REGIONS as SDD_REGIONS
+from ..registry import SCOPE
 
 # which form of a regression output a loss compares
 # (mmdet's CIoU and SIoU are NaN for boxes that are equal or without area,
@@ -210,6 +211,10 @@ def _build_loss(key: str, cfg: dict, types: tuple[type[Loss], ...]) -> Loss:
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise TypeError(f"kd_cfg.{key} must be a dict with a 'type', "
                         f'found {cfg!r}')
+    with MODELS.switch_scope_and_registry(None) as registry:
+        known = not isinstance(cfg['type'], str) or registry.get(cfg['type'])
+    if not known:  # our names and mmdet's need no scope here
+        cfg = {'_scope_': SCOPE, **cfg}
     try:
         loss = MODELS.build(cfg)
     except (KeyError, TypeError, ValueError, AssertionError) as e:

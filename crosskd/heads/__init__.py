@@ -4,10 +4,10 @@ from .base import HeadFamily, Predictions, Targets, family_of
 from .fcos import FCOSHeadFamily
 from .gfl import GFLHeadFamily
 from .retina import RetinaHeadFamily
-from .trace import HeadTrace, trace
+from .trace import HeadTrace, check_maps, trace
 
 __all__ = [
     'ATSSHeadFamily', 'FCOSHeadFamily', 'GFLHeadFamily', 'HeadFamily',
-    'HeadTrace', 'Predictions', 'RetinaHeadFamily', 'Targets', 'family_of',
-    'trace'
+    'HeadTrace', 'Predictions', 'RetinaHeadFamily', 'Targets', 'check_maps',
+    'family_of', 'trace'
 ]

@@ -139,6 +139,29 @@ class HeadFamily:
 
     # -- forward -----------------------------------------------------------
 
+    def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
+        """Whether the head's forward returned what its family is known for.
+
+        Args:
+            outputs: what it returned: maps per branch and level.
+
+        Raises:
+            TypeError: another number of branches, levels or channels.
+        """
+        expected = dict(cls=self.head.cls_out_channels,
+                        reg=4 * (self.num_bins or 1))
+        if self.has_quality:
+            expected['quality'] = 1
+        wanted = [[a * n for a in self.num_priors] for n in expected.values()]
+        found = [[x.size(1) if isinstance(x, Tensor) else type(x).__name__
+                  for x in levels] if isinstance(levels, (list, tuple)) else
+                 type(levels).__name__ for levels in outputs]
+        if found != wanted:
+            raise TypeError(
+                f'bbox_head: the forward of {type(self.head).__name__} must '
+                f'return maps of {", ".join(expected)} with {wanted} channels '
+                f'per level, as {self.name} heads do; found {found}')
+
     def resume(self, held_cls: Sequence[Tensor], held_reg: Sequence[Tensor],
                split: int) -> tuple[list[Tensor], ...]:
         """Run held features through the rest of the head.
@@ -249,12 +272,17 @@ class HeadFamily:
         return (labels >= 0) & (labels < self.head.num_classes)
 
 
-def family_of(head: BaseModule) -> HeadFamily:
+def family_of(head: BaseModule, teaches: bool = False) -> HeadFamily:
     """Wrap a head in its family.
 
     A project's subclass of a known head belongs to that head's family.
-    mmdet's own subclasses do not (PAA, VFNet, LD, …): they assign targets or
-    compute losses in ways of their own.
+    mmdet's own subclasses (PAA, LD, FreeAnchor, …) assign targets or compute
+    losses in ways of their own, so they belong to it as teachers alone, and
+    only those whose forward is that of the known head.
+
+    Args:
+        head: the mmdet head.
+        teaches: whether its forward is all that is needed of it.
 
     Raises:
         TypeError: no family knows the head.
@@ -262,11 +290,17 @@ def family_of(head: BaseModule) -> HeadFamily:
     for base in type(head).__mro__:
         if base in HeadFamily.known:
             return HeadFamily.known[base](head)
-        if base.__module__.startswith('mmdet.'):
+        if base.__module__.startswith('mmdet.') and not (
+                teaches and _inherits_forward(base)):
             break
     known = ', '.join(sorted(h.__name__ for h in HeadFamily.known))
     raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
                     f'expected one of {known}, or a subclass')
+
+
+def _inherits_forward(head: type) -> bool:
+    """Whether the pass through a head is untouched by this class."""
+    return not {'forward', 'forward_single'} & set(vars(head))
 
 
 def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,

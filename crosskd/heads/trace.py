@@ -74,3 +74,39 @@ def _hold_inputs(seen: HeadTrace):
         seen.held_reg.extend(args[0])
 
     return hook
+
+
+def check_maps(student: HeadFamily, s: HeadTrace, teacher: HeadFamily,
+               t: HeadTrace, inputs: Tensor) -> None:
+    """Whether the outputs of two heads can be compared, location by location.
+
+    Args:
+        student, teacher: families of the heads, of equal strides.
+        s, t: traces of their passes over the same batch.
+        inputs: (N, C, H, W), that batch.
+
+    Raises:
+        TypeError: a head returned something else than its family does.
+        ValueError: the maps of a level differ in size.
+    """
+    for key, family, seen in (('model', student, s),
+                              ('teacher_config.model', teacher, t)):
+        try:
+            family.check_outputs(seen.outputs)
+        except TypeError as e:
+            raise TypeError(f'{key}.{e}') from None
+    for stride, ours, theirs in zip(student.strides, s.outputs[0],
+                                    t.outputs[0]):
+        if ours.shape[2:] != theirs.shape[2:]:
+            height, width = inputs.shape[2:]
+            raise ValueError(
+                f'teacher_config: at stride {stride[0]} the maps of the '
+                f'teacher are {_size(theirs)} and those of the student '
+                f'{_size(ours)}, for a batch of {height}×{width} pixels. '
+                'They are equal where the sides of a batch are multiples of '
+                'the strides of both backbones: set '
+                'model.data_preprocessor.pad_size_divisor, to 32 for most')
+
+
+def _size(x: Tensor) -> str:
+    return '×'.join(map(str, x.shape[2:]))

@@ -1,0 +1,101 @@
+"""Files from the network: fetched once, checked against their names."""
+import hashlib
+import logging
+import os
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from filelock import FileLock
+from mmengine.logging import print_log
+
+# mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
+HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
+ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
+# hosts that publish the same files under the same names
+MIRRORS = {'https://download.openmmlab.com/': 'https://mmassets.onedl.ai/'}
+
+
+def is_url(path: str) -> bool:
+    """Whether ``path`` is an http(s) URL."""
+    return urlparse(path).scheme in ('http', 'https')
+
+
+def download(url: str, key: str) -> Path:
+    """Fetch a URL once into torch's hub folder and check its hash.
+
+    A file that lies there already is used.  Where the host cannot be reached,
+    a mirror of it is tried for files whose names hold a hash.
+
+    Args:
+        url: an https URL; plain http needs the environment variable
+            ``CROSSKD_ALLOW_HTTP=1``.
+        key: config key that named it, for messages.
+
+    Returns:
+        Path: the file.
+
+    Raises:
+        FileNotFoundError: it cannot be downloaded.
+        ValueError: an http URL, or a file whose hash is not that of its name.
+    """
+    found = f'{key}={url!r}'
+    if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
+        raise ValueError(
+            f'{found}: anybody on the way can change what comes over http; '
+            f'use https, or set the environment variable {ALLOW_HTTP}=1')
+    name = Path(urlparse(url).path).name
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    folder.mkdir(parents=True, exist_ok=True)
+    published = HASH_IN_NAME.search(name)
+    if not published:  # such a name can stand for many files
+        name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
+    file = folder / name
+    # ranks of one machine share the folder; a full one may be read-only
+    with nullcontext() if file.is_file() else FileLock(f'{file}.lock'):
+        new = not file.is_file()
+        if new:
+            _fetch(url, file, key, bool(published))
+        if published and not _sha256(file).startswith(published[1]):
+            found_hash = _sha256(file)[:len(published[1])]
+            if new:
+                file.unlink()
+            raise ValueError(
+                f'{found}: {"the downloaded file" if new else file} has the '
+                f'hash {found_hash}, expected {published[1]} as its name '
+                f'says; {"it was removed" if new else "remove it"}')
+    return file
+
+
+def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
+    """Download from the URL, or from a mirror where the hash tells it."""
+    sources = [url]
+    if has_hash:
+        sources += [mirror + url.removeprefix(host)
+                    for host, mirror in MIRRORS.items()
+                    if url.startswith(host)]
+    errors = []
+    for source in sources:
+        try:
+            torch.hub.download_url_to_file(source, str(file))
+        except OSError as e:
+            errors.append(f'{source!r}: {e}')
+            continue
+        if errors:
+            print_log(f'{key}: no answer from {url!r}; taken from its mirror '
+                      f'{source!r}', 'current', logging.WARNING)
+        return
+    raise FileNotFoundError(
+        f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). Where '
+        'the host is not reachable, fetch the file elsewhere and put it at '
+        f'{file}, or name its path: {key}=/path/to/file.pth')
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open(file, 'rb') as f:
+        for block in iter(lambda: f.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

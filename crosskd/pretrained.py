@@ -1,0 +1,103 @@
+"""Pretrained weights that a config names, fetched before a run begins."""
+import difflib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mmengine
+from mmengine.fileio import load
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from .checkpoint import REFUSED_STORAGE, load_from_elsewhere
+from .downloads import download, is_url
+
+_with_torchvision = mmengine_checkpoint.get_torchvision_models
+
+
+def check_pretrained(cfg: Any, key: str = 'model') -> None:
+    """Have every file that ``init_cfg`` or ``pretrained`` names at hand.
+
+    Args:
+        cfg: config of a model, or a part of it.  Its teacher is left out,
+            whose checkpoint brings all weights.
+        key: where it stands in the config, for messages.
+
+    Raises:
+        FileNotFoundError: a file is not there and cannot be downloaded.
+        ValueError: a name that mmengine's lists do not have, or storage that
+            is refused.
+    """
+    for name, path in _named(cfg, key):
+        if any(re.match(scheme, path) for scheme in REFUSED_STORAGE):
+            load_from_elsewhere(path, key=name)
+        scheme, found, rest = path.partition('://')
+        if found and not is_url(path):
+            listed = _listed(scheme)
+            if listed is None:  # a scheme that somebody else registered
+                continue
+            if rest not in listed:
+                near = difflib.get_close_matches(rest, listed, 1)
+                hint = f'; did you mean {near[0]!r}?' if near else ''
+                raise ValueError(f'{name}={path!r}: {rest!r} is not in the '
+                                 f'list behind {scheme}://{hint}')
+            path = listed[rest]
+        if is_url(path):
+            download(path, name)
+        elif not Path(path).expanduser().is_file():
+            raise FileNotFoundError(
+                f'{name}={path!r}: no such file (looked from {Path.cwd()}); '
+                'expected the path or URL of a checkpoint, or None to begin '
+                'with random weights')
+
+
+def torchvision_urls() -> dict[str, str]:
+    """URLs behind ``torchvision://``, also where torchvision is missing.
+
+    mmengine ships the list, but asks torchvision before it looks there.
+
+    Returns:
+        dict: URL by name, such as ``'resnet50'``.
+    """
+    try:
+        return _with_torchvision()
+    except Exception:  # missing, or built for another torch
+        return load(
+            Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json')
+
+
+def _named(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Keys and values of all pretrained weights in a config."""
+    if isinstance(cfg, (list, tuple)):
+        for index, value in enumerate(cfg):
+            yield from _named(value, f'{key}[{index}]')
+    if not isinstance(cfg, dict):
+        return
+    kind = cfg.get('type')
+    if inspect.isclass(kind):
+        kind = kind.__name__
+    is_init = str(kind).rpartition('.')[2] in ('Pretrained', 'PretrainedInit')
+    for name, value in cfg.items():
+        if name == 'pretrained' or (is_init and name == 'checkpoint'):
+            if isinstance(value, str):
+                yield f'{key}.{name}', value
+        elif name != 'teacher_config':
+            yield from _named(value, f'{key}.{name}')
+
+
+def _listed(scheme: str) -> dict[str, str] | None:
+    """The list behind a scheme of mmengine's; None for other schemes."""
+    if scheme in ('torchvision', 'modelzoo'):
+        return torchvision_urls()
+    if scheme in ('open-mmlab', 'openmmlab'):
+        urls = mmengine_checkpoint.get_external_models()
+        # their files may lie in mmengine's own folder
+        home = Path(mmengine_checkpoint._get_mmengine_home())
+        urls = {k: v if is_url(v) else str(home / v) for k, v in urls.items()}
+        renamed = mmengine_checkpoint.get_deprecated_model_names()
+        return {**urls, **{old: urls[new] for old, new in renamed.items()
+                           if new in urls}}
+    if scheme == 'mmcls':
+        return mmengine_checkpoint.get_mmcls_models()
+    return None

@@ -1,0 +1,28 @@
+"""The registry scope ``crosskd``: what its name finds, in any project.
+
+mmengine notes the scope of every dict that a config inherits through
+``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
+The classes of this package are registered in mmdet's registries; those here
+are children of mmdet's and hold nothing of their own, so that they find what
+is in this package, in mmdet and in mmengine, whatever the default scope of
+the running project is.
+"""
+from mmdet import registry as _mmdet
+from mmengine.registry import Registry
+
+SCOPE = 'crosskd'
+
+
+def _child_of(parent: Registry) -> Registry:
+    child = Registry(
+        parent.name, parent=parent, scope=SCOPE, locations=parent._locations)
+    # names such as 'crosskd.CrossKDGFL' are looked up below the root alone
+    parent.root._add_child(child)
+    return child
+
+
+globals().update({
+    name: _child_of(parent)
+    for name, parent in vars(_mmdet).items()
+    if isinstance(parent, Registry) and parent.scope == 'mmdet'
+})

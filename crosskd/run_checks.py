@@ -1,0 +1,83 @@
+"""What a training needs besides model and data, asked before it begins."""
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+# what mmengine, mmdet and torch raise about arguments
+COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
+
+
+def check_load_from(path: Any) -> None:
+    """Whether the file that ``load_from`` (or ``--resume``) names exists.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if path and '://' not in str(path) and not (
+            Path(path).expanduser().is_file()):
+        raise FileNotFoundError(
+            f'load_from={str(path)!r}: no such file (looked from '
+            f'{Path.cwd()}); expected the path or URL of a checkpoint')
+
+
+def check_optimizer(model: nn.Module, cfg: Any) -> None:
+    """Whether the optimizer can be built; ``--amp`` needs a GPU.
+
+    Args:
+        model: whose parameters it gets.
+        cfg: ``optim_wrapper``; anything but a config of one optimizer is left
+            to mmengine.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not isinstance(cfg, dict) or not isinstance(cfg.get('optimizer'), dict):
+        return
+    try:
+        with _quiet():  # it is built once more, and tells it all then
+            build_optim_wrapper(model, copy.deepcopy(cfg))
+    except COMPLAINTS as e:
+        kind = cfg.get('type', 'OptimWrapper')
+        amp = ' (--amp)' if 'Amp' in str(kind) else ''
+        raise ValueError(f'optim_wrapper.type={kind!r}{amp}: {e}') from None
+
+
+def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
+    """Whether sampler and workers of a data loader can be built.
+
+    Args:
+        key: of the data loader, for messages.
+        build: builds it; no worker is started.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        build()
+    except COMPLAINTS as e:
+        raise ValueError(f'{key}: {e}') from None
+
+
+def built_dataset(loader: DataLoader | dict) -> Dataset:
+    """The data set of a data loader that was checked."""
+    if isinstance(loader, DataLoader):
+        return loader.dataset
+    return DATASETS.build(loader['dataset'])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)

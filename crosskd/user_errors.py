@@ -1,0 +1,52 @@
+"""Which errors are about what is configured, and how a user can read them."""
+import dis
+from types import TracebackType
+
+RAISE = dis.opmap['RAISE_VARARGS']
+KINDS = (FileNotFoundError, TypeError, ValueError)
+
+
+def is_for_user(error: BaseException) -> bool:
+    """Whether this package raised it on purpose, about what is configured.
+
+    Its message is the whole story.  A TypeError that Python itself raises in
+    this package's code is a defect, and not for the user.
+    """
+    place = _place(error)
+    return (place is not None and isinstance(error, KINDS)
+            and _module(place).startswith('crosskd.')
+            and place.tb_frame.f_code.co_code[place.tb_lasti] == RAISE)
+
+
+def readable(error: Exception) -> Exception:
+    """The error as a user can read it, where it is about what is configured.
+
+    Registries wrap an error once for each level they build.
+
+    Returns:
+        Exception: without a traceback where its message is the whole story,
+        else the error itself.
+    """
+    root: BaseException = error
+    while root.__context__ is not None and (
+            root.__cause__ is not None or not root.__suppress_context__):
+        root = root.__context__
+    if isinstance(root, Exception) and is_for_user(root):
+        return root.with_traceback(None)
+    place = _place(root)
+    if (place is not None and isinstance(root, KeyError)
+            and _module(place).startswith('mmengine.registry')):
+        return ValueError(f'config: {root.args[0]}')  # a type nobody knows
+    return error
+
+
+def _place(error: BaseException) -> TracebackType | None:
+    """The innermost entry of its traceback: where it was raised."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place
+
+
+def _module(place: TracebackType) -> str:
+    return place.tb_frame.f_globals.get('__name__', '')
