@@ -56,7 +56,7 @@ def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
 
 def _batch(model: SingleStageDetector,
            dataset: Any) -> tuple[Tensor, SampleList]:
-    """A batch of one image as the model is given it, (1, C, h, w)."""
+    """One image, twice, as the model is given it: (2, C, h, w)."""
     strides = [s for pair in model.student_head().strides for s in pair]
     data = _first_item(dataset)
     if data is None:
@@ -76,7 +76,8 @@ def _batch(model: SingleStageDetector,
     sample = batch['data_samples'][0]
     h, w = sample.img_shape[:2]
     sample.set_metainfo(dict(img_shape=(min(h, height), min(w, width))))
-    return inputs[:, :, :height, :width], [sample]
+    # twice, for norms that need more than one value a channel
+    return inputs[:, :, :height, :width].repeat(2, 1, 1, 1), [sample] * 2
 
 
 def _first_item(dataset: Any) -> dict | None:

@@ -76,8 +76,8 @@ CASES = dict(
         {TEACHER: 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config: FasterRCNN is no single-stage detector'),
     teacher_with_an_unknown_head=(
-        {TEACHER: 'mmdet::paa/paa_r50_fpn_1x_coco.py'},
-        'TypeError: teacher_config.model.bbox_head: PAAHead cannot be'),
+        {TEACHER: 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'},
+        'TypeError: teacher_config.model.bbox_head: FSAFHead cannot be'),
     checkpoint_missing=(
         {CKPT: 'gone.pth'},
         "FileNotFoundError: teacher_ckpt='gone.pth': no such file"),
