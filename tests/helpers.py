@@ -140,10 +140,16 @@ def sdd_cfg(kind: str, teacher_width: int = 16, loss: dict | None = None,
     return copy.deepcopy(cfg)
 
 
-def build(cfg: dict, seed: int = 0) -> torch.nn.Module:
-    """Build a model whose weights, the teacher's too, come from ``seed``."""
+def build(cfg: dict, seed: int = 0, joins: bool = True) -> torch.nn.Module:
+    """Build a model whose weights, the teacher's too, come from ``seed``.
+
+    ``joins``: a distiller's teacher, too, as when training begins.
+    """
     torch.manual_seed(seed)
-    return MODELS.build(ConfigDict(copy.deepcopy(cfg)))
+    model = MODELS.build(ConfigDict(copy.deepcopy(cfg)))
+    if joins and hasattr(model, 'join_teacher'):
+        model.join_teacher()
+    return model
 
 
 def batch(boxes=(2, 3), size=(64, 96), seed: int = 0,

@@ -314,7 +314,7 @@ def test_kd_cfg_must_be_there():
         type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
         scales_per_octave=1, strides=[4, 8, 16])), 'strides must be equal'),
 ])
-def test_pairs_that_do_not_fit_are_errors_when_built(head, words):
+def test_pairs_that_do_not_fit_are_errors_when_training_begins(head, words):
     cfg = distiller_cfg('gfl')
     cfg['teacher_config']['model'] = plain_cfg('gfl', **head)
     with pytest.raises(ValueError, match=words):

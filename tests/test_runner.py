@@ -18,7 +18,7 @@ from mmengine.registry import (
     MODELS,
     DefaultScope,
 )
-from mmengine.runner import EpochBasedTrainLoop, TestLoop, ValLoop
+from mmengine.runner import EpochBasedTrainLoop, ValLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset

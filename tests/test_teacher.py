@@ -24,7 +24,10 @@ def state(path):
 
 
 def teacher(config, ckpt, trust=False):
-    return Teacher(config, ckpt, trust)
+    """A teacher that has joined some student."""
+    joined = Teacher(config, ckpt, trust)
+    joined.join(torch.nn.Linear(1, 1))
+    return joined
 
 
 # -- where it comes from ----------------------------------------------------
@@ -71,7 +74,7 @@ def test_missing_files_wait_until_training_begins(tmp_path):
                    dict(teacher_config='no/such/config.py')):
         cfg = distiller_cfg('gfl')
         cfg.update(change)
-        model = build(cfg)  # inference needs no teacher
+        model = build(cfg, joins=False)  # inference needs no teacher
         inputs, samples = batch()
         model.eval()
         with torch.no_grad():
@@ -96,7 +99,8 @@ def test_missing_files_wait_until_training_begins(tmp_path):
         type='RPNHead', in_channels=8))), 'random', TypeError,
      'teacher_config.model.bbox_head: RPNHead cannot be distilled'),
 ])
-def test_bad_configs_are_errors_when_built(config, ckpt, kind, words):
+def test_bad_configs_are_errors_when_training_begins(config, ckpt, kind,
+                                                     words):
     cfg = distiller_cfg('gfl')
     cfg.update(teacher_config=config, teacher_ckpt=ckpt)
     with pytest.raises(kind, match=words):
