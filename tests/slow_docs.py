@@ -92,7 +92,7 @@ def test_commands_do_what_the_page_says(checkout, environment, block):
     for command in block.commands:
         print(f'$ {command}', flush=True)
         done = subprocess.run(
-            command, shell=True, cwd=checkout, text=True, env={
+            ['bash', '-c', command], cwd=checkout, text=True, env={
                 **environment, 'PYTHONPATH':
                 f'{environment["PYTHONPATH"]}:{checkout}'},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
