@@ -261,7 +261,8 @@ def test_levels_are_those_that_the_heads_assign_to():
     ('gfl', (8, 128), 0), ('gfl', (32, 128), 1), ('gfl', (64, 256), 2),
     ('atss', (8, 128), 0), ('atss', (32, 128), 1), ('atss', (64, 256), 2),
     # two octaves a level: about 38, 76 and 152
-    ('retina', (9, 160), 0), ('retina', (36, 160), 1), ('retina', (80, 300), 2),
+    ('retina', (9, 160), 0), ('retina', (36, 160), 1),
+    ('retina', (80, 300), 2),
     # half the longer side counts: up to 32 and 64
     ('fcos', (2, 60), 0), ('fcos', (20, 120), 1), ('fcos', (20, 140), 2)])
 def test_a_long_box_lies_on_one_level_however_it_lies(kind, sides, level):
