@@ -1,5 +1,6 @@
 """Installation: what must be there, and what travels inside the package."""
 import importlib
+import os
 import subprocess
 import sys
 import types
@@ -70,3 +71,14 @@ def test_configs_are_inherited_by_package_name(tmp_path):
     assert cfg.model.kd_cfg.reused_teacher_head_idx == 2
     assert cfg.model.kd_cfg.loss_reg_kd.loss_weight == 4.0
     assert cfg.model.bbox_head.num_classes == 80
+
+
+def test_a_gpu_is_hidden_from_the_tests():
+    """In a child of its own, as the tools' runs are children of the tests."""
+    code = ("import os, torch; assert not torch.cuda.is_available()\n"
+            "print(os.environ['CUDA_VISIBLE_DEVICES'] or 'hidden')")
+    if os.environ.get('CROSSKD_TEST_GPU'):
+        pytest.skip('CROSSKD_TEST_GPU is set')
+    out = subprocess.run([sys.executable, '-c', code], check=True, text=True,
+                         capture_output=True)
+    assert out.stdout.strip() == 'hidden'
