@@ -1,12 +1,47 @@
 """Package crosskd; configs and tools travel inside it, as mmdet's do."""
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'",
                     (HERE / 'crosskd' / 'version.py').read_text())[1]
+# what sets up and tests a checkout is of no use without one
+OF_A_CHECKOUT = ('env.sh', 'run_tests.sh', 'demo.sh')
+
+
+class BuildWithConfigs(build_py):
+    """Copies ``configs/`` and ``tools/`` into the package, as ``.mim``.
+
+    In a checkout they are links there, which an editable installation uses;
+    a copy works without, too.
+    """
+
+    def run(self):
+        mim = HERE / 'crosskd' / '.mim'
+        for folder in ('configs', 'tools'):
+            if not (HERE / folder).is_dir():
+                raise SystemExit(f'{HERE / folder} is missing: this copy of '
+                                 'the sources is not complete')
+            if self.editable_mode and not (mim / folder).is_dir():
+                raise SystemExit(
+                    f'{mim / folder} is no link to {folder}/: this checkout '
+                    'was made without symbolic links, which an editable '
+                    'installation needs. Install without -e, or check out '
+                    'with git config core.symlinks true')
+        super().run()
+        if self.editable_mode:
+            return
+        for folder in ('configs', 'tools'):
+            to = Path(self.build_lib, 'crosskd', '.mim', folder)
+            shutil.rmtree(to, ignore_errors=True)
+            shutil.copytree(
+                HERE / folder, to, ignore=shutil.ignore_patterns(
+                    '__pycache__', *OF_A_CHECKOUT))
+
 
 setup(
     name='crosskd',
@@ -17,16 +52,16 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['crosskd', 'crosskd.*']),
-    # .mim/configs and .mim/tools are links to the folders beside this file
-    package_data={
-        'crosskd': ['.mim/*.yml', '.mim/configs/**/*', '.mim/tools/*']
-    },
+    package_data={'crosskd': ['.mim/*.yml']},
+    cmdclass=dict(build_py=BuildWithConfigs),
     extras_require={
         'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
             'onedl-mmdetection==3.5.1', 'torch>=2.4'
         ],
+        # Python 3.10 and 3.11: there is no torch 2.1 for a newer one, and
+        # pip refuses; no marker here, which would install nothing, silently
         'openmmlab': [
             'mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0',
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
@@ -38,4 +73,6 @@ setup(
         'Programming Language :: Python :: 3',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
     ])

@@ -6,6 +6,7 @@ provides that op through OpenCV and the focal loss, which mmdet calls on a GPU,
 through torch; every other op raises an error that says what to install.
 Where mmcv has compiled ops, none of this is ever loaded.
 """
+import importlib
 import importlib.machinery
 import importlib.util
 import sys
@@ -21,9 +22,15 @@ STAND_IN = 'crosskd.mmcv_ext'
 
 
 def install_if_missing() -> None:
-    """Register the stand-in as ``mmcv._ext`` unless mmcv has compiled ops."""
-    if ('mmcv._ext' in sys.modules
-            or importlib.util.find_spec('mmcv._ext') is not None):
+    """Register the stand-in as ``mmcv._ext`` unless mmcv has compiled ops.
+
+    Raises:
+        ImportError: mmcv has compiled ops, and they do not load.
+    """
+    if 'mmcv._ext' in sys.modules:
+        return
+    if importlib.util.find_spec('mmcv._ext') is not None:
+        _load()
         return
     module = types.ModuleType('mmcv._ext', f'Stand-in by {STAND_IN}.')
     # mmcv.utils.check_ops_exist looks the module up by its spec
@@ -34,6 +41,20 @@ def install_if_missing() -> None:
                get_compiler_version, get_compiling_cuda_version):
         setattr(module, op.__name__, op)
     sys.modules['mmcv._ext'] = module
+
+
+def _load() -> None:
+    try:
+        importlib.import_module('mmcv._ext')
+    except ImportError as e:
+        raise ImportError(
+            f"mmcv's compiled ops (mmcv._ext) do not load: {e}. They were "
+            'probably built for another torch than the installed '
+            f'{torch.__version__}. Either install an mmcv that was built for '
+            'this torch, or one without compiled ops (pip install '
+            '--force-reinstall --no-deps onedl-mmcv, or mmcv-lite in place of '
+            'mmcv): then crosskd stands in for what detectors need of them'
+        ) from e
 
 
 def is_installed() -> bool:

@@ -1,11 +1,19 @@
 """Shared fixtures."""
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
-import torch
+
+# Before torch looks; children inherit it. docs/testing.md says why.
+if os.environ.get('CROSSKD_TEST_GPU'):
+    os.environ['CUBLAS_WORKSPACE_CONFIG'] = ':4096:8'
+else:
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+import torch  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from crosskd.detectors.base import DistilledSingleStageDetector
 from crosskd.teacher import find_config
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parent.parent / 'configs'
 CONFIGS = sorted(
     p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*.py')
     if p.parent.name != '_base_')
+ON_COCO = [c for c in CONFIGS if c.endswith('_coco.py')]
 RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd+pkd/'))]
 
 PUBLISHED = dict(  # split, weights of cls, reg and PKD
@@ -81,3 +83,41 @@ def test_published_recipe(name):
     assert cfg.train_cfg.max_epochs == (24 if '_2x' in name else 12)
     if 'swint' not in name:  # mmdet publishes no weights for that one
         assert cfg.model.teacher_ckpt.startswith('https://')
+
+
+@pytest.mark.parametrize('name', ON_COCO)
+def test_the_learning_rate_is_that_of_16_images_a_step(name):
+    cfg = Config.fromfile(ROOT / name)
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=16)
+    assert cfg.optim_wrapper.optimizer.lr == 0.01  # mmdet's, for 16 images
+
+
+@pytest.mark.parametrize('name', [c for c in ON_COCO if 'retinanet' in c])
+def test_retinanet_students_have_p6_on_the_output(name):
+    cfg = Config.fromfile(ROOT / name)
+    teacher = Config.fromfile(find_config(cfg.model.teacher_config))
+    assert cfg.model.neck.add_extra_convs == 'on_output'
+    assert teacher.model.neck.add_extra_convs == 'on_input'
+    # and so that the weights of P6 are others: all channels of C5, or P5's
+    student, teacher = (
+        MODELS.build(shrink(model).neck)
+        for model in (cfg.model, teacher.model))
+    assert student.fpn_convs[3].conv.in_channels == 32
+    assert teacher.fpn_convs[3].conv.in_channels == teacher.in_channels[-1]
+    assert teacher.in_channels[-1] > 32
+
+
+def test_one_gpu_with_two_images_takes_an_eighth_of_it(tmp_path):
+    cfg = Config.fromfile(ROOT / RECIPES[0])
+    shrink(cfg.model).update(teacher_config=dict(
+        model=shrink(Config.fromfile(
+            find_config(cfg.model.teacher_config)).model)),
+        teacher_ckpt='random')
+    runner = Runner(
+        cfg.model, tmp_path, cfg.train_dataloader, train_cfg=cfg.train_cfg,
+        optim_wrapper=cfg.optim_wrapper, auto_scale_lr=cfg.auto_scale_lr,
+        default_scope='mmdet')
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(wrapper, runner.auto_scale_lr)
+    assert wrapper.get_lr()['lr'] == [pytest.approx(0.01 * 2 / 16)] * len(
+        wrapper.param_groups)

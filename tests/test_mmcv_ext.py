@@ -1,4 +1,5 @@
 """The stand-in for mmcv's compiled ops."""
+import importlib.machinery
 import subprocess
 import sys
 
@@ -115,3 +116,33 @@ def test_compiled_ops_are_left_alone():
             "assert sys.modules['mmcv._ext'] is ext\n"
             'assert not m.is_installed()\n')
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize('error', [
+    'undefined symbol: _ZN2at4_ops5zeros4callEN3c108ArrayRefIlEE', None])
+def test_compiled_ops_that_do_not_load_are_an_error_with_two_cures(
+        tmp_path, error):
+    """A library that is none, and one that was built for another torch."""
+    copy = tmp_path / 'mmcv'
+    copy.mkdir()
+    (copy / '__init__.py').write_text('')
+    if error is None:
+        suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+        (copy / f'_ext{suffix}').write_bytes(b'no library')
+    else:
+        (copy / '_ext.py').write_text(f'raise ImportError({error!r})')
+    code = ('import importlib.util as u\n'
+            f'spec = u.spec_from_file_location("m", {mmcv_ext.__file__!r})\n'
+            'm = u.module_from_spec(spec); spec.loader.exec_module(m)\n'
+            f'import sys; sys.path.insert(0, {str(tmp_path)!r})\n'
+            "for k in [k for k in sys.modules if k.startswith('mmcv')]:\n"
+            '    del sys.modules[k]\n'
+            'm.install_if_missing()\n')
+    done = subprocess.run([sys.executable, '-c', code], text=True,
+                          capture_output=True)
+    assert done.returncode
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: mmcv's compiled ops (mmcv._ext) do "
+                           f'not load: {error or ""}')
+    assert f'torch than the installed {torch.__version__}' in last
+    assert 'built for this torch, or one without compiled ops' in last

@@ -1,5 +1,8 @@
 """Installation: what must be there, and what travels inside the package."""
 import importlib
+import os
+import re
+import shutil
 import subprocess
 import sys
 import types
@@ -45,18 +48,124 @@ def test_a_broken_package_shows_its_own_error(monkeypatch):
         dependencies.check_dependencies()
 
 
-def test_configs_and_tools_travel_inside_the_package(tmp_path):
-    subprocess.run([sys.executable, 'setup.py', '-q', 'build', '--build-base',
-                    tmp_path / 'base', '--build-lib', tmp_path / 'lib'],
-                   cwd=REPO, check=True)
-    inside = tmp_path / 'lib/crosskd/.mim'
+SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
+           'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
+           'requirements.txt', 'constraints.txt',
+           'constraints-openmmlab.txt')
+OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
+
+
+def setup(*args, cwd, ok=True):
+    done = subprocess.run(
+        [sys.executable, 'setup.py', '-q', *map(str, args)], cwd=cwd,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert (done.returncode == 0) == ok, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def without_links(tmp_path_factory):
+    """A checkout where git wrote links as files that say where they point."""
+    folder = tmp_path_factory.mktemp('checkout')
+    for name in SOURCES:
+        if (REPO / name).is_dir():
+            shutil.copytree(
+                REPO / name, folder / name, symlinks=True,
+                ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy(REPO / name, folder / name)
+    for name in ('configs', 'tools'):
+        link = folder / 'crosskd/.mim' / name
+        assert link.is_symlink()
+        link.unlink()
+        link.write_text(f'../../{name}')
+    return folder
+
+
+def check_complete(built):
+    """All configs and tools are there, and nothing for checkouts alone."""
+    inside = built / 'crosskd/.mim'
     for folder in ('configs', 'tools'):
-        expected = [p.relative_to(REPO) for p in (REPO / folder).rglob('*')
-                    if p.is_file() and '__pycache__' not in p.parts]
-        assert expected
+        expected = {p.relative_to(REPO) for p in (REPO / folder).rglob('*')
+                    if p.is_file() and '__pycache__' not in p.parts
+                    and p.name not in OF_A_CHECKOUT}
+        found = {p.relative_to(inside) for p in (inside / folder).rglob('*')
+                 if p.is_file()}
+        assert expected and found == expected
         for path in expected:
             assert (inside / path).read_bytes() == (REPO / path).read_bytes()
     assert (inside / 'model-index.yml').is_file()
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_configs_and_tools_travel_inside_the_package(
+        tmp_path, without_links, links):
+    setup('build', '--build-base', tmp_path / 'base', '--build-lib',
+          tmp_path / 'lib', cwd=REPO if links else without_links)
+    check_complete(tmp_path / 'lib')
+
+
+def test_a_source_distribution_is_complete(tmp_path, without_links):
+    setup('sdist', '--formats', 'zip', '--dist-dir', tmp_path,
+          cwd=without_links)
+    (archive, ) = tmp_path.glob('*.zip')
+    shutil.unpack_archive(archive, tmp_path)
+    folder = tmp_path / archive.stem
+    for name in SOURCES:
+        for path in [p for p in (REPO / name).rglob('*') if p.is_file()
+                     and '__pycache__' not in p.parts] or [REPO / name]:
+            path = path.relative_to(REPO)
+            if '.mim' not in path.parts:
+                assert (folder / path).is_file(), path
+    setup('build', '--build-base', tmp_path / 'base', '--build-lib',
+          tmp_path / 'lib', cwd=folder)
+    check_complete(tmp_path / 'lib')
+
+
+def test_an_editable_installation_says_that_it_needs_links(
+        tmp_path, without_links):
+    out = setup('editable_wheel', '--dist-dir', tmp_path, cwd=without_links,
+                ok=False)
+    assert re.search('no link to configs/.*without symbolic links.*'
+                     'Install without -e', out.replace('\n', ' '))
+    assert not list(tmp_path.glob('*.whl'))
+
+
+def test_an_incomplete_copy_of_the_sources_is_an_error(
+        tmp_path, without_links):
+    shutil.copytree(without_links, tmp_path / 'copy')
+    shutil.rmtree(tmp_path / 'copy/configs')
+    out = setup('build', cwd=tmp_path / 'copy', ok=False)
+    assert 'copy/configs is missing' in out
+
+
+def test_the_demo_starts_without_a_checkout(tmp_path):
+    out = subprocess.run(
+        [sys.executable, '-m', 'crosskd.demo', '--help'], text=True,
+        cwd=tmp_path, stdout=subprocess.PIPE, check=True,
+        env={**os.environ, 'PYTHONPATH': str(REPO)}).stdout
+    assert '--quick' in out and '--seed' in out and '--dir' in out
+
+
+@pytest.mark.parametrize('name, stack', [
+    ('constraints.txt', 'onedl'), ('constraints-openmmlab.txt', 'openmmlab')])
+def test_constraints_agree_with_what_setup_asks_for(name, stack):
+    pins = dict(
+        line.partition(';')[0].split('==')
+        for line in (REPO / name).read_text().splitlines()
+        if not line.startswith('#'))
+    text = (REPO / 'setup.py').read_text()
+    asked = re.search(rf"'{stack}':(.*?)\],", text, re.S)[1]
+    for package, version in re.findall(r"([\w-]+)==([\w.]+)", asked):
+        assert pins[package] == version
+    assert {'torch', 'numpy', 'pytest', 'pytest-xdist',
+            'hypothesis'} < pins.keys()
+    assert not any('+' in version for version in pins.values())
+    if stack == 'onedl':
+        for line in (REPO / 'requirements.txt').read_text().splitlines():
+            if not line.startswith('#'):
+                package, version = line.split('==')
+                assert pins[package] == version
 
 
 def test_configs_are_inherited_by_package_name(tmp_path):
@@ -70,3 +179,14 @@ def test_configs_are_inherited_by_package_name(tmp_path):
     assert cfg.model.kd_cfg.reused_teacher_head_idx == 2
     assert cfg.model.kd_cfg.loss_reg_kd.loss_weight == 4.0
     assert cfg.model.bbox_head.num_classes == 80
+
+
+def test_a_gpu_is_hidden_from_the_tests():
+    """In a child of its own, as the tools' runs are children of the tests."""
+    code = ("import os, torch; assert not torch.cuda.is_available()\n"
+            "print(os.environ['CUDA_VISIBLE_DEVICES'] or 'hidden')")
+    if os.environ.get('CROSSKD_TEST_GPU'):
+        pytest.skip('CROSSKD_TEST_GPU is set')
+    out = subprocess.run([sys.executable, '-c', code], check=True, text=True,
+                         capture_output=True)
+    assert out.stdout.strip() == 'hidden'

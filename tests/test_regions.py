@@ -83,6 +83,25 @@ def test_a_location_is_inside_where_its_centre_is():
         assert mask[0, :, 0].sum() == rows and mask[0, 0].sum() == columns
 
 
+def test_strides_may_differ_in_x_and_y():
+    """Levels of 8 × 6 locations, 16 pixels apart in x and 8 in y."""
+    head = family_of(build(head_cfg('retina', anchor_generator=dict(
+        type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
+        scales_per_octave=1, strides=[(16, 8)]))))
+    _, samples = batch((1, 1))
+    samples[1].set_metainfo(dict(img_shape=(32, 64)))
+    x = logits(head, sizes=[(8, 6)])
+    mask = map_regions(x, x, head, samples)[0].mask
+    assert mask[0].all()
+    assert mask[1, :4, :4].all() and mask[1].sum() == 16
+    y, x = torch.meshgrid(
+        8.0 * torch.arange(8), 16.0 * torch.arange(6), indexing='ij')
+    maps = [torch.stack([x, y, x])[None]]
+    points = box_regions(maps, maps, head, samples_with([(16, 16, 48, 32, 0)]))
+    points = points[0].student[0].mean((1, 2))
+    torch.testing.assert_close(points, torch.tensor([32.0, 24, 32]))
+
+
 # -- box ----------------------------------------------------------------------
 
 
@@ -157,6 +176,25 @@ def test_boxes_at_the_border_and_one_pixel_boxes(kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
+def test_a_box_is_sampled_as_far_as_it_lies_in_the_image(kind):
+    head = family(kind)
+    maps = place_maps(head)
+    samples = samples_with([(20, 10, 400, 300, 0)])
+    samples[0].set_metainfo(dict(img_shape=(40, 80)))  # of 64 × 96
+    regions = box_regions(maps, maps, head, samples)
+    level = int(head.level_of(torch.tensor([[20.0, 10, 80, 40]])))
+    counts = [len(r.student) for r in regions]
+    assert counts[level] == sum(counts) == head.num_priors[level]
+    stride, part = 8 * 2**level, (torch.arange(8) + 0.5) / 8
+    for axis, (low, end) in enumerate([(20, 80), (10, 40)]):
+        first = stride * head.offset
+        last = first + stride * ((end - first - 1) // stride)
+        torch.testing.assert_close(
+            regions[level].student[0, axis].select(axis, 0),
+            (low + (end - low) * part).clamp(first, last))
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_boxes_of_a_padded_image_read_nothing_of_the_padding(kind):
     head = family(kind)
     x, t = logits(head), logits(head, seed=1)
@@ -216,6 +254,23 @@ def test_levels_are_those_that_the_heads_assign_to():
         ('fcos', (63, 65, 127, 129), [0, 1, 1, 2])):
         boxes = torch.tensor([[0.0, 0.0, s, s] for s in sides])
         assert family(kind).level_of(boxes).tolist() == levels
+
+
+@pytest.mark.parametrize('kind, sides, level', [
+    # the geometric mean counts: 32, 64 and 128 are the middles of the levels
+    ('gfl', (8, 128), 0), ('gfl', (32, 128), 1), ('gfl', (64, 256), 2),
+    ('atss', (8, 128), 0), ('atss', (32, 128), 1), ('atss', (64, 256), 2),
+    # two octaves a level: about 38, 76 and 152
+    ('retina', (9, 160), 0), ('retina', (36, 160), 1),
+    ('retina', (80, 300), 2),
+    # half the longer side counts: up to 32 and 64
+    ('fcos', (2, 60), 0), ('fcos', (20, 120), 1), ('fcos', (20, 140), 2)])
+def test_a_long_box_lies_on_one_level_however_it_lies(kind, sides, level):
+    head = family(kind)
+    for width, height in (sides, sides[::-1]):
+        for x, y in ((0, 0), (300, 7), (7, 300)):
+            box = torch.tensor([[x, y, x + width, y + height]]).float()
+            assert head.level_of(box).tolist() == [level]
 
 
 def test_boxes_may_be_mmdets_box_type():

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -141,6 +142,37 @@ def test_distributed_training_and_test(project, tmp_path):
     double = run('bash', TOOLS / 'dist_test.sh', 'distilled.py',
                  tmp_path / 'epoch_1.pth', 2, cwd=project, env=port)
     assert metrics(single) == metrics(double)
+
+
+@pytest.mark.parametrize('script, args, usage', [
+    ('dist_train.sh', [], 'CONFIG GPUS'),
+    ('dist_train.sh', ['c.py'], 'CONFIG GPUS'),
+    ('dist_train.sh', ['c.py', '--amp'], 'CONFIG GPUS'),
+    ('dist_test.sh', [], 'CONFIG CHECKPOINT GPUS'),
+    ('dist_test.sh', ['c.py', '2'], 'CONFIG CHECKPOINT GPUS'),
+    ('slurm_train.sh', ['part', 'job', 'c.py'],
+     'PARTITION JOB_NAME CONFIG WORK_DIR'),
+    ('slurm_test.sh', [], 'PARTITION JOB_NAME CONFIG CHECKPOINT')])
+def test_a_missing_argument_is_a_usage_line(tmp_path, script, args, usage):
+    out = run('bash', TOOLS / script, *args, cwd=tmp_path, ok=False)
+    assert len(out.splitlines()) == 1
+    assert out.startswith(f'usage: {script} {usage} ')
+
+
+@pytest.mark.parametrize('script, args', [
+    ('dist_train.sh', ['c.py', 2]), ('dist_test.sh', ['c.py', 'k.pth', 2])])
+def test_a_port_in_use_is_an_error_that_names_port(tmp_path, script, args):
+    with socket.socket() as other:
+        other.bind(('127.0.0.1', 0))
+        other.listen()
+        port = other.getsockname()[1]
+        out = run('bash', TOOLS / script, *args, cwd=tmp_path, ok=False,
+                  env=dict(PORT=str(port)))
+    assert len(out.splitlines()) == 1
+    assert re.match(f'port {port}, .* cannot be used: .*Set PORT', out)
+    out = run('bash', TOOLS / script, *args, cwd=tmp_path, ok=False,
+              env=dict(PORT='high'))
+    assert re.match('port high, .*Set PORT', out)
 
 
 def test_slurm_scripts_call_srun_like_mmdet(project, tmp_path):

@@ -7,9 +7,13 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
     . .venv/bin/activate
 fi
 python -c 'import torch, mmengine, mmcv, mmdet' >/dev/null 2>&1 ||
-    python -m pip install -r requirements.txt
+    python -m pip install -r requirements.txt -c constraints.txt
+# of the stack that is there now
+CONSTRAINTS=constraints.txt
+python -m pip show -q onedl-mmdetection >/dev/null 2>&1 ||
+    CONSTRAINTS=constraints-openmmlab.txt
 for package in crosskd pytest pytest-xdist hypothesis; do
     python -m pip show -q "$package" >/dev/null 2>&1 ||
-        python -m pip install -e '.[tests]'
+        python -m pip install -e '.[tests]' -c "$CONSTRAINTS"
 done
 set +e

@@ -2,6 +2,10 @@
 # mmdet's command line:
 # slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS as in mmdet.
+if [ $# -lt 4 ]; then
+    echo "usage: slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]" >&2
+    exit 2
+fi
 set -x
 HERE=$(dirname "$0")
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}

@@ -1,5 +1,6 @@
 _base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_ms-640-800-2x_coco.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(
     type='CrossKDFCOS',

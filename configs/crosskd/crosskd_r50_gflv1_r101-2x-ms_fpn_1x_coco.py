@@ -1,5 +1,6 @@
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(
     type='CrossKDGFL',

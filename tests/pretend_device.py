@@ -1,0 +1,122 @@
+"""A pretend accelerator, for tests on a machine without one.
+
+Inside ``with pretend_device():`` tensors on ``DEVICE`` hold their numbers on
+the CPU and say that they are elsewhere.  An op on tensors of both devices is
+an error, as on a GPU.  What it does not see: kernels and their determinism,
+autocast, anything asynchronous, several devices; and mmengine's InstanceData
+takes no index of this kind, so ``predict`` does not run here.
+"""
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+DEVICE = torch.device('meta')  # torch knows it, and needs no driver for it
+ANY_DEVICE = ('aten.copy_', 'aten._to_copy')
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor on the pretend device, around a tensor on the CPU."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, numbers):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, numbers.shape, strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(), dtype=numbers.dtype,
+            device=DEVICE)
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __repr__(self):
+        return f'Elsewhere({self.numbers})'
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return run(func, args, kwargs or {})
+
+
+def run(func, args, kwargs):
+    """Do an op on the CPU, and put its result where a GPU would put it."""
+    name = str(func)
+    given = [x for x in tree_flatten((args, kwargs))[0]
+             if isinstance(x, torch.Tensor)]
+    there = any(isinstance(x, Elsewhere) for x in given)
+    if there and not name.startswith(ANY_DEVICE):
+        refuse_mixed(name, args, given)
+    wanted = kwargs.get('device')
+    if wanted is not None:
+        there = torch.device(wanted).type == DEVICE.type
+        kwargs = dict(kwargs, device=torch.device('cpu'))
+    out = func(*tree_map(numbers, args), **tree_map(numbers, kwargs))
+    if func._schema.is_mutable and out is not None:  # in place: itself
+        return args[0]
+    return tree_map(elsewhere, out) if there else out
+
+
+def refuse_mixed(name, args, given):
+    if name.startswith(('aten.index.', 'aten.index_put', 'aten._index_put')):
+        # indices may lie on the CPU where what is indexed does not
+        given = [x for x in args if isinstance(x, torch.Tensor)]
+        if not isinstance(args[0], Elsewhere):
+            raise RuntimeError(f'{name}: indices of another device')
+    # a number is welcome everywhere
+    if any(not isinstance(x, Elsewhere) and x.dim() for x in given):
+        raise RuntimeError(f'{name}: tensors on {DEVICE} and on the CPU')
+
+
+def numbers(x):
+    return x.numbers if isinstance(x, Elsewhere) else x
+
+
+def elsewhere(x):
+    return Elsewhere(x) if type(x) is torch.Tensor else x
+
+
+class _Ops(TorchDispatchMode):
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return run(func, args, kwargs or {})
+
+
+class _FromPython(TorchFunctionMode):
+    """What torch does without an op, or not on a device called 'meta'."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor):
+            device = kwargs.pop('device', None)
+            if func is torch.Tensor.new_tensor:
+                like, *args = args
+                device = like.device if device is None else device
+                kwargs.setdefault('dtype', like.dtype)
+                func = torch.tensor
+            made = func(*args, **kwargs)
+            return made if device is None else made.to(device)
+        if func is torch.Tensor.__getitem__ and isinstance(args[1], tuple):
+            args = (args[0], tuple(
+                torch.tensor(list(i)) if isinstance(i, (list, range)) else i
+                for i in args[1]))
+        if func is torch.Tensor.tolist:
+            return numbers(args[0]).tolist()
+        if func is torch.nn.functional.one_hot:  # refuses to look at 'meta'
+            return elsewhere(func(*tree_map(numbers, args), **kwargs))
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def pretend_device():
+    """Inside, ``DEVICE`` exists."""
+    autocast = torch.autocast
+    with ExitStack() as stack:
+        # which knows no autocast for this device
+        stack.enter_context(mock.patch(
+            'torch.autocast', lambda _, **kwargs: autocast('cpu', **kwargs)))
+        stack.enter_context(_FromPython())
+        stack.enter_context(_Ops())
+        yield

@@ -1,0 +1,60 @@
+"""Images of different sizes in one batch, teachers with other priors."""
+import pytest
+import torch
+
+from crosskd.heads import family_of, trace
+from helpers import BCE, GIOU, KINDS, KL, batch, build, distiller_cfg, total
+from slow_crosskd import crosskd_losses
+
+# GFL and ATSS have the same priors
+OTHER_PRIORS = [(s, t) for s in KINDS for t in KINDS
+                if s != t and {s, t} != {'gfl', 'atss'}]
+
+
+@pytest.mark.parametrize('region', ['all', 'positives'])
+@pytest.mark.parametrize('student, teacher', OTHER_PRIORS)
+def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
+                                                           region):
+    """With other priors, a prior of the teacher's weighs 1 where it is valid:
+    inside the padded image on anchor heads, everywhere on FCOS."""
+    pad = [(64, 96), (32, 64)]  # of what the first and the second image fill
+    inputs, samples = batch((2, 2))
+    samples[1].set_metainfo(dict(img_shape=(20, 50), pad_shape=pad[1]))
+    inputs[1, :, 20:] = inputs[1, :, :, 50:] = 0
+    samples[1].gt_instances.bboxes = torch.tensor(
+        [[4.0, 4, 18, 16], [20, 2, 48, 18]])
+    reg = dict(gfl=dict(KL, loss_weight=1), fcos=dict(type='IoULoss'))
+    model = build(distiller_cfg(
+        student, teacher_kind=teacher, loss_reg_kd=reg.get(teacher, GIOU),
+        loss_center_kd=BCE if teacher == 'atss' else None, region=region))
+    ours = total(model.loss(inputs, samples))
+
+    detector, family = model.teacher.detector, family_of(model.bbox_head)
+    generator = detector.bbox_head.prior_generator
+    with torch.no_grad(), trace(family) as seen:
+        features = model.extract_feat(inputs)
+        model.bbox_head.loss(features, samples)
+    targets = family.targets(seen.targets, 2)
+    weights, positives = [], []
+    for stride, mine, count, own in zip(
+            (8, 16, 32), targets.positives, generator.num_base_priors,
+            model.bbox_head.prior_generator.num_base_priors):
+        places = [(y, x) for y in range(64 // stride)
+                  for x in range(96 // stride)]
+        weights.append(torch.tensor([
+            [float(teacher == 'fcos' or (y * stride < h and x * stride < w))
+             for y, x in places for _ in range(count)] for h, w in pad]))
+        positives.append(torch.tensor([
+            [any(image[i * own:(i + 1) * own]) for i in range(len(places))
+             for _ in range(count)] for image in mine.tolist()]))
+    if region == 'positives':
+        weights = [w * p for w, p in zip(weights, positives)]
+    with torch.no_grad():
+        slow = crosskd_losses(
+            teacher, model.bbox_head, detector.bbox_head, features,
+            detector.extract_feat(inputs), 1, weights, positives,
+            targets.normalizer)
+    assert set(slow) == {k for k in ours if k.endswith('_kd')}
+    for key, value in slow.items():
+        assert value > 0
+        assert ours[key] == pytest.approx(float(value), rel=1e-4), key
