@@ -129,13 +129,18 @@ def test_errors_reach_the_user(project, tmp_path):
 
 def test_distributed_training_and_test(project, tmp_path):
     port = dict(PORT='29613')
+    # synchronised batch norm on both sides, and asked for: there is no GPU
+    sync = dict(backbone=dict(norm_cfg=dict(type='SyncBN')))
+    write(project / 'sync_teacher.py', dict(_base_='teacher.py', model=sync))
     write(project / 'ranks.py', dict(
         _base_='distilled.py', custom_hooks=[dict(type='SaveEveryRank')],
-        custom_imports=dict(imports=['crosskd', 'every_rank'])))
+        custom_imports=dict(imports=['crosskd', 'every_rank']),
+        model=dict(sync, teacher_config='sync_teacher.py'), sync_bn='torch'))
     out = run('bash', TOOLS / 'dist_train.sh', 'ranks.py', 2, '--work-dir',
               tmp_path, '--cfg-options', 'train_cfg.max_epochs=1',
               cwd=project, env={**port, 'PYTHONPATH': str(REPO / 'tests')})
     assert 'Epoch(train) [1][2/2]' in re.sub(' +', ' ', out)
+    assert 'model.backbone.bn1: synchronised batch norm needs GPUs' in out
     assert same_weights(tmp_path / 'rank_0.pth', tmp_path / 'rank_1.pth')
     single = tool('test.py', 'distilled.py',
                     tmp_path / 'epoch_1.pth', cwd=project)
