@@ -8,7 +8,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from .checkpoint import CheckpointError
-from .data_checks import check_classes, check_data
+from .data_checks import check_data
 from .detectors.base import DistilledSingleStageDetector
 
 
@@ -58,16 +58,9 @@ class Runner(runner.Runner):
             model.join_teacher()
         for part in ('train', 'val'):
             key = f'{part}_dataloader'
-            loader = getattr(self, f'_{key}')
-            if not isinstance(loader, dict):
-                continue
-            check_data(key, loader.get('dataset'))
-            loader = self.build_dataloader(
-                loader,
-                seed=self.seed,
-                diff_rank_seed=self._randomness_cfg.get(
-                    'diff_rank_seed', False))
-            check_classes(key, loader.dataset, model)
+            loader = check_data(
+                key, getattr(self, f'_{key}'), model,
+                self._val_evaluator if part == 'val' else None)
             setattr(self, f'_{key}', loader)
         self._prepared = model
 
