@@ -32,11 +32,13 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
         if hasattr(dataset, 'full_init'):
             dataset.full_init()
         return dataset
-    except Exception:
-        for leaf in parts:
-            if leaf.is_known:
-                _build_alone(leaf, files.get(leaf.key))
-        raise
+    except Exception as e:
+        failure = e
+    # not while that is handled: what is found out is the whole story
+    for leaf in parts:
+        if leaf.is_known:
+            _build_alone(leaf, files.get(leaf.key))
+    raise failure
 
 
 def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
@@ -54,7 +56,7 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
         raise ValueError(f'{leaf.key}: {type(e).__name__}: {e}') from e
     if len(dataset):
         return
-    if file is not None:
+    if file is not None and file.boxes:
         compare(dataset, look_at(leaf.key, dataset), file)
     whole = leaf.build(serialize_data=False, filter_cfg=None, indices=None)
     boxes = sum(look_at(leaf.key, whole).labels.values())

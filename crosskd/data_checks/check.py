@@ -49,7 +49,7 @@ def check_data(key: str, loader: dict | DataLoader | None, model: nn.Module,
     parts: list[Leaf] = []
     files: dict[str, CocoFile] = {}
     dataset = cfg
-    if isinstance(cfg, dict):
+    if isinstance(loader, dict) and isinstance(cfg, dict):
         parts = list(leaves(at, cfg))
         if is_main_process():
             files = _read_files(parts)

@@ -16,7 +16,7 @@ NEEDED = dict(
 # and of each annotation when it evaluates
 EVALUATED = ('bbox', 'area', 'iscrowd')
 IDS = dict(number=(int, float), string=(str, ))
-UNDECLARED = 'have a category_id that categories does not declare'
+UNDECLARED = 'with a category_id that categories does not declare'
 
 
 @dataclass
@@ -160,12 +160,12 @@ def _problem(found: str, index: int, annotation: dict, width: float,
             raise ValueError(_unreadable(found, index, annotation))
         return None
     if not finite:
-        return 'are not finite'
+        return 'not finite'
     if w <= 0 or h <= 0:
-        return 'have no size'
+        return 'without size'
     if not inside:
-        return 'lie outside their images'
-    return 'have an area of 0 or less' if not usable else 'are below 1 pixel'
+        return 'outside their images'
+    return 'with an area of 0 or less' if not usable else 'below 1 pixel'
 
 
 def _unreadable(found: str, index: int, annotation: dict) -> str:

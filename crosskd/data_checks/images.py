@@ -109,12 +109,12 @@ class WatchedReader(LoadImageFromFile):
         return read
 
     def _compare(self, read: dict) -> None:
-        expected = read.get('height'), read.get('width')
+        rows, columns = read.get('height'), read.get('width')
         height, width = read['ori_shape'][:2]
-        if None in expected or expected == (height, width):
+        if rows is None or columns is None or (rows, columns) == (height,
+                                                                  width):
             return
         self._said[0] = True
-        rows, columns = expected
         if (columns, rows) == (height, width):
             cause = ('the picture is turned by its EXIF orientation; is that '
                      'how the boxes were drawn? LoadImageFromFile('
