@@ -26,9 +26,9 @@ def check_images(key: str, dataset: BaseDataset,
     if at is None:
         return
     reader = dataset.pipeline.transforms[at]
-    paths = [p for p in paths if is_local(p, reader.backend_args)]
     if reader.file_client_args is not None:
         return
+    paths = [p for p in paths if is_local(p, reader.backend_args)]
     gone = _missing(paths)
     if not gone:
         return
@@ -59,16 +59,18 @@ def _missing(paths: list[str]) -> list[str]:
 def watch_reading(key: str, dataset: BaseDataset) -> None:
     """Let a data set name the image that it cannot read."""
     at = _reader_at(dataset)
-    if at is not None:
-        transforms = dataset.pipeline.transforms
+    if at is None:
+        return
+    transforms = dataset.pipeline.transforms
+    if not isinstance(transforms[at], WatchedReader):
         transforms[at] = WatchedReader(transforms[at], key)
 
 
 def _reader_at(dataset: BaseDataset) -> int | None:
     """Where in the pipeline the images are read, if mmcv's class does it."""
     for index, transform in enumerate(dataset.pipeline.transforms):
-        if getattr(type(transform), 'transform',
-                   None) is LoadImageFromFile.transform:
+        if getattr(type(transform), 'transform', None) in (
+                LoadImageFromFile.transform, WatchedReader.transform):
             return index
     return None
 

@@ -32,9 +32,10 @@ def is_local(path: Any, backend_args: Any) -> bool:
 def ann_file_of(cfg: dict) -> Any:
     """The annotation file of a data set's config, joined as mmengine does."""
     file, root = cfg.get('ann_file'), cfg.get('data_root')
-    if isinstance(file, str) and file and not is_abs(file) and root:
-        return join_path(root, file)
-    return file
+    if not (isinstance(file, str) and file and root) or is_abs(file):
+        return file
+    # mmengine would ask for the client of the other machine
+    return f'{root}/{file}' if '://' in root else join_path(root, file)
 
 
 def missing(key: str, path: str, expected: str) -> FileNotFoundError:
