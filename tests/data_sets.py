@@ -52,7 +52,7 @@ def voc(folder, **names):
         thing = ET.SubElement(root, 'object')
         ET.SubElement(thing, 'name').text = name
         box = ET.SubElement(thing, 'bndbox')
-        for key, value in zip(('xmin', 'ymin', 'xmax', 'ymax'), (9, 9, 30, 30)):
+        for key, value in dict(xmin=9, ymin=9, xmax=30, ymax=30).items():
             ET.SubElement(box, key).text = str(value)
         ET.ElementTree(root).write(folder / f'Annotations/{image}.xml')
         (folder / f'JPEGImages/{image}.jpg').touch()
