@@ -17,6 +17,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, DefaultScope, Registry
 from mmengine.runner import Runner
+from PIL import Image
 from torch import nn
 
 from crosskd.data_checks import check_classes, check_data
@@ -263,11 +264,11 @@ def test_all_missing_images_are_counted(tmp_path, log):  # noqa: F811
     check(cfg)
 
 
-@pytest.mark.parametrize('spoil, words', [
-    (lambda p: p.write_bytes(b''), 'empty or broken'),
-    (lambda p: p.write_text('<html>'), 'empty or broken'),
-    (lambda p: p.unlink(), 'it is missing')])
-@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('spoil, words, workers', [
+    (lambda p: p.write_bytes(b''), 'empty or broken', 1),
+    (lambda p: p.write_bytes(b''), 'empty or broken', 0),
+    (lambda p: p.write_text('<html>'), 'empty or broken', 0),
+    (lambda p: p.unlink(), 'it is missing', 0)])
 def test_a_broken_image_is_named(tmp_path, spoil, words, workers):
     cfg = loader(data_prefix=renamed(tmp_path / 'images'))
     cfg.update(num_workers=workers, persistent_workers=False)
@@ -305,16 +306,34 @@ def test_pictures_of_another_size_are_said_once(tmp_path, size, words):
 
 
 def test_a_picture_that_is_turned(tmp_path, log):  # noqa: F811
+    """As phones store it: the orientation stands beside the pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (48, 64)).save(tmp_path / '0.jpg', exif=exif)
     file = content()
-    for one in file['images']:
-        one.update(width=48)
-    cfg = loader(data_prefix=renamed(tmp_path / 'images'),
+    file['images'] = [dict(id=0, file_name='0.jpg', width=48, height=64)]
+    cfg = loader(data_prefix=dict(img=str(tmp_path)),
                  ann_file=saved('x', file))
-    for path in (tmp_path / 'images').iterdir():
-        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (64, 48)))
+    reader = cfg['dataset']['pipeline'][0]
+    reader.update(color_type='color_ignore_orientation')
+    check(cfg)[0]
+    assert 'pixels' not in log.text
+    reader.update(color_type='color')
     check(cfg)[0]
     assert 'turned by its EXIF orientation' in warnings(log)[-1]
     assert '64×48 pixels, its annotations say 48×64' in warnings(log)[-1]
+
+
+def test_a_pipeline_may_find_its_images_itself():
+    class Elsewhere:
+
+        def __call__(self, results):
+            results['img_path'] = 'data/shapes/train/00000.png'
+            return results
+
+    cfg = loader(data_prefix=dict(img='gone/'))
+    cfg['dataset']['pipeline'].insert(0, Elsewhere())
+    assert check(cfg)[0]['inputs'].shape[0] == 3
 
 
 ANN = 'data/shapes/val.json'
@@ -357,8 +376,8 @@ def test_an_evaluator_of_other_data(several):
 
     wrong('data/shapes/gone.json', 'no such file (looked from ',
           FileNotFoundError)
-    wrong('data/shapes', f"expected the annotations of '{ANN}'",
-          FileNotFoundError)
+    wrong('data/shapes', "expected the annotations of validation data, "
+          f"'{ANN}'", FileNotFoundError)
     wrong(3, ': expected a path', TypeError)
     # the ids of all images are those of others
     file = content()
@@ -370,9 +389,7 @@ def test_an_evaluator_of_other_data(several):
     file['images'] = file['images'][:4]
     saved('x', file)
     wrong('data/shapes/x.json', ' has no image under the id 4, ')
-    file = content()  # what is validated, and more
-    saved('x', file)
-    wrong('data/shapes/x.json', ' has 6 images, with ')
+    wrong('data/shapes/train.json', ' has 6 images, with ')
     file = content('val')
     file['categories'][0]['name'] = 'ring'
     saved('x', file)
@@ -413,8 +430,22 @@ def test_evaluators_of_wrapped_and_partial_data(log):  # noqa: F811
                  pipeline=[]))
         check(cfg, VAL, evaluator=metric)
     assert warnings(log) == []
+    log.clear()
     assert len(evaluate(dict(ann_file=ANN), indices=2)) == 2
     assert 'has 4 images, with ' in warnings(log)[-1]
+
+
+def test_an_evaluator_of_images_of_the_same_names(log):  # noqa: F811
+    """``train/0.png`` and ``val/0.png`` are both ``0.png`` in their files."""
+    file = content()
+    file['images'] = file['images'][:6]
+    evaluate(dict(ann_file=f'data/shapes/{saved("x", file)}'))
+    assert 'are they annotations of the same images?' in warnings(log)[-1]
+    log.clear()
+    file = content('val')  # corrected
+    file['annotations'].pop()
+    evaluate(dict(ann_file=f'data/shapes/{saved("x", file)}'))
+    assert warnings(log) == []
 
 
 def test_validation_that_is_only_written_down():

@@ -128,4 +128,5 @@ def _check_built(at: str, dataset: Any, files: dict[str, CocoFile],
         where = [f'{part.ann_file}{names_in(part)}' for _, part in parts]
         check_not_empty(at, every, several[0], where)
         check_evaluator(f'{at.split("_")[0]}_evaluator', evaluator, every,
-                        list(files.values()), several[0])
+                        [part.ann_file for _, part in parts], files,
+                        several[0])

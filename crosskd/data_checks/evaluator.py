@@ -31,14 +31,16 @@ def metrics(key: str, evaluator: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_evaluator(key: str, evaluator: Any, every: list[Kept],
-                    files: list[CocoFile], classes: tuple) -> None:
+                    paths: list[str], files: dict[str, CocoFile],
+                    classes: tuple) -> None:
     """Compare the files of an evaluator with the data it is to judge.
 
     Args:
         key: of the evaluator in the config.
         evaluator: its config.
         every: what is in the parts of the validation data.
-        files: of COCO annotations that these were read from.
+        paths: of the files that these were read from.
+        files: those of COCO annotations among them, by the parts' keys.
         classes: of the data.
 
     Raises:
@@ -63,29 +65,38 @@ def check_evaluator(key: str, evaluator: Any, every: list[Kept],
         if not os.path.isfile(path):
             raise missing(
                 f'{at}.ann_file', path, 'the annotations of '
-                f'{few([f.path for f in files]) or "the validation data"}')
+                f'validation data, {few(paths)}')
+        same = [p for p in paths if os.path.exists(p)
+                and os.path.samefile(p, path)]
+        known = [f for f in files.values() if f.path in same]
         # others read the file in a way of their own, or one part of the data
         own = getattr(kind, 'compute_metrics', None)
-        if own is not CocoMetric.compute_metrics or not every or (
-                len(several) > 1 and len(every) > 1):
+        if own is not CocoMetric.compute_metrics or (
+                len(several) > 1 and len(every) > 1) or (same and not known):
             continue
-        same = [f for f in files if os.path.samefile(f.path, path)]
-        file = same[0] if same else look_through(
+        file = known[0] if known else look_through(
             f'{at}.ann_file', path, read_json(f'{at}.ann_file', path), classes)
-        _check_file(f'{at}.ann_file={path!r}', file, every, classes,
-                    bool(same))
+        found = f'{at}.ann_file={path!r}'
+        if not cfg.get('sort_categories'):
+            _check_categories(found, file, classes)
+        _check_images(found, file, every, bool(same))
+        if not same:
+            _compare_boxes(found, file, every, files)
 
 
-def _check_file(found: str, file: CocoFile, every: list[Kept],
-                classes: tuple, same: bool) -> None:
-    if file.evaluable is not None:
-        raise ValueError(f'{found}: {file.evaluable}, which the evaluation '
-                         'needs')
+def _check_categories(found: str, file: CocoFile, classes: tuple) -> None:
     names = tuple(n for n in file.names if n in classes)
     if names != classes:
         raise ValueError(
             f'{found} has the categories {few(file.names)}; expected those of '
             f'val_dataloader.dataset, {few(classes)}')
+
+
+def _check_images(found: str, file: CocoFile, every: list[Kept],
+                  same: bool) -> None:
+    if file.evaluable is not None:
+        raise ValueError(f'{found}: {file.evaluable}, which the evaluation '
+                         'needs')
     seen = set()
     for kept in every:
         for number, path in kept.paths:
@@ -107,6 +118,19 @@ def _check_file(found: str, file: CocoFile, every: list[Kept],
         raise ValueError(f'{message}; all of them would count as missed. '
                          'Expected the annotations of the validation data')
     warn(f'{message}; all of them count as missed')
+
+
+def _compare_boxes(found: str, file: CocoFile, every: list[Kept],
+                   files: dict[str, CocoFile]) -> None:
+    """Names and ids of images may be alike in all files of an author."""
+    images = {number: boxes for kept in every if kept.key in files
+              for number, boxes in files[kept.key].boxes.items()}
+    differing = [n for n, boxes in images.items()
+                 if file.boxes.get(n, 0) != boxes]
+    if len(differing) > len(images) / 2:
+        warn(f'{found} has other numbers of boxes than val_dataloader.dataset '
+             f'for {len(differing)} of {len(images)} images; are they '
+             'annotations of the same images?')
 
 
 def _stem(path: Any) -> str:

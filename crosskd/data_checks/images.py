@@ -22,10 +22,9 @@ def check_images(key: str, dataset: BaseDataset,
     Raises:
         FileNotFoundError: some are missing.
     """
-    at = _reader_at(dataset)
-    if at is None:
-        return
-    reader = dataset.pipeline.transforms[at]
+    if _reader_at(dataset) != 0:
+        return  # what comes before it may have other paths in mind
+    reader = dataset.pipeline.transforms[0]
     if reader.file_client_args is not None:
         return
     paths = [p for p in paths if is_local(p, reader.backend_args)]

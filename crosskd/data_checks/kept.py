@@ -14,7 +14,7 @@ from .messages import few, warn
 # have a few such boxes
 TOLERATED = 0.1
 # with less than this part of the boxes, nothing can be learnt
-NEARLY_NOTHING = 0.01
+NEARLY_NOTHING = 0.05
 # filters that leave out a larger part of the images are said
 SAID = 0.1
 

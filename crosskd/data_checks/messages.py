@@ -1,5 +1,6 @@
 """What the checks of data have in common: their words and paths."""
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def is_local(path: Any, backend_args: Any) -> bool:
 def ann_file_of(cfg: dict) -> Any:
     """The annotation file of a data set's config, joined as mmengine does."""
     file, root = cfg.get('ann_file'), cfg.get('data_root')
+    if isinstance(file, os.PathLike):
+        file = os.fspath(file)
     if not (isinstance(file, str) and file and root) or is_abs(file):
         return file
     # mmengine would ask for the client of the other machine
