@@ -1,6 +1,7 @@
 """What mmdet builds and reads: wrappers, other types, images, evaluators."""
 import copy
 import http.server
+import json
 import logging
 import os
 import re
@@ -176,6 +177,34 @@ def test_xml_of_other_names(tmp_path):
     with pytest.raises(ValueError, match=re.escape(
             f'{TRAIN}.dataset.dataset.datasets[1]: no image is left of 3')):
         check(cfg)
+
+
+def test_xml_of_which_all_images_are_too_small(tmp_path):
+    cfg = loader()
+    cfg['dataset'] = voc(tmp_path, a='cat', b='dog')
+    cfg['dataset']['filter_cfg']['min_size'] = 99
+    with pytest.raises(ValueError, match='no image is left of 2 with filter_cf'
+                       ".*'min_size': 99.*: 2 boxes of the classes 'cat', 'd"):
+        check(cfg)
+
+
+def test_labels_of_no_class(tmp_path):
+    """mmengine's own format holds labels, and no names."""
+    def saved_with(label):
+        (tmp_path / 'x.json').write_text(json.dumps(dict(
+            metainfo=dict(classes=['cat', 'dog']), data_list=[dict(
+                img_path='00000.png', img_id=0, height=64, width=64,
+                instances=[dict(bbox=[1, 1, 9, 9], bbox_label=0),
+                           dict(bbox=[1, 1, 9, 9], bbox_label=label)])])))
+        return loader(
+            type='BaseDetDataset', ann_file=str(tmp_path / 'x.json'),
+            metainfo=None, data_prefix=dict(img_path='train/'))
+
+    assert len(check(saved_with(1))) == 1
+    for label in (2, -1):
+        with pytest.raises(ValueError, match=f'boxes with the label {label}; '
+                           "expected 0 to 1, for the classes 'cat', 'dog'"):
+            check(saved_with(label))
 
 
 def test_xml_of_which_one_name_is_misspelt(tmp_path, log):  # noqa: F811

@@ -1,4 +1,5 @@
 """What a file of COCO annotations says, and whether it is one."""
+import gc
 import json
 import math
 from collections.abc import Sequence
@@ -60,11 +61,16 @@ def read_json(key: str, path: str) -> dict:
     found = f'{key}={path!r}'
     if not Path(path).is_file():
         raise missing(key, path, 'COCO annotations')
+    collects = gc.isenabled()
+    gc.disable()  # it would go through millions of entries, again and again
     try:
         with open(path) as file:
             content = json.load(file)
     except ValueError as e:
         raise ValueError(f'{found}: no JSON, or truncated ({e})') from None
+    finally:
+        if collects:
+            gc.enable()
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
         # a part of the data may be without boxes

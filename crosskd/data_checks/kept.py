@@ -151,7 +151,7 @@ def check_not_empty(key: str, every: list[Kept], classes: tuple,
         files: that the parts were read from.
 
     Raises:
-        ValueError: there are no boxes at all.
+        ValueError: there are no boxes at all, or some of no class.
     """
     labels = sum((kept.labels for kept in every), Counter())
     at = every[0].key if len(every) == 1 else key
@@ -159,6 +159,13 @@ def check_not_empty(key: str, every: list[Kept], classes: tuple,
         raise ValueError(
             f'{at}: no image has a box of the classes {few(classes)} in '
             f'{", ".join(files)}')
+    strange = [label for label in labels if isinstance(label, int)
+               and not 0 <= label < len(classes)]
+    if strange:
+        raise ValueError(
+            f'{at}: {", ".join(files)} has boxes with the label {strange[0]}; '
+            f'expected 0 to {len(classes) - 1}, for the classes '
+            f'{few(classes)}')
     gone = [n for label, n in enumerate(classes) if not labels[label]]
     if gone and key.startswith('train'):
         warn(f'{at}: no box of the classes {few(gone)} in {", ".join(files)}; '
