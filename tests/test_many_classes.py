@@ -19,7 +19,7 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=8),
     bbox_head=dict(in_channels=8, feat_channels=8, stacked_convs=1,
                    norm_cfg=dict(type='GN', num_groups=4)),
-    test_cfg=dict(score_thr=0.0, nms_pre=1000, max_per_img=300))
+    test_cfg=dict(score_thr=0.0, nms_pre=50, max_per_img=20))
 default_hooks = dict(visualization=dict(score_thr=0.0))
 '''
 
