@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from ._data_shim import check_data
+from .data_checks import check_data
 from .checkpoint import CheckpointError
 from .cpu_ranks import without_sync_bn
 from .detectors.base import DistilledSingleStageDetector

@@ -5,7 +5,10 @@ data_root = 'data/own/'  # with images/, train.json and val.json
 classes = ('first', 'second')  # the names of your categories
 scale = (1333, 800)  # the longer and the shorter side to train at
 
-metainfo = dict(classes=classes)
+# mmdet has colours for the 80 classes of COCO; neighbours here differ, too
+palette = [(37 * i % 256, 97 * i % 256, 173 * i % 256)
+           for i in range(1, len(classes) + 1)]
+metainfo = dict(classes=classes, palette=palette)
 model = dict(bbox_head=dict(num_classes=len(classes)))
 
 train_pipeline = [

@@ -1,0 +1,5 @@
+"""Whether a data set can be trained on, asked before training begins."""
+from .check import check_data
+from .classes import check_classes
+
+__all__ = ['check_classes', 'check_data']

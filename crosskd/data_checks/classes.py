@@ -1,0 +1,128 @@
+"""The classes of data, detector and teacher."""
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ..heads import family_of
+from .leaves import Leaf
+from .messages import few
+
+METAINFO = ('classes', 'palette')
+
+
+def classes_of(leaf: Leaf) -> tuple | None:
+    """The names that a data set's config gives its classes.
+
+    Raises:
+        TypeError, ValueError: metainfo is no dict, has its classes under a
+            key that nobody reads, or as a string instead of a tuple.
+    """
+    own = leaf.cfg.get('metainfo')
+    key = f'{leaf.key}.metainfo'
+    if not isinstance(own, (dict, type(None))):
+        raise TypeError(f'{key}: expected a dict with classes, found {own!r}')
+    own = dict(own or {})
+    for name in own:
+        near = difflib.get_close_matches(str(name).lower(), METAINFO, 1, 0.8)
+        if near and near[0] not in own:
+            raise ValueError(f'{key}.{name} is not read by mmdet; expected '
+                             f'{key}.{near[0]}')
+    classes = own.get('classes', leaf.kind.METAINFO.get('classes'))
+    if isinstance(classes, str):
+        # the name of a file with names is one, too
+        classes = leaf.kind._load_metainfo(dict(classes=classes))['classes']
+    if classes is None:
+        return None
+    if not isinstance(classes, (list, tuple)):
+        raise TypeError(
+            f'{key}.classes={classes!r}: expected a tuple of names, found a '
+            f'{type(classes).__name__}' +
+            (f'; one class is written ({classes!r}, ), with a comma'
+             if isinstance(classes, str) else ''))
+    twice = [n for i, n in enumerate(classes) if n in classes[:i]]
+    if twice:
+        raise ValueError(f'{key}.classes: expected different names, found '
+                         f'{twice[0]!r} twice')
+    return tuple(classes)
+
+
+def check_names(key: str, classes: Sequence, names: Sequence) -> None:
+    """Compare classes with the categories of the file they are read from.
+
+    Args:
+        key: of the data set, for messages.
+        classes: the names in the config.
+        names: of the file's categories, in its order.
+
+    Raises:
+        ValueError: one is missing or twice there, or the order differs.
+    """
+    for name in classes:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), map(str, names), 1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            raise ValueError(
+                f'{key}.metainfo.classes: {name!r} is no category of '
+                f'ann_file, which has {few(names)}{hint}')
+    # mmdet numbers the classes as the file does, whatever order they are in
+    ordered = [n for n in names if n in classes]
+    if len(ordered) != len(set(ordered)):
+        raise ValueError(
+            f'{key}.ann_file: expected one category of each name, found '
+            f'{few(ordered)}')
+    if tuple(ordered) != tuple(classes):
+        raise ValueError(
+            f'{key}.metainfo.classes: expected the order of the '
+            f'categories in ann_file, {few(ordered)}, found {few(classes)}')
+
+
+def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
+    """Compare the classes of a built data set, a student and its teacher.
+
+    Args:
+        key: of the data loader, for messages.
+        dataset: the data set.
+        model: the detector.
+
+    Raises:
+        ValueError: they differ.
+    """
+    for classes in built_classes(dataset):
+        _compare(key, classes, model)
+
+
+def built_classes(dataset: Any) -> list[tuple]:
+    """The classes of a built data set; several where its parts differ."""
+    metainfo = getattr(dataset, 'metainfo', None)
+    # that of concatenated data sets which differ is a list
+    metas = metainfo if isinstance(metainfo, list) else [metainfo]
+    every = [(meta or {}).get('classes') for meta in metas]
+    return [tuple(classes) for classes in every if classes is not None]
+
+
+def _compare(key: str, classes: tuple, model: nn.Module) -> None:
+    try:
+        head = family_of(getattr(model, 'bbox_head', None)).head
+    except TypeError:  # other heads know what their num_classes means
+        return
+    if head.num_classes != len(classes):
+        raise ValueError(
+            f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
+            f'has {len(classes)} classes ({few(classes)}); they must be '
+            'equal')
+    teacher = getattr(model, 'teacher', None)
+    learned = getattr(teacher, 'classes', None)
+    if learned is not None and _plain(learned) != _plain(classes):
+        raise ValueError(
+            f'model.teacher_ckpt: the teacher was trained on the classes '
+            f'{few(learned)}, {key}.dataset.metainfo.classes has '
+            f'{few(classes)}; expected the same names in the same order '
+            '(a checkpoint saved without its meta is not compared)')
+
+
+def _plain(names: Any) -> list[str]:
+    """Names without the spellings that changed between mmdet's versions."""
+    return [str(n).lower().replace('_', ' ') for n in names]
+

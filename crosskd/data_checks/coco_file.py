@@ -1,0 +1,263 @@
+"""What a file of COCO annotations says, and whether it is one."""
+import gc
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .messages import few, missing, warn
+
+# what pycocotools reads of each entry to begin with
+NEEDED = dict(
+    images=('id', 'file_name', 'width', 'height'),
+    categories=('id', 'name'),
+    annotations=('id', 'image_id', 'category_id'))
+# and of each annotation when it evaluates
+EVALUATED = ('bbox', 'area', 'iscrowd')
+IDS = dict(number=(int, float), string=(str, ))
+UNDECLARED = 'with a category_id that categories does not declare'
+
+
+@dataclass
+class CocoFile:
+    """What the author of a file meant to be read.
+
+    Attributes:
+        path: of the file.
+        names: of the categories, in the file's order.
+        sizes: (width, height) of every image by its id.
+        files: name of every image's file by its id.
+        boxes: how many boxes of the classes an image has, by its id; crowds
+            and what is marked ``ignore`` do not count, boxes of categories
+            that are not declared do.
+        bad: why mmdet leaves boxes out: how many, and one of them.
+        unlisted: annotations of images that are not in the file.
+        evaluable: None, or what pycocotools misses when it evaluates.
+    """
+
+    path: str
+    names: list
+    sizes: dict[Any, tuple] = field(default_factory=dict)
+    files: dict[Any, str] = field(default_factory=dict)
+    boxes: dict[Any, int] = field(default_factory=dict)
+    bad: dict[str, tuple[int, str]] = field(default_factory=dict)
+    unlisted: int = 0
+    evaluable: str | None = None
+
+
+def read_json(key: str, path: str) -> dict:
+    """Read a file as pycocotools does, and look at its frame.
+
+    Args:
+        key: in the config, for messages.
+        path: of a local file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no JSON of COCO annotations.
+    """
+    found = f'{key}={path!r}'
+    if not Path(path).is_file():
+        raise missing(key, path, 'COCO annotations')
+    collects = gc.isenabled()
+    gc.disable()  # it would go through millions of entries, again and again
+    try:
+        with open(path) as file:
+            content = json.load(file)
+    except ValueError as e:
+        raise ValueError(f'{found}: no JSON, or truncated ({e})') from None
+    finally:
+        if collects:
+            gc.enable()
+    for part, needed in NEEDED.items():
+        value = content.get(part, []) if isinstance(content, dict) else None
+        # a part of the data may be without boxes
+        if not isinstance(value, list) or not (value or part == 'annotations'):
+            raise ValueError(
+                f'{found}: expected COCO annotations with {part}, found '
+                f'{type(value).__name__ if value else "none"}')
+        for index, one in enumerate(value):
+            if not isinstance(one, dict) or any(k not in one for k in needed):
+                gone = [k for k in needed
+                        if not isinstance(one, dict) or k not in one]
+                raise ValueError(f'{found}: {part}[{index}]: {one} has no '
+                                 f'{", ".join(map(repr, gone))}')
+        _check_ids(found, part, 'id', value)
+    return content
+
+
+def look_through(key: str, path: str, content: dict,
+                 classes: Sequence | None, unique: bool = True) -> CocoFile:
+    """Find out what a file means to be read, in one pass.
+
+    Args:
+        key: in the config, for messages.
+        path: of the file.
+        content: of the file.
+        classes: names of the categories that are read; None for all.
+        unique: whether two annotations must not have the same id.
+
+    Raises:
+        ValueError: an entry that mmdet or pycocotools would stumble over.
+    """
+    found = f'{key}={path!r}'
+    images, categories = content['images'], content['categories']
+    annotations = content.get('annotations', [])
+    parts = [('images', images), ('categories', categories)]
+    for part, entries in [*parts, ('annotations', annotations)][:2 + unique]:
+        _check_unique(found, part, entries)
+    _check_ids(found, 'annotations', 'image_id', annotations, images)
+    _check_ids(found, 'annotations', 'category_id', annotations, categories)
+    file = CocoFile(path, [c['name'] for c in categories])
+    for index, image in enumerate(images):
+        for side in ('width', 'height'):
+            if not (_is_number(image[side]) and image[side] > 0):
+                raise ValueError(
+                    f'{found}: images[{index}].{side}={image[side]!r} (id '
+                    f'{image["id"]!r}): expected a number of pixels above 0')
+        if not isinstance(image['file_name'], str):
+            raise ValueError(
+                f'{found}: images[{index}].file_name={image["file_name"]!r}: '
+                'expected a string')
+        file.sizes[image['id']] = image['width'], image['height']
+        file.files[image['id']] = image['file_name']
+    declared = {c['id'] for c in categories}
+    _check_shifts(found, annotations, declared, set(file.sizes))
+    read = {c['id'] for c in categories
+            if classes is None or c['name'] in classes}
+    for index, annotation in enumerate(annotations):
+        image_id, category = annotation['image_id'], annotation['category_id']
+        size = file.sizes.get(image_id)
+        if size is None:
+            file.unlisted += 1
+            continue
+        if file.evaluable is None and category in read:
+            file.evaluable = _not_evaluable(index, annotation)
+        if annotation.get('ignore'):
+            continue
+        reason = _problem(found, index, annotation, *size)
+        if category not in read:
+            if category in declared:
+                continue
+            reason = UNDECLARED
+        if not annotation.get('iscrowd'):
+            file.boxes[image_id] = file.boxes.get(image_id, 0) + 1
+            if reason is not None:
+                _note(file, reason, index, annotation)
+    return file
+
+
+def _problem(found: str, index: int, annotation: dict, width: float,
+             height: float) -> str | None:
+    """Why mmdet leaves a box out, if it does: its rules, in its order."""
+    try:
+        x, y, w, h = annotation['bbox']
+        inside = (max(0, min(x + w, width) - max(x, 0)) *
+                  max(0, min(y + h, height) - max(y, 0)))
+        # mmdet does not look at the area of others
+        usable = inside and annotation['area'] > 0
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(_unreadable(found, index, annotation)) from None
+    finite = math.isfinite(x + y + w + h)
+    if usable and w >= 1 and h >= 1:
+        if not finite:
+            raise ValueError(_unreadable(found, index, annotation))
+        return None
+    if not finite:
+        return 'not finite'
+    if w <= 0 or h <= 0:
+        return 'without size'
+    if not inside:
+        return 'outside their images'
+    return 'with an area of 0 or less' if not usable else 'below 1 pixel'
+
+
+def _unreadable(found: str, index: int, annotation: dict) -> str:
+    at = f'{found}: annotations[{index}]'
+    for key in ('bbox', 'area'):
+        if key not in annotation:
+            return f'{at}: {annotation} has no {key!r}'
+    box = annotation['bbox']
+    if not (isinstance(box, list) and len(box) == 4
+            and all(map(_is_number, box))):
+        return (f'{at}.bbox={box!r} (id {annotation["id"]!r}) is no box; '
+                'expected [x, y, width, height], four numbers of pixels')
+    return (f'{at}.area={annotation["area"]!r} (id {annotation["id"]!r}): '
+            'expected a number')
+
+
+def _note(file: CocoFile, reason: str, index: int, annotation: dict) -> None:
+    count, example = file.bad.get(reason, (0, ''))
+    if not count:
+        shown = {k: annotation.get(k)
+                 for k in ('id', 'image_id', 'category_id', 'bbox', 'area')}
+        example = f'annotations[{index}]: {shown}'
+    file.bad[reason] = count + 1, example
+
+
+def _not_evaluable(index: int, annotation: dict) -> str | None:
+    gone = [k for k in EVALUATED if k not in annotation]
+    return (f'annotations[{index}] (id {annotation["id"]!r}) has no '
+            f'{", ".join(map(repr, gone))}' if gone else None)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _check_ids(found: str, part: str, key: str, entries: list[dict],
+               owners: list[dict] | None = None) -> None:
+    """See that ids are numbers or strings, and as those they refer to."""
+    allowed = [_kind(type(owners[0]['id']))] if owners else list(IDS)
+    kinds = {_kind(t) for t in {type(one[key]) for one in entries}}
+    if len(kinds) <= 1 and kinds <= set(allowed):
+        return
+    first = _kind(type(entries[0][key]))
+    right = first if first in allowed else allowed[0]
+    for index, one in enumerate(entries):
+        if _kind(type(one[key])) != right:
+            raise ValueError(
+                f'{found}: {part}[{index}].{key}={one[key]!r} is a '
+                f'{type(one[key]).__name__}; expected a {right} as '
+                f'{"the ids it refers to" if owners else "an id"}')
+
+
+def _kind(of: type) -> str:
+    return next((k for k, types in IDS.items() if of in types), of.__name__)
+
+
+def _check_unique(found: str, part: str, entries: list[dict]) -> None:
+    ids = [one['id'] for one in entries]
+    if len(set(ids)) == len(ids):
+        return
+    first: dict[Any, int] = {}
+    for index, one in enumerate(ids):
+        if one in first:
+            raise ValueError(
+                f'{found}: {part}[{first[one]}] and {part}[{index}] have the '
+                f'same id, {one!r}; expected an id of its own for each')
+        first[one] = index
+
+
+def _check_shifts(found: str, annotations: list[dict], declared: set,
+                  listed: set) -> None:
+    """Ids counted from 0 in one place and from 1 in the other."""
+    used = {a['category_id'] for a in annotations if a['image_id'] in listed}
+    if _are_shifted(used, declared):
+        raise ValueError(
+            f'{found}: the annotations have the category ids '
+            f'{few(sorted(used))}, categories declares '
+            f'{few(sorted(declared))}: they look shifted by one, so that all '
+            'names would be wrong')
+    if _are_shifted({a['image_id'] for a in annotations}, listed):
+        warn(f'{found}: some annotations are of images that the file does '
+             'not list, and would not be if all their ids were shifted by '
+             'one; do the boxes lie on the right images?')
+
+
+def _are_shifted(used: set, declared: set) -> bool:
+    return (not used <= declared
+            and all(isinstance(i, (int, float)) for i in used)
+            and any({i + step for i in used} <= declared for step in (1, -1)))

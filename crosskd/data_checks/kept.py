@@ -1,0 +1,172 @@
+"""What mmdet's data set kept of its annotations, and what it lost."""
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from .coco_file import UNDECLARED, CocoFile
+from .messages import few, warn
+
+# up to this part of the boxes may be unusable; large published data sets
+# have a few such boxes
+TOLERATED = 0.1
+# with less than this part of the boxes, nothing can be learnt
+NEARLY_NOTHING = 0.05
+# filters that leave out a larger part of the images are said
+SAID = 0.1
+
+
+@dataclass
+class Kept:
+    """What is in a built data set.
+
+    Attributes:
+        key: of the data set in the config.
+        paths: of the images, with their ids.
+        boxes: how many boxes to learn from an image has, by its id.
+        labels: how often each label occurs.
+        is_detection: whether the images come with boxes at all.
+    """
+
+    key: str
+    paths: list[tuple[Any, Any]] = field(default_factory=list)
+    boxes: dict[Any, int] = field(default_factory=dict)
+    labels: Counter = field(default_factory=Counter)
+    is_detection: bool = True
+
+
+def look_at(key: str, dataset: BaseDataset) -> Kept:
+    """Count what is in a built data set, in one pass."""
+    kept = Kept(key)
+    for info in _infos(dataset):
+        if 'instances' not in info:
+            kept.is_detection = False
+            return kept
+        labels = [i['bbox_label'] for i in info['instances']
+                  if not i.get('ignore_flag') and 'bbox_label' in i]
+        path, number = info.get('img_path'), info.get('img_id')
+        kept.paths.append((number, path))
+        kept.boxes[number] = kept.boxes.get(number, 0) + len(labels)
+        kept.labels.update(labels)
+    return kept
+
+
+def _infos(dataset: BaseDataset) -> Iterator[dict]:
+    """The entries of a data set, without copying or changing them."""
+    if not dataset.serialize_data:
+        yield from dataset.data_list
+        return
+    for index in range(len(dataset)):
+        yield BaseDataset.get_data_info(dataset, index)
+
+
+def compare(dataset: BaseDataset, kept: Kept, file: CocoFile) -> None:
+    """Say what was in the file and is not in the data set.
+
+    Args:
+        dataset: as mmdet built it.
+        kept: what is in it.
+        file: what it was read from.
+
+    Raises:
+        ValueError: a good part of the boxes is unusable, or (nearly) none
+            are left.
+    """
+    found = f'{kept.key}.ann_file={file.path!r}'
+    meant, left = sum(file.boxes.values()), sum(kept.labels.values())
+    lost, small, other = _count_lost(dataset, kept, file)
+    reasons = [f'{count} {why} (such as {example})'
+               for why, (count, example) in file.bad.items()]
+    unexplained = lost - sum(count for count, _ in file.bad.values())
+    if unexplained > 0:
+        reasons.append(f'{unexplained} are left out by '
+                       f'{type(dataset).__name__} or its filter_cfg='
+                       f'{dataset.filter_cfg}')
+    if small:
+        reasons.append(f'{small} images are smaller than filter_cfg.min_size='
+                       f'{dataset.filter_cfg["min_size"]}')
+    if file.unlisted:
+        unlisted = (f'{file.unlisted} annotations are of images that the file '
+                    'does not list')
+        reasons.append(unlisted)
+        print_log(f'{found}: {unlisted}', 'current')
+    why = '; '.join(reasons)
+    if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
+        raise ValueError(
+            f'{found}: {left} of {meant} boxes are left: {why}{_hint(file)}')
+    if lost > 0:
+        message = f'{found}: {lost} of {meant} boxes cannot be used: {why}'
+        if lost > TOLERATED * meant:
+            raise ValueError(message + _hint(file))
+        warn(f'{message}; they are left out')
+    elif small:
+        warn(f'{found}: {why}; they are left out')
+    if other > SAID * len(file.sizes):
+        warn(f'{found}: {other} of {len(file.sizes)} images have no boxes '
+             'and are left out (filter_cfg.filter_empty_gt); with '
+             'filter_empty_gt=False they are learnt from, too')
+
+
+def _count_lost(dataset: BaseDataset, kept: Kept,
+                file: CocoFile) -> tuple[int, int, int]:
+    """Boxes lost, images that are too small, and images without boxes."""
+    filters = dataset.filter_cfg or {}
+    smallest = 0 if dataset.test_mode else filters.get('min_size', 0)
+    lost = small = empty = 0
+    for number, size in file.sizes.items():
+        meant, left = file.boxes.get(number, 0), kept.boxes.get(number)
+        if left is not None:
+            lost += max(meant - left, 0)
+        elif dataset._indices is not None:
+            continue  # a part of the images was asked for
+        elif min(size) < smallest:
+            small += 1
+        elif meant:
+            lost += meant
+        else:
+            empty += 1
+    return lost, small, empty
+
+
+def _hint(file: CocoFile) -> str:
+    if UNDECLARED in file.bad:
+        return ('. Expected a category_id that is declared; classes that are '
+                'not wanted are left out of metainfo.classes')
+    return ('. Expected [x, y, width, height] in pixels, of at least 1 pixel '
+            'and inside the image, and an area above 0, such as width × '
+            'height' if file.bad else '')
+
+
+def check_not_empty(key: str, every: list[Kept], classes: tuple,
+                    files: list[str]) -> None:
+    """See that there is something to learn, and something of each class.
+
+    Args:
+        key: of the whole data set in the config.
+        every: what is in its parts.
+        classes: their names.
+        files: that the parts were read from.
+
+    Raises:
+        ValueError: there are no boxes at all, or some of no class.
+    """
+    labels = sum((kept.labels for kept in every), Counter())
+    at = every[0].key if len(every) == 1 else key
+    if not labels:
+        raise ValueError(
+            f'{at}: no image has a box of the classes {few(classes)} in '
+            f'{", ".join(files)}')
+    strange = [label for label in labels if isinstance(label, int)
+               and not 0 <= label < len(classes)]
+    if strange:
+        raise ValueError(
+            f'{at}: {", ".join(files)} has boxes with the label {strange[0]}; '
+            f'expected 0 to {len(classes) - 1}, for the classes '
+            f'{few(classes)}')
+    gone = [n for label, n in enumerate(classes) if not labels[label]]
+    if gone and key.startswith('train'):
+        warn(f'{at}: no box of the classes {few(gone)} in {", ".join(files)}; '
+             'are the names of metainfo.classes spelt as they are there?')

@@ -1,0 +1,48 @@
+"""What the checks of data have in common: their words and paths."""
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.fileio import join_path
+from mmengine.logging import print_log
+from mmengine.utils import is_abs
+
+
+def warn(message: str) -> None:
+    """Say what may be meant so."""
+    print_log(message, 'current', logging.WARNING)
+
+
+def few(names: Sequence, count: int = 6) -> str:
+    """The first of some names, and how many there are."""
+    names = list(names)
+    shown = ', '.join(map(repr, names[:count]))
+    return (f'{shown}, … ({len(names)} in all)'
+            if len(names) > count else shown)
+
+
+def is_local(path: Any, backend_args: Any) -> bool:
+    """Whether mmengine reads it from a disk, and not over a network."""
+    backend = (backend_args or dict(backend='local')).get('backend', 'local')
+    return (isinstance(path, str) and '://' not in path
+            and backend in ('local', 'LocalBackend'))
+
+
+def ann_file_of(cfg: dict) -> Any:
+    """The annotation file of a data set's config, joined as mmengine does."""
+    file, root = cfg.get('ann_file'), cfg.get('data_root')
+    if isinstance(file, os.PathLike):
+        file = os.fspath(file)
+    if not (isinstance(file, str) and file and root) or is_abs(file):
+        return file
+    # mmengine would ask for the client of the other machine
+    return f'{root}/{file}' if '://' in root else join_path(root, file)
+
+
+def missing(key: str, path: str, expected: str) -> FileNotFoundError:
+    """The error of a file that is not there."""
+    return FileNotFoundError(
+        f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
+        f'{expected}')
