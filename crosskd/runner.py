@@ -13,9 +13,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from .data_checks import check_data
 from .checkpoint import CheckpointError
 from .cpu_ranks import without_sync_bn
+from .data_checks import check_data
 from .detectors.base import DistilledSingleStageDetector
 from .hooks import RepeatableEpochsHook
 from .pretrained import check_pretrained

@@ -85,10 +85,14 @@ def _first_item(dataset: Any) -> dict | None:
 
     Through a copy of the pipeline: some keep what they have seen.
     """
-    while hasattr(dataset, 'datasets') or hasattr(dataset, 'dataset'):
-        inner = getattr(dataset, 'datasets', None) or [
-            getattr(dataset, 'dataset', None)]
-        dataset = inner[0]
+    key = 'train_dataloader.dataset'
+    while True:
+        if getattr(dataset, 'datasets', None):
+            dataset, key = dataset.datasets[0], f'{key}.datasets[0]'
+        elif hasattr(dataset, 'dataset'):
+            dataset, key = dataset.dataset, f'{key}.dataset'
+        else:
+            break
     if not hasattr(dataset, 'prepare_data'):
         return None
     dataset = copy.copy(dataset)
@@ -97,8 +101,10 @@ def _first_item(dataset: Any) -> dict | None:
         try:
             item = dataset.prepare_data(index)
         except Exception as e:
-            raise ValueError('train_dataloader.dataset.pipeline: fails on '
-                             f'the first image: {_said(e)}') from None
+            if isinstance(e, MemoryError) or is_for_user(e):
+                raise
+            raise ValueError(f'{key}.pipeline: fails on the first image: '
+                             f'{_said(e)}') from None
         if item is not None:
             return item if {'inputs', 'data_samples'} <= set(item) else None
     return None

@@ -93,7 +93,7 @@ class WatchedReader(LoadImageFromFile):
     def __deepcopy__(self, memo: dict) -> 'WatchedReader':
         memo[id(self._said)] = self._said  # its copies have said it, too
         copied = copy.copy(self)
-        vars(copied).update(copy.deepcopy(vars(self), memo))
+        copied.__dict__.update(copy.deepcopy(vars(self), memo))
         return copied
 
     def transform(self, results: dict) -> dict | None:
