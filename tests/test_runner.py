@@ -97,6 +97,14 @@ TEST = dict(test_dataloader=loader(), test_cfg=dict(),
             test_evaluator=[dict(type='ToyMetric')])
 
 
+@pytest.fixture(autouse=True)
+def default_scope():
+    """Left as it was: every Runner sets its own."""
+    before = copy.copy(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict = before
+
+
 @pytest.fixture
 def make(tmp_path):
     """Builds our Runner of parts that are configs or objects."""
@@ -112,9 +120,7 @@ def make(tmp_path):
         made.append(Runner(**{**arguments, **kwargs}))
         return made[-1]
 
-    before = copy.copy(DefaultScope._instance_dict)
-    yield make_runner
-    DefaultScope._instance_dict = before
+    return make_runner
 
 
 def test_a_built_model_without_a_config(make):
