@@ -3,6 +3,7 @@ import hashlib
 import os
 import pickle
 import re
+import struct
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ from .unpickler import Refused, allow_list_pickle
 
 # mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
+# what torch's readers say of an archive or a legacy file that is broken, in
+# the first line; a C++ backtrace may follow
+OF_THE_FILE = re.compile(
+    r'^(?!.*allocation failed).*(PytorchStreamReader|inline_container|'
+    r'hasRecord|record size|corrupt|Invalid magic number|'
+    r'Invalid protocol version|unexpected EOF|wrong byte size|'
+    r'Unknown saved id|resize storage|bounds for storage)')
+# what unpickling instructions that make no sense raises
+NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
+            ValueError, TypeError, AttributeError, AssertionError, ImportError,
+            ArithmeticError)
 ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
 
 
@@ -72,9 +84,9 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
             f'was run. {if_refused}') from None
-    except (MemoryError, OSError, torch.cuda.OutOfMemoryError):
-        raise  # says nothing about the file; resuming must not pass it over
     except Exception as e:
+        if not _is_about_the_file(e):
+            raise  # resuming must not pass a good file over
         with open(file, 'rb') as f:
             start = f.read(16)
         raise CheckpointError(
@@ -128,6 +140,19 @@ def load_from_elsewhere(filename: str, map_location: Any = None) -> dict:
     raise ValueError(
         f'checkpoint={filename!r}: this storage cannot be read through the '
         'allow-list; fetch the file and name its path')
+
+
+def _is_about_the_file(error: Exception) -> bool:
+    """Whether a file that raises this when it is read is broken.
+
+    That is: no archive or no pickle, one that ends too early, or one whose
+    instructions make no sense.  torch says the former in RuntimeErrors, as it
+    does what is wrong with the machine (no memory on CPU or GPU, no such
+    device, too many open files); so these count by their text.
+    """
+    if isinstance(error, RuntimeError):
+        return bool(OF_THE_FILE.search(str(error)))
+    return isinstance(error, NONSENSE)
 
 
 def _is_torchscript(file: Path) -> bool:

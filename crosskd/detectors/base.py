@@ -145,7 +145,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
         print_log(message, logger='current', level=logging.WARNING)
 
     def _apply(self, fn, *args, **kwargs):
-        """Whatever moves the student's tensors moves the teacher's."""
+        """Where the student goes, the teacher goes."""
         super()._apply(fn, *args, **kwargs)
-        self.teacher.apply(fn)
+        self.teacher.follow(self)
         return self

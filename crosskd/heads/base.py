@@ -271,6 +271,8 @@ def family_of(head: BaseModule) -> HeadFamily:
 
 def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
                    split: int) -> Tensor:
+    # activations, and layers that begin with one, may work in place
+    held = held.clone()
     # Aligned features have negative values again, which the next layer never
     # saw in training: the activation of the layer they left is applied anew.
     if split > 0 and tower[split - 1].with_activation:
