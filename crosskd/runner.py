@@ -6,6 +6,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from .activation_checkpointing import prepare_checkpointing
 from .data_checks import check_classes, check_data
 from .detectors.base import DistilledSingleStageDetector
 from .hooks import StateBesideHook
@@ -54,6 +55,7 @@ class Runner(runner.Runner):
         if self.cfg.get('data_preprocessor') is not None:
             model.setdefault('data_preprocessor', self.cfg.data_preprocessor)
         model = self.build_model(model)
+        prepare_checkpointing(model, self.cfg.get('activation_checkpointing'))
         if isinstance(model, DistilledSingleStageDetector):
             model.join_teacher()
         for part in ('train', 'val'):

@@ -10,7 +10,8 @@ from torch import Tensor
 from ..heads import HeadFamily, family_of, trace
 from ..mmcv_ext import announce
 from ..teacher import Teacher
-from .finite import check_images, find_nonfinite
+from .finite import ADVICE, check_images, find_nonfinite
+from .graph import check_graph
 from .imitation import Imitation
 from .kd_cfg import KDConfig
 
@@ -113,6 +114,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         Raises:
             ValueError: an image has values that are not finite.
             FloatingPointError: a loss is not finite.
+            RuntimeError: the student runs where nothing can be learned from
+                it, such as under activation checkpointing of another kind.
         """
         self.join_teacher()
         split = self.kd.split
@@ -124,6 +127,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
         with trace(student_head, split) as s:
             losses = self.bbox_head.loss(s_features, batch_data_samples)
 
+        check_graph(self, s_features, student_head, s, split)
         losses.update(
             self.imitation.predictions(student_head, s, teacher_head, t,
                                        batch_data_samples))
@@ -140,7 +144,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         message = f'loss is not finite: {", ".join(found)}'
         if self.stops_at_nonfinite:
             raise FloatingPointError(
-                f'{message}. No weight has changed. To skip such steps, add '
+                f'{message}. No weight has changed. {ADVICE}. To skip a few '
+                'such steps, add '
                 "custom_hooks=[dict(type='SkipNonFiniteHook')]")
         print_log(message, logger='current', level=logging.WARNING)
 

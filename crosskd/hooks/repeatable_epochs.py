@@ -29,9 +29,12 @@ class RepeatableEpochsHook(Hook):
         """Seed this process and the workers to come."""
         loader = runner.train_dataloader
         diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
-        # workers add their own number, and that of the rank, to their seed
+        # as many numbers an epoch as there are workers on all ranks: workers
+        # add their own number, and that of the rank, to their seed
         stride = max(loader.num_workers, 1) * runner.world_size
-        seed = (runner.seed + runner.epoch * stride) % MAX_SEED
+        # the runner's seed has the rank in it already, where ranks differ
+        first = runner.seed - runner.rank * bool(diff_rank_seed)
+        seed = (first + runner.epoch * stride) % (MAX_SEED - stride)
         set_random_seed(seed, diff_rank_seed=diff_rank_seed)
         start_worker = loader.worker_init_fn
         if isinstance(start_worker, partial) and (
