@@ -71,7 +71,7 @@ def trace(family: HeadFamily,
 def _set_on_instance(owner: Module, name: str,
                      value: Callable) -> Callable[[], None]:
     """Set an attribute of the instance alone; returns what undoes it."""
-    own = vars(owner)  # Module's setattr refuses where a module is in place
+    own = vars(owner)
     was_there, before = name in own, own.get(name)
     own[name] = value
 
