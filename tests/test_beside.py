@@ -59,8 +59,8 @@ def test_the_students_state_dict_is_its_own():
         NAMES[1]]
     assert sorted(state_beside(model)) == NAMES
     wrapped = nn.Sequential(model)
-    for keys, prefix in ((model.state_dict(), ''), (wrapped.state_dict(), '0.'),
-                         (get_state_dict(model), '')):
+    for keys, prefix in ((model.state_dict(), ''), (get_state_dict(model), ''),
+                         (wrapped.state_dict(), '0.')):
         assert list(keys) == [prefix + k for k in plain.state_dict()]
         assert not any('imitation' in k for k in keys._metadata)
     own = state_beside(model)

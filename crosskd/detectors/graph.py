@@ -44,8 +44,8 @@ def check_graph(detector: nn.Module, features: Sequence[Tensor],
                 f'pass, found {len(found)}: {CAUSE}')
     if not torch.is_grad_enabled():
         return
-    below = [m for m in (detector.backbone, getattr(detector, 'neck', None))
-             if m is not None]
+    below = [m for name, m in detector.named_children()
+             if name in ('backbone', 'neck')]
     if _trains(below) and not _has_graph(features):
         raise RuntimeError(f'backbone and neck have no gradient: {CAUSE}')
     for name, (found, _, layers) in maps.items():

@@ -27,7 +27,8 @@ class Imitation(Beside):
     the predictions are held to, location by location or region by region
     (SDD, arXiv 2403.13512), is independent of that.
 
-    Losses may have parameters and buffers, see :class:`~crosskd.beside.Beside`.
+    Losses may have parameters and buffers, see
+    :class:`~crosskd.beside.Beside`.
 
     Args:
         kd: what ``kd_cfg`` asks for.

@@ -52,8 +52,9 @@ class RepeatableEpochsHook(Hook):
             self._at_first = _attributes(runner)
         # a run without a seed takes over that of the checkpoint
         loader = runner.train_dataloader
-        for sampler in (loader.sampler,
-                        getattr(loader.batch_sampler, 'sampler', None)):
+        samplers: list[Any] = [
+            loader.sampler, getattr(loader.batch_sampler, 'sampler', None)]
+        for sampler in samplers:
             if getattr(sampler, 'seed', None) == self._built_with:
                 sampler.seed = runner.seed
         for warning in what_is_not_repeated(runner):
@@ -97,7 +98,7 @@ class RepeatableEpochsHook(Hook):
         modules = dict(_model(runner).named_modules())
         for name, attributes in checkpoint.get(KEY, {}).items():
             if name in modules:
-                vars(modules[name]).update(attributes)
+                modules[name].__dict__.update(attributes)
 
 
 def _model(runner: Runner) -> nn.Module:
