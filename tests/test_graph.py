@@ -1,13 +1,11 @@
 """What is recorded of the student must be what it learns by."""
-import copy
-
 import pytest
 import torch
 from mmengine.runner import activation_checkpointing
 from torch.utils.checkpoint import checkpoint
 
 from crosskd.activation_checkpointing import prepare_checkpointing
-from experiments import experiment, model_cfg, weights, write
+from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, batch, build, distiller_cfg, sdd_cfg, total
 from tool_server import run as tool
 
@@ -112,15 +110,42 @@ def test_names_are_checked(project, tmp_path):
     assert not list(tmp_path.rglob('*.py'))
 
 
+LEARNED = '''
+import torch
+from mmdet.registry import MODELS
+
+from crosskd.losses import KDQualityFocalLoss
+
+
+@MODELS.register_module()
+class Learned(KDQualityFocalLoss):
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.sharpness = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, pred, *args, **kwargs):
+        return super().forward(pred * self.sharpness, *args, **kwargs)
+'''
+
+
 def test_a_real_run_ends_with_the_same_weights(project, tmp_path):
-    cfg = experiment(model_cfg(copy.deepcopy(distiller_cfg('gfl'))), epochs=1)
+    """Those of the losses, too."""
+    (tmp_path / 'learned.py').write_text(LEARNED)
+    cfg = experiment(model_cfg(distiller_cfg(
+        'gfl', loss_cls_kd=dict(type='Learned'))), epochs=1)
+    cfg['custom_imports']['imports'].append('learned')
     write(project / 'checkpointed.py', cfg)
     ends = []
     for option in ('activation_checkpointing=None',
                    "activation_checkpointing=['neck', 'bbox_head']"):
         folder = tmp_path / str(len(ends))
         out = tool('train.py', 'checkpointed.py', '--work-dir', folder,
-                   '--cfg-options', option, cwd=project)
+                   '--cfg-options', option, cwd=project,
+                   env=dict(PYTHONPATH=str(tmp_path)))
         assert ('Enabling the "activation' in out) == bool(ends)
-        ends.append(weights(folder / 'epoch_1.pth'))
+        saved = torch.load(folder / 'epoch_1.pth', weights_only=False)
+        ends.append((saved['state_dict'], saved['distillation_state_dict']))
     torch.testing.assert_close(*ends)
+    (learnt, ), = (e.values() for _, e in ends[:1])
+    assert learnt != 1

@@ -55,7 +55,7 @@ class RepeatableEpochsHook(Hook):
         samplers: list[Any] = [
             loader.sampler, getattr(loader.batch_sampler, 'sampler', None)]
         for sampler in samplers:
-            if getattr(sampler, 'seed', None) == self._built_with:
+            if hasattr(sampler, 'seed') and sampler.seed == self._built_with:
                 sampler.seed = runner.seed
         for warning in what_is_not_repeated(runner):
             runner.logger.warning(warning)

@@ -18,10 +18,10 @@ class SkipNonFiniteHook(Hook):
     """Skip steps whose gradient is not finite, instead of ending the run.
 
     ``custom_hooks=[dict(type='SkipNonFiniteHook', max_in_a_row=50)]``.  Such
-    a step changes nothing: no weight, no momentum, no weight decay.  It is logged, and the
-    detector logs which loss of which level was not finite.  With gradient
-    accumulation the whole accumulated step is skipped.  Under DDP gradients
-    are the same on all ranks by then, so all ranks skip together.  With
+    a step changes nothing: no weight, no momentum, no weight decay.  It is
+    logged, and the detector logs which loss of which level was not finite.
+    With gradient accumulation the whole accumulated step is skipped.  Under
+    DDP gradients are the same on all ranks by then, so all ranks skip together.  With
     ``--amp`` it is torch's loss scaling that skips the step.
 
     Args:
