@@ -41,6 +41,14 @@ def test_checkpointed_modules_learn_the_same(cfg):
         torch.testing.assert_close(step(cfg, modules), expected)
 
 
+@pytest.mark.filterwarnings('ignore')  # torch's advice on reentrance
+def test_a_backbone_with_checkpoints_of_its_own_learns_the_same():
+    cfg = distiller_cfg('gfl')
+    expected = step(cfg)
+    cfg['backbone']['with_cp'] = True
+    torch.testing.assert_close(step(cfg), expected)
+
+
 @pytest.mark.parametrize('cfg, place', [
     (cfg, place) for cfg in (distiller_cfg('gfl'), sdd_cfg('fcos'))
     for place in ('neck', 'bbox_head')])

@@ -64,13 +64,15 @@ class RepeatableEpochsHook(Hook):
         """Seed this process and the workers to come."""
         loader = runner.train_dataloader
         diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
-        # as many numbers an epoch as there are workers on all ranks: workers
-        # add their own number, and that of the rank, to their seed
-        stride = max(loader.num_workers, 1) * runner.world_size
+        # workers add their own number, and that of the rank, to their seed;
+        # main processes that differ come after all of them
+        workers = loader.num_workers * runner.world_size
+        before = workers if diff_rank_seed else 0
+        stride = max(workers, before + runner.world_size)
         # the runner's seed has the rank in it already, where ranks differ
         first = runner.seed - runner.rank * bool(diff_rank_seed)
         seed = (first + runner.epoch * stride) % (MAX_SEED - stride)
-        set_random_seed(seed, diff_rank_seed=diff_rank_seed)
+        set_random_seed(seed + before, diff_rank_seed=diff_rank_seed)
         start_worker = loader.worker_init_fn
         if isinstance(start_worker, partial) and (
                 'seed' in start_worker.keywords):

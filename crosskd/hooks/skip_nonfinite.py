@@ -21,8 +21,8 @@ class SkipNonFiniteHook(Hook):
     a step changes nothing: no weight, no momentum, no weight decay.  It is
     logged, and the detector logs which loss of which level was not finite.
     With gradient accumulation the whole accumulated step is skipped.  Under
-    DDP gradients are the same on all ranks by then, so all ranks skip together.  With
-    ``--amp`` it is torch's loss scaling that skips the step.
+    DDP gradients are the same on all ranks by then, so all ranks skip
+    together.  With ``--amp`` it is torch's loss scaling that skips the step.
 
     Args:
         max_in_a_row: the run ends with so many skipped steps in a row, for
