@@ -43,7 +43,7 @@ def seeds(monkeypatch, workers, ranks, diff_rank_seed, seed=7, epochs=5):
         for epoch in range(epochs):
             RepeatableEpochsHook().before_train_epoch(SimpleNamespace(
                 train_dataloader=loader, seed=own, rank=rank,
-                world_size=ranks, epoch=epoch,
+                world_size=ranks, epoch=epoch, model=torch.nn.Module(),
                 _randomness_cfg=dict(diff_rank_seed=diff_rank_seed)))
             found[epoch, rank, None] = seed_now()
             for worker in range(workers):
@@ -147,6 +147,16 @@ def test_what_augmentation_remembers_in_the_model_is_resumed(tmp_path,
     (name, ), (changed, ) = zip(*saved['module_attributes'].items())
     assert name == 'data_preprocessor.batch_augments.0'
     assert 'rank' not in changed
+
+
+def test_what_a_hook_sets_is_no_state(tmp_path):
+    """A run that is resumed without the hook stops at what is not finite."""
+    skip = dict(hooks=[dict(type='SkipNonFiniteHook')])
+    for resume in (dict(), dict(resume=True, load_from=str(
+            tmp_path / 'epoch_1.pth'))):
+        made(tmp_path, 2, **copy.deepcopy(skip), **resume)
+        saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)
+        assert 'module_attributes' not in saved
 
 
 def test_what_layers_count_is_resumed(tmp_path):

@@ -41,6 +41,7 @@ class RepeatableEpochsHook(Hook):
     def __init__(self) -> None:
         self._built_with: int | None = None
         self._at_first: Attributes | None = None
+        self._resumed: Attributes = {}
 
     def before_run(self, runner: Runner) -> None:
         """Before anything is resumed."""
@@ -48,8 +49,6 @@ class RepeatableEpochsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what will not be repeated."""
-        if self._at_first is None:
-            self._at_first = _attributes(runner)
         # a run without a seed takes over that of the checkpoint
         loader = runner.train_dataloader
         samplers: list[Any] = [
@@ -62,6 +61,11 @@ class RepeatableEpochsHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process and the workers to come."""
+        if self._at_first is None:  # what hooks set before is theirs
+            self._at_first = _attributes(runner)
+            modules = dict(_model(runner).named_modules())
+            for name in self._resumed.keys() & modules.keys():
+                modules[name].__dict__.update(self._resumed[name])
         loader = runner.train_dataloader
         diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
         # workers add their own number, and that of the rank, to their seed;
@@ -94,13 +98,8 @@ class RepeatableEpochsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take it out, where the run is resumed."""
-        if not runner._resume:
-            return
-        self._at_first = _attributes(runner)
-        modules = dict(_model(runner).named_modules())
-        for name, attributes in checkpoint.get(KEY, {}).items():
-            if name in modules:
-                modules[name].__dict__.update(attributes)
+        if runner._resume:
+            self._resumed = checkpoint.get(KEY, {})
 
 
 def _model(runner: Runner) -> nn.Module:
