@@ -1,5 +1,7 @@
 """Checkpoints from files and URLs, without running any code in them."""
 import pickle
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,17 @@ from .unpickler import Refused, allow_list_pickle
 
 # as mmengine spells these schemes
 REFUSED_STORAGE = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
+# what torch's readers say of an archive or a legacy file that is broken, in
+# the first line; a C++ backtrace may follow
+OF_THE_FILE = re.compile(
+    r'^(?!.*allocation failed).*(PytorchStreamReader|inline_container|'
+    r'hasRecord|record size|corrupt|Invalid magic number|'
+    r'Invalid protocol version|unexpected EOF|wrong byte size|'
+    r'Unknown saved id|resize storage|bounds for storage)')
+# what unpickling instructions that make no sense raises
+NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
+            ValueError, TypeError, AttributeError, AssertionError, ImportError,
+            ArithmeticError)
 
 
 class CheckpointError(ValueError):
@@ -61,9 +74,9 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
             f'was run. {if_refused}') from None
-    except (MemoryError, OSError, torch.cuda.OutOfMemoryError):
-        raise  # says nothing about the file; resuming must not pass it over
     except Exception as e:
+        if not _is_about_the_file(e):
+            raise  # resuming must not pass a good file over
         with open(file, 'rb') as f:
             start = f.read(16)
         raise CheckpointError(
@@ -117,6 +130,19 @@ def load_from_elsewhere(filename: str, map_location: Any = None,
     raise ValueError(
         f'{key}={filename!r}: this storage cannot be read through the '
         'allow-list; fetch the file and name its path')
+
+
+def _is_about_the_file(error: Exception) -> bool:
+    """Whether a file that raises this when it is read is broken.
+
+    That is: no archive or no pickle, one that ends too early, or one whose
+    instructions make no sense.  torch says the former in RuntimeErrors, as it
+    does what is wrong with the machine (no memory on CPU or GPU, no such
+    device, too many open files); so these count by their text.
+    """
+    if isinstance(error, RuntimeError):
+        return bool(OF_THE_FILE.search(str(error)))
+    return isinstance(error, NONSENSE)
 
 
 def _is_torchscript(file: Path) -> bool:

@@ -1,8 +1,6 @@
 """mmengine's Runner as ``tools/train.py`` uses it: nothing lost, all said."""
 import inspect
-import re
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +11,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from .checkpoint import CheckpointError
+from .activation_checkpointing import prepare_checkpointing
 from .cpu_ranks import without_sync_bn
 from .data_checks import check_data
 from .detectors.base import DistilledSingleStageDetector
-from .hooks import RepeatableEpochsHook
+from .hooks import RepeatableEpochsHook, StateBesideHook
 from .pretrained import check_pretrained
+from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (
     built_dataset,
     check_load_from,
@@ -81,6 +80,8 @@ class Runner(runner.Runner):
         if self.distributed and not torch.cuda.is_available():
             model = without_sync_bn(model, self.cfg)
         detector: Any = model.module if is_model_wrapper(model) else model
+        prepare_checkpointing(detector,
+                              self.cfg.get('activation_checkpointing'))
         if isinstance(detector, DistilledSingleStageDetector):
             detector.join_teacher()
         check_optimizer(model, self.optim_wrapper)
@@ -112,8 +113,9 @@ class Runner(runner.Runner):
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Register hooks, and the one that makes epochs repeatable."""
         super().register_hooks(default_hooks, custom_hooks)
-        # built here: a project's own registries may not know its name
+        # built here: a project's own registries may not know their names
         self.register_hook(RepeatableEpochsHook())
+        self.register_hook(StateBesideHook())
         if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1
                for h in self.hooks):
             self.logger.warning(
@@ -122,54 +124,19 @@ class Runner(runner.Runner):
                 'that is killed in between is lost; 2 is safe')
 
     def load_or_resume(self) -> None:
-        """Load or resume, from the newest checkpoint that can be read.
+        """Load or resume, on all ranks from the same file or on none.
 
         Raises:
             ValueError: there are checkpoints to resume from, and none of them
                 can be read.
         """
-        if self._has_loaded or not self._resume or self._load_from:
-            super().load_or_resume()
-            return
-        unreadable = []
-        for checkpoint in self._newest_first():
-            self._load_from = str(checkpoint)
-            try:
-                super().load_or_resume()
-            except CheckpointError as e:
-                unreadable.append(str(e))
-                self.logger.warning(f'{e}. Trying the one before it')
-            else:
-                self.logger.info(f'Resumed from {checkpoint}')
+        if self._resume and not self._has_loaded and not self._load_from:
+            self._load_from = choose_checkpoint(self.work_dir)
+            if self._load_from is None:
+                self.logger.warning(
+                    f'--resume: there is no checkpoint in {self.work_dir}; '
+                    'training begins anew')
                 return
-        if unreadable:
-            raise ValueError(
-                f'--resume: no checkpoint in {self.work_dir} can be read; '
-                'name one, or begin anew in another work directory. '
-                + unreadable[0])
-        self.logger.warning(f'--resume: there is no checkpoint in '
-                            f'{self.work_dir}; training begins anew')
-
-    def _newest_first(self) -> list[Path]:
-        """Checkpoints to resume from: the last one, then those before it."""
-        folder = Path(self.work_dir)
-        note = folder / 'last_checkpoint'
-        noted = Path(note.read_text().strip()) if note.is_file() else folder
-        # work directories are moved and copied, so it may lie beside the note
-        last = next((p for p in (noted, folder / noted.name) if p.is_file()),
-                    None)
-        # with the hook's out_dir they lie elsewhere
-        folders = {folder, *([last.parent] if last else [])}
-        others = [
-            (int(number[1]), path) for folder in folders
-            for path in folder.glob('*.pth')
-            if path != last and (number := re.fullmatch(
-                r'(?:epoch|iter)_(\d+)\.pth', path.name))
-        ]
-        newest = [path for _, path in sorted(others, reverse=True)]
-        if last is None and not newest and noted != folder and noted.name:
-            raise FileNotFoundError(
-                f'--resume: {note} names {noted}, which is not there, and '
-                f'there is no other checkpoint in {folder}; name one, or '
-                'begin anew in another work directory')
-        return [last, *newest] if last else newest
+            self.logger.info(f'Resumed from {self._load_from}')
+        option = '--resume' if self._resume else 'load_from'
+        on_all_ranks(super().load_or_resume, f'{option}={self._load_from!r}')

@@ -98,8 +98,9 @@ class Teacher:
         return family_of(self.detector.bbox_head, teaches=True)
 
     def _read(self) -> SingleStageDetector:
-        # the same seed is the same student, with a teacher and without
-        with untouched_randomness():
+        # the same seed is the same student, with a teacher and without; and a
+        # student may be built without values
+        with untouched_randomness(), torch.device('cpu'):
             detector = _build(_model_config(self.config, self._scope))
         if self.ckpt == RANDOM:
             print_log(
@@ -131,8 +132,7 @@ class Teacher:
             if self._shared:  # with a student that may train elsewhere
                 self._shared = False
                 self._detector = copy.deepcopy(self.detector)
-            like = next(student.parameters())
-            self.detector.to(like.device, like.dtype)
+            self.follow(student)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
@@ -156,10 +156,19 @@ class Teacher:
             self.detector.bbox_head(features)
         return features, seen
 
-    def apply(self, fn) -> None:
-        """Follow the student to another device or type, once training."""
-        if self._follows:
-            self.detector._apply(fn)
+    def follow(self, student: nn.Module) -> None:
+        """Be of the student's device, type and layout, once training.
+
+        What is done to the student's tensors is not done to the teacher's: it
+        may be to leave them without values (``to_empty``, the meta device).
+        """
+        like = next(student.parameters())
+        if self._follows and not like.is_meta:
+            layout = torch.contiguous_format
+            if any(_is_channels_last(p) for p in student.parameters()):
+                layout = torch.channels_last
+            self.detector.to(like.device, like.dtype)
+            self.detector.to(memory_format=layout)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         # the same detector, until the copy of the student trains, too
@@ -167,6 +176,11 @@ class Teacher:
         shared._follows = False
         shared._shared = self.is_read
         return shared
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return (x.dim() == 4 and not x.is_contiguous()
+            and x.is_contiguous(memory_format=torch.channels_last))
 
 
 def find_config(name: str) -> str:

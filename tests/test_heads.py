@@ -1,4 +1,6 @@
 """Head families: the rest of a head, decoding, targets."""
+import functools
+
 import pytest
 import torch
 from mmdet.models.dense_heads import GFLHead, RetinaHead
@@ -24,11 +26,40 @@ def test_resuming_own_features_is_the_heads_forward(kind, split, train):
     with trace(family, split) as seen:
         outputs = head(features)
     assert len(seen.held_cls) == len(seen.held_reg) == 3
-    resumed = family.resume([h.clone() for h in seen.held_cls],
-                            [h.clone() for h in seen.held_reg], split)
+    resumed = family.resume(seen.held_cls, seen.held_reg, split)
     assert len(resumed) == len(outputs)
     for ours, theirs in zip(resumed, outputs):
         torch.testing.assert_close(ours, list(theirs))
+
+
+@pytest.mark.parametrize('layer', [
+    dict(), dict(norm=None), dict(order=('act', 'conv', 'norm')),
+    dict(act='LeakyReLU')], ids=str)
+@pytest.mark.parametrize('split', [0, 1, 2])
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_rest_of_a_head_leaves_its_input_as_it_was(kind, split, layer):
+    """Activations work in place, with or without a layer before them."""
+    norm = {} if layer.get('norm', 1) or kind == 'retina' else dict(
+        norm_cfg=None)
+    head, features, _ = head_and_features(kind, **norm)
+    for tower in (head.cls_convs, head.reg_convs):
+        for conv in tower:
+            conv.order = layer.get('order', conv.order)
+            if 'act' in layer:
+                conv.activate = torch.nn.LeakyReLU(inplace=True)
+            assert conv.activate.inplace
+    family = family_of(head)
+    held = [torch.randn_like(f) for f in features]  # with negative values
+    kept = [(h.clone(), h._version) for h in held]
+    first = family.resume(held, held, split)
+    assert all(torch.equal(h, k) and h._version == v
+               for h, (k, v) in zip(held, kept))
+    again = family.resume([k for k, _ in kept], [k for k, _ in kept], split)
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    if split and 'act' not in layer:  # what is activated has been
+        positive = [h.relu() for h in held]
+        torch.testing.assert_close(
+            family.resume(positive, positive, split), first)
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -131,6 +162,29 @@ def test_trace_leaves_the_head_as_it_was():
     assert head.__dict__.keys() == before.keys()
     assert not head._forward_hooks
     assert not head.cls_convs[0]._forward_hooks
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_get_targets_of_somebody_else_survives(kind):
+    """A pass that works, one that raises, one inside another."""
+    head, features, samples = head_and_features(kind)
+    theirs = functools.partial(type(head).get_targets, head)
+    head.get_targets = theirs
+    family = family_of(head)
+    with trace(family, 1) as outer:
+        head.loss(features, samples)
+        with trace(family, 1) as inner:
+            head.loss(features, samples)
+        assert inner.targets is not None
+        assert outer.targets is inner.targets  # it saw that pass, too
+    assert head.get_targets is theirs
+    with pytest.raises(RuntimeError, match='on purpose'), trace(family):
+        raise RuntimeError('on purpose')
+    assert head.get_targets is theirs
+    del head.get_targets
+    with trace(family):
+        head.get_targets = theirs  # set meanwhile, to stay
+    assert head.get_targets is theirs
 
 
 def test_a_subclass_belongs_to_its_parents_family():

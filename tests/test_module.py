@@ -52,7 +52,8 @@ def kinds(module):
     return ([(name, x.dtype, x.device, x.shape, x.stride())
              for name, x in module.state_dict().items()],
             [(name, x.requires_grad) for name, x in module.named_parameters()],
-            [(name, m.training) for name, m in module.named_modules()])
+            [(name, m.training) for name, m in module.named_modules()
+             if name.split('.')[0] != 'imitation'])  # losses of the distiller
 
 
 def tensor_bytes():
@@ -125,7 +126,7 @@ def test_a_change_does_to_the_student_what_it_does_to_a_plain_detector(
         assert tensors(teacher) == before
     for ours, theirs in zip(teacher.parameters(), model.parameters(),
                             strict=False):
-        if training:
+        if training and change != 'meta':  # where nobody has values
             assert (ours.dtype, ours.device) == (theirs.dtype, theirs.device)
 
 

@@ -46,6 +46,7 @@ class ScaledRun(Run):
     def __init__(self, model):
         super().__init__(model)
         self.scaler = torch.amp.GradScaler('cpu', init_scale=4.0)
+        self.optim_wrapper.loss_scaler = self.scaler  # as AmpOptimWrapper's
 
     def update(self, losses):
         optimizer = self.optim_wrapper.optimizer
@@ -98,6 +99,8 @@ def test_loss_and_level_are_named(kind, value):
     assert f'loss_reg_kd of level 1 ({value})' in str(error.value)
     assert 'level 0' not in str(error.value)
     assert 'SkipNonFiniteHook' in str(error.value)
+    assert 'learning rate' in str(error.value)
+    assert '--auto-scale-lr' in str(error.value)
 
 
 def test_losses_of_regions_and_features_are_named_too():
@@ -188,6 +191,76 @@ def test_statistics_that_are_lost_end_the_run(kind_of_run):
         run.model.backbone.conv1.weight[0] = math.inf
     with pytest.raises(FloatingPointError, match='the buffer backbone.bn1'):
         run.step(*batch())
+
+
+def spoilt_steps(run, which):
+    """Steps of which some have a loss that is not finite."""
+    loss = run.model.loss
+    for spoil_it in which:
+        run.model.loss = loss
+        if spoil_it:
+            run.model.loss = lambda *args: {
+                k: [x * math.nan for x in v] for k, v in loss(*args).items()}
+        run.step(*batch())
+
+
+@both_ways
+def test_too_many_in_a_row_end_the_run(kind_of_run):
+    """Not as many with a good one between them."""
+    run = kind_of_run(build(distiller_cfg('gfl'))).add(
+        SkipNonFiniteHook(max_in_a_row=3))
+    spoilt_steps(run, [True, True, False, True, True])
+    with pytest.raises(FloatingPointError) as error:
+        spoilt_steps(run, [True])
+    for text in ('3 steps in a row', 'max_in_a_row', 'learning rate',
+                 '--auto-scale-lr'):
+        assert text in str(error.value)
+
+
+@SCALED.marks[0]
+def test_too_many_steps_that_loss_scaling_skips_end_the_run():
+    """Every loss is finite; each scaled gradient overflows."""
+    run = ScaledRun(build(distiller_cfg('gfl')))
+    run.scaler = run.optim_wrapper.loss_scaler = torch.amp.GradScaler(
+        'cpu', init_scale=2.0**126, backoff_factor=0.999)
+    run.add(SkipNonFiniteHook(max_in_a_row=4))
+    before = state(run)
+    for _ in range(3):
+        run.step(*batch())
+    with pytest.raises(FloatingPointError, match='4 steps in a row'):
+        run.step(*batch())
+    assert same(before, state(run))
+
+
+def test_accumulated_steps_are_counted_once():
+    run = Run(build(distiller_cfg('gfl')), steps_per_update=2)
+    run.optim_wrapper.initialize_count_status(run.model, 0, 100)
+    run.add(SkipNonFiniteHook(max_in_a_row=2))
+    spoilt_steps(run, [True, True, True])
+    with pytest.raises(FloatingPointError, match='2 steps in a row'):
+        spoilt_steps(run, [True])
+
+
+@pytest.mark.parametrize('value, error', [
+    (0, ValueError), (-1, ValueError), (2.5, TypeError), (None, TypeError),
+    (True, TypeError)])
+def test_the_number_is_checked(value, error):
+    with pytest.raises(error, match='SkipNonFiniteHook: max_in_a_row must be'):
+        SkipNonFiniteHook(max_in_a_row=value)
+
+
+def test_a_run_that_has_diverged_ends(project, tmp_path):
+    """Eight steps, none of them good after the first."""
+    cfg = distiller_cfg('gfl')
+    cfg['backbone']['norm_eval'] = True  # no statistics that are lost
+    cfg = experiment(model_cfg(cfg))
+    cfg['optim_wrapper'] = dict(optimizer=dict(type='SGD', lr=1e8))
+    cfg['custom_hooks'] = [dict(type='SkipNonFiniteHook', max_in_a_row=5)]
+    write(project / 'diverges.py', cfg)
+    out = tool('train.py', 'diverges.py', '--work-dir', tmp_path, cwd=project,
+               ok=False)
+    assert 'FloatingPointError: iteration 6: 5 steps in a row' in out
+    assert '--auto-scale-lr' in out and '(optim_wrapper.optimizer.lr)' in out
 
 
 def test_without_the_hook_the_weights_are_untouched():

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from crosskd.resuming import choose_checkpoint
 from experiments import experiment, model_cfg, same_weights, weights, write
 from helpers import distiller_cfg, sdd_cfg
 from tool_server import run as tool
@@ -190,6 +191,38 @@ def test_runs_counted_in_iterations(project, tmp_path):
     assert same_weights(*whole_and_in_parts(
         project, tmp_path, 'iterations.py', 'train_cfg.max_iters=3',
         'iter_6.pth'))
+
+
+ORDERS = dict(  # iterations done by file: what is resumed, in this order
+    epochs=(dict(epoch_9=36, epoch_10=40), ['epoch_10', 'epoch_9']),
+    iterations_further=(dict(epoch_2=8, iter_10=10), ['iter_10', 'epoch_2']),
+    epochs_further=(dict(epoch_3=12, epoch_2=8, iter_10=10, iter_9=9),
+                    ['epoch_3', 'iter_10', 'iter_9', 'epoch_2']),
+    equal=(dict(epoch_2=8, iter_8=8), ['iter_8', 'epoch_2']),
+    others=(dict(epoch_1=4, best_bbox_mAP_epoch_2=8, epoch_x=9), ['epoch_1']))
+
+
+@pytest.mark.parametrize('case', ORDERS)
+def test_the_furthest_that_can_be_read_is_resumed(case, tmp_path):
+    files, order = ORDERS[case]
+    for name, done in files.items():
+        torch.save(dict(meta=dict(iter=done)), tmp_path / f'{name}.pth')
+    for name in order:
+        assert choose_checkpoint(str(tmp_path)) == str(
+            tmp_path / f'{name}.pth')
+        (tmp_path / f'{name}.pth').write_bytes(b'PK')
+    with pytest.raises(ValueError, match='no checkpoint in .* can be read'):
+        choose_checkpoint(str(tmp_path))
+
+
+def test_what_mmengine_noted_is_the_newest(tmp_path):
+    for name, done in dict(epoch_1=4, epoch_2=8).items():
+        torch.save(dict(meta=dict(iter=done)), tmp_path / f'{name}.pth')
+    note = tmp_path / 'last_checkpoint'
+    note.write_text('/elsewhere/epoch_1.pth')  # a folder that was moved
+    assert choose_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_1.pth')
+    torch.save(dict(state_dict={}), tmp_path / 'epoch_1.pth')  # of no run
+    assert choose_checkpoint(str(tmp_path)) == str(tmp_path / 'epoch_2.pth')
 
 
 @pytest.fixture

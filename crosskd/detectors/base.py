@@ -10,7 +10,8 @@ from torch import Tensor
 from ..heads import HeadFamily, check_maps, family_of, trace
 from ..mmcv_ext import announce
 from ..teacher import Teacher
-from .finite import check_images, find_nonfinite
+from .finite import ADVICE, check_images, find_nonfinite
+from .graph import check_graph
 from .imitation import Imitation
 from .kd_cfg import KDConfig
 
@@ -112,6 +113,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         Raises:
             ValueError: an image has values that are not finite.
             FloatingPointError: a loss is not finite.
+            RuntimeError: the student runs where nothing can be learned from
+                it, such as under activation checkpointing of another kind.
         """
         self.join_teacher()
         split = self.kd.split
@@ -124,6 +127,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
             losses = self.bbox_head.loss(s_features, batch_data_samples)
         check_maps(student_head, s, teacher_head, t, batch_inputs)
 
+        check_graph(self, s_features, student_head, s, split)
         losses.update(
             self.imitation.predictions(student_head, s, teacher_head, t,
                                        batch_data_samples))
@@ -140,12 +144,13 @@ class DistilledSingleStageDetector(SingleStageDetector):
         message = f'loss is not finite: {", ".join(found)}'
         if self.stops_at_nonfinite:
             raise FloatingPointError(
-                f'{message}. No weight has changed. To skip such steps, add '
+                f'{message}. No weight has changed. {ADVICE}. To skip a few '
+                'such steps, add '
                 "custom_hooks=[dict(type='SkipNonFiniteHook')]")
         print_log(message, logger='current', level=logging.WARNING)
 
     def _apply(self, fn, *args, **kwargs):
-        """Whatever moves the student's tensors moves the teacher's."""
+        """Where the student goes, the teacher goes."""
         super()._apply(fn, *args, **kwargs)
-        self.teacher.apply(fn)
+        self.teacher.follow(self)
         return self

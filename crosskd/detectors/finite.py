@@ -5,6 +5,11 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
+# configs are written for some number of images a step
+ADVICE = ('Most often the learning rate is too high '
+          '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr fit '
+          'it to the number of images a step')
+
 Losses = dict[str, Tensor | list[Tensor]]
 
 

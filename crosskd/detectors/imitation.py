@@ -6,16 +6,18 @@ import torch
 from mmdet.structures import SampleList
 from mmdet.utils import reduce_mean
 from mmengine.logging import print_log
+from mmengine.model import ModuleDict
 from torch import Tensor
 
 from ..align import align_statistics
+from ..beside import Beside
 from ..heads import HeadFamily, HeadTrace, Predictions, Targets
 from ..losses.sdd_loss import at_least_one_of
 from ..regions import REGIONS
 from .kd_cfg import BIN_LOSSES, ENCODED_LOSSES, KDConfig
 
 
-class Imitation:
+class Imitation(Beside):
     """The distillation losses of a training step.
 
     CrossKD (arXiv 2306.11369, section 3.2) lets the *cross-head* predictions
@@ -25,13 +27,18 @@ class Imitation:
     the predictions are held to, location by location or region by region
     (SDD, arXiv 2403.13512), is independent of that.
 
+    Losses may have parameters and buffers, see
+    :class:`~crosskd.beside.Beside`.
+
     Args:
         kd: what ``kd_cfg`` asks for.
     """
 
     def __init__(self, kd: KDConfig) -> None:
+        super().__init__()
         self.kd = kd
-        self.losses = kd.losses
+        self.losses = ModuleDict(kd.losses)
+        self.sdd = ModuleDict(kd.sdd)
         self._warned: set[str] = set()
 
     # -- losses ------------------------------------------------------------
@@ -98,7 +105,7 @@ class Imitation:
                    samples: SampleList) -> dict[str, list[Tensor]]:
         """SDD on every kind of region; all levels share one divisor."""
         losses = {}
-        for kind, loss in self.kd.sdd.items():
+        for kind, loss in self.sdd.items():
             regions = REGIONS[kind](student, teacher, family, samples)
             sides = [min(maps.teacher.shape[2:]) for maps in regions]
             self._warn_of_scales(kind, max(loss.scales), max(sides))

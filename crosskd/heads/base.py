@@ -305,6 +305,8 @@ def _inherits_forward(head: type) -> bool:
 
 def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
                    split: int) -> Tensor:
+    # activations, and layers that begin with one, may work in place
+    held = held.clone()
     # Aligned features have negative values again, which the next layer never
     # saw in training: the activation of the layer they left is applied anew.
     if split > 0 and tower[split - 1].with_activation:

@@ -1,8 +1,9 @@
 """Watch one pass through a dense head."""
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from torch import Tensor
+from torch.nn import Module
 
 from .base import HeadFamily
 
@@ -62,9 +63,27 @@ def trace(family: HeadFamily,
             seen.targets = get_targets(*args, **kwargs)
             return seen.targets
 
-        head.get_targets = recording_get_targets
-        stack.callback(delattr, head, 'get_targets')
+        stack.callback(_set_on_instance(head, 'get_targets',
+                                        recording_get_targets))
         yield seen
+
+
+def _set_on_instance(owner: Module, name: str,
+                     value: Callable) -> Callable[[], None]:
+    """Set an attribute of the instance alone; returns what undoes it."""
+    own = vars(owner)
+    was_there, before = name in own, own.get(name)
+    own[name] = value
+
+    def undo() -> None:
+        if own.get(name) is not value:
+            return  # somebody else has set another since
+        if was_there:
+            own[name] = before
+        else:
+            del own[name]
+
+    return undo
 
 
 def _hold_inputs(seen: HeadTrace):

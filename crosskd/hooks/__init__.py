@@ -1,5 +1,6 @@
 """Hooks: what watches a run, around the steps."""
 from .repeatable_epochs import RepeatableEpochsHook
 from .skip_nonfinite import SkipNonFiniteHook
+from .state_beside import StateBesideHook
 
-__all__ = ['RepeatableEpochsHook', 'SkipNonFiniteHook']
+__all__ = ['RepeatableEpochsHook', 'SkipNonFiniteHook', 'StateBesideHook']

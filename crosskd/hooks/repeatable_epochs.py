@@ -1,11 +1,18 @@
 """Randomness that a resumed run repeats."""
 from functools import partial
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, set_random_seed
+from torch import nn
+
+from .not_repeated import what_is_not_repeated
 
 MAX_SEED = 2**32  # numpy's
+KEY = 'module_attributes'  # in checkpoints
+Attributes = dict[str, dict[str, Any]]
 
 
 @HOOKS.register_module()
@@ -19,22 +26,98 @@ class RepeatableEpochsHook(Hook):
 
     The workers of the training data are started anew every epoch, persistent
     or not: how far their generators have come is known to nobody but them.
-    Runs counted in iterations (``IterBasedTrainLoop``) are one long epoch: a
-    resumed one has the same images again, but not the same augmentation.
+    The seeds of all workers, on all ranks and in all epochs, differ.
+
+    Modules that count or remember in plain attributes (``DropBlock``,
+    ``BatchSyncRandomResize``) go on from there: what has changed in them is
+    in the checkpoint, under ``module_attributes``.
+
+    What is not repeated (runs counted in iterations, checkpoints inside an
+    epoch, …) is warned of when training begins.
     """
 
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self._built_with: int | None = None
+        self._at_first: Attributes | None = None
+        self._resumed: Attributes = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Before anything is resumed."""
+        self._built_with = runner.seed
+
+    def before_train(self, runner: Runner) -> None:
+        """Say what will not be repeated."""
+        # a run without a seed takes over that of the checkpoint
+        loader = runner.train_dataloader
+        samplers: list[Any] = [
+            loader.sampler, getattr(loader.batch_sampler, 'sampler', None)]
+        for sampler in samplers:
+            if hasattr(sampler, 'seed') and sampler.seed == self._built_with:
+                sampler.seed = runner.seed
+        for warning in what_is_not_repeated(runner):
+            runner.logger.warning(warning)
+
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process and the workers to come."""
+        if self._at_first is None:  # what hooks set before is theirs
+            self._at_first = _attributes(runner)
+            modules = dict(_model(runner).named_modules())
+            for name in self._resumed.keys() & modules.keys():
+                modules[name].__dict__.update(self._resumed[name])
         loader = runner.train_dataloader
         diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
-        # workers add their own number, and that of the rank, to their seed
-        stride = max(loader.num_workers, 1) * runner.world_size
-        seed = (runner.seed + runner.epoch * stride) % MAX_SEED
-        set_random_seed(seed, diff_rank_seed=diff_rank_seed)
+        # workers add their own number, and that of the rank, to their seed;
+        # main processes that differ come after all of them
+        workers = loader.num_workers * runner.world_size
+        before = workers if diff_rank_seed else 0
+        stride = max(workers, before + runner.world_size)
+        # the runner's seed has the rank in it already, where ranks differ
+        first = runner.seed - runner.rank * bool(diff_rank_seed)
+        seed = (first + runner.epoch * stride) % (MAX_SEED - stride)
+        set_random_seed(seed + before, diff_rank_seed=diff_rank_seed)
         start_worker = loader.worker_init_fn
         if isinstance(start_worker, partial) and (
                 'seed' in start_worker.keywords):
             loader.worker_init_fn = partial(start_worker, seed=seed)
         loader._iterator = None  # of persistent workers
+
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: dict) -> None:
+        """Put in what modules remember in plain attributes."""
+        changed = {}
+        for name, now in _attributes(runner).items():
+            before = (self._at_first or {}).get(name, now)
+            differ = {k: v for k, v in now.items()
+                      if k not in before or before[k] != v}
+            if differ:
+                changed[name] = differ
+        if changed:
+            checkpoint[KEY] = changed
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take it out, where the run is resumed."""
+        if runner._resume:
+            self._resumed = checkpoint.get(KEY, {})
+
+
+def _model(runner: Runner) -> nn.Module:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
+def _attributes(runner: Runner) -> Attributes:
+    """Plain attributes of all modules of the model."""
+    return {
+        name: {
+            key: value for key, value in vars(module).items()
+            if key != 'training' and _is_plain(value)
+        } for name, module in _model(runner).named_modules()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return type(value) is tuple and all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

@@ -5,29 +5,45 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..detectors.base import DistilledSingleStageDetector
+from ..detectors.finite import ADVICE
+from ..losses.checks import check_number
 
 
 @HOOKS.register_module()
 class SkipNonFiniteHook(Hook):
     """Skip steps whose gradient is not finite, instead of ending the run.
 
-    ``custom_hooks=[dict(type='SkipNonFiniteHook')]``.  Such a step changes
-    nothing: no weight, no momentum, no weight decay.  It is logged, and the
-    detector logs which loss of which level was not finite.  With gradient
-    accumulation the whole accumulated step is skipped.  Under DDP gradients
-    are the same on all ranks by then, so all ranks skip together.  With
-    ``--amp`` it is torch's loss scaling that skips the step.
+    ``custom_hooks=[dict(type='SkipNonFiniteHook', max_in_a_row=50)]``.  Such
+    a step changes nothing: no weight, no momentum, no weight decay.  It is
+    logged, and the detector logs which loss of which level was not finite.
+    With gradient accumulation the whole accumulated step is skipped.  Under
+    DDP gradients are the same on all ranks by then, so all ranks skip
+    together.  With ``--amp`` it is torch's loss scaling that skips the step.
+
+    Args:
+        max_in_a_row: the run ends with so many skipped steps in a row, for
+            then it has diverged and learns nothing any more.  Loss scaling
+            finds its scale with some twenty.
 
     Raises:
-        FloatingPointError: a buffer (running statistics) of the model is not
-            finite either; skipping steps cannot mend that.
+        FloatingPointError: ``max_in_a_row`` is reached, or a buffer (running
+            statistics) of the model is not finite either; skipping steps
+            cannot mend that.
+        TypeError, ValueError: ``max_in_a_row`` is no positive integer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_in_a_row: int = 50) -> None:
+        name = type(self).__name__
+        if not isinstance(max_in_a_row, int):
+            raise TypeError(f'{name}: max_in_a_row must be an integer, found '
+                            f'{max_in_a_row!r}')
+        self.max_in_a_row = check_number(name, 'max_in_a_row', max_in_a_row, 1)
+        self._in_a_row = 0
+        self._stepped = False
         self._dropped = False
 
     def before_train(self, runner: Runner) -> None:
@@ -37,14 +53,11 @@ class SkipNonFiniteHook(Hook):
             model = model.module
         if isinstance(model, DistilledSingleStageDetector):
             model.stops_at_nonfinite = False
-        wrapper = runner.optim_wrapper
-        wrappers = (
-            wrapper.values()
-            if isinstance(wrapper, OptimWrapperDict) else [wrapper])
-        for one in wrappers:
-            one.optimizer.register_step_pre_hook(self._drop)
+        for wrapper in _wrappers(runner):
+            wrapper.optimizer.register_step_pre_hook(self._drop)
 
     def _drop(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._stepped = True
         gradients = [
             p.grad for group in optimizer.param_groups
             for p in group['params'] if p.grad is not None
@@ -59,18 +72,46 @@ class SkipNonFiniteHook(Hook):
                          outputs: dict | None = None) -> None:
         """Say so, and see whether skipping was enough."""
         loss = (outputs or {}).get('loss')
-        if not self._dropped and (loss is None or _all_finite([loss])):
-            return
-        self._dropped = False
+        seen = self._dropped or not (loss is None or _all_finite([loss]))
+        self._count(runner)
+        if seen:
+            self._check_buffers(runner)
+            runner.logger.warning(
+                f'iteration {runner.iter + 1}: the gradient is not finite; '
+                'the step is skipped and no weight changes')
+        if self._in_a_row >= self.max_in_a_row:
+            raise FloatingPointError(
+                f'iteration {runner.iter + 1}: {self._in_a_row} steps in a '
+                'row were not finite and were skipped (SkipNonFiniteHook, '
+                'max_in_a_row), so the run has diverged and learns nothing '
+                f'any more. {ADVICE}; then begin anew, or resume from a '
+                'checkpoint before it diverged')
+
+    def _count(self, runner: Runner) -> None:
+        """Count this iteration, where it ends in a step."""
+        if self._dropped:
+            self._in_a_row += 1
+        elif self._stepped:
+            self._in_a_row = 0
+        elif any(hasattr(w, 'loss_scaler') and w.should_update()
+                 for w in _wrappers(runner)):
+            self._in_a_row += 1  # loss scaling calls no step that it skips
+        self._stepped = self._dropped = False
+
+    def _check_buffers(self, runner: Runner) -> None:
         for name, buffer in runner.model.named_buffers():
             if not buffer.isfinite().all():
                 raise FloatingPointError(
                     f'iteration {runner.iter + 1}: neither the gradient nor '
                     f'the buffer {name} is finite, and skipping steps does '
-                    'not mend a buffer; resume from the last checkpoint')
-        runner.logger.warning(
-            f'iteration {runner.iter + 1}: the gradient is not finite; the '
-            'step is skipped and no weight changes')
+                    f'not mend a buffer. {ADVICE}; resume from the last '
+                    'checkpoint')
+
+
+def _wrappers(runner: Runner) -> list[OptimWrapper]:
+    wrapper = runner.optim_wrapper
+    return list(wrapper.values() if isinstance(wrapper, OptimWrapperDict)
+                else [wrapper])
 
 
 def _all_finite(tensors: Any) -> bool:

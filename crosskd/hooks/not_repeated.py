@@ -1,0 +1,77 @@
+"""What a resumed run does otherwise than one that was never interrupted."""
+from collections.abc import Iterator
+
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+RESUMED = 'a run that is killed and resumed'
+
+
+def what_is_not_repeated(runner: Runner) -> list[str]:
+    """Warnings for what the configured run cannot repeat when resumed.
+
+    Args:
+        runner: that is about to train, with
+            :class:`~crosskd.hooks.RepeatableEpochsHook`.
+
+    Returns:
+        list[str]: one sentence each, with the config key.
+    """
+    loop, loader = runner.train_loop, runner.train_dataloader
+    by_iteration = isinstance(loop, IterBasedTrainLoop)
+    found = []
+    if by_iteration:
+        found.append(
+            f'train_cfg.by_epoch=False: {RESUMED} has the same images again, '
+            'but not the same random augmentation; runs counted in epochs '
+            'have both')
+    elif any(isinstance(h, CheckpointHook) and not h.by_epoch
+             for h in runner.hooks):
+        found.append(
+            f'default_hooks.checkpoint.by_epoch=False: {RESUMED} from inside '
+            'an epoch repeats that epoch from its start, and ends with other '
+            'weights; by_epoch=True does not')
+    if loader.num_workers == 0:
+        caches = sorted({type(x).__name__ for x in _transforms(loader)
+                         if any('cache' in key for key in vars(x))})
+        if caches:
+            found.append(
+                f'train_dataloader.num_workers=0: {RESUMED} begins with an '
+                f'empty cache of {", ".join(caches)}; with workers every '
+                'epoch does')
+    found.extend(_accumulation(runner, None if by_iteration else len(loader)))
+    if any(isinstance(h, EarlyStoppingHook) for h in runner.hooks):
+        found.append(
+            f'custom_hooks: EarlyStoppingHook: {RESUMED} forgets how long it '
+            'has waited, and may end later')
+    return found
+
+
+def _accumulation(runner: Runner, epoch: int | None) -> Iterator[str]:
+    """Gradients that are waiting for more when a checkpoint is written."""
+    count = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook):
+            continue
+        unit = epoch if hook.by_epoch else 1
+        if unit is not None and hook.interval * unit % count:
+            yield (f'optim_wrapper.accumulative_counts={count}: {RESUMED} '
+                   'loses the gradients that are waiting for more when a '
+                   f'checkpoint is written; every {hook.interval * unit} '
+                   'iterations is no multiple of it')
+            return
+
+
+def _transforms(loader: DataLoader) -> Iterator[object]:
+    """All transforms of a data set, through its wrappers."""
+    left: list = [loader.dataset]
+    while left:
+        thing = left.pop()
+        if isinstance(thing, (list, tuple)):
+            left.extend(thing)
+        elif hasattr(thing, '__dict__'):
+            inside = [getattr(thing, key, None) for key in (
+                'dataset', 'datasets', 'pipeline', 'transforms')]
+            left.extend(x for x in inside if x is not None)
+            yield thing

@@ -1,0 +1,54 @@
+"""Checkpoints that hold what trains with the student, too."""
+from mmdet.registry import HOOKS
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ..beside import load_state_beside, state_beside
+
+KEY = 'distillation_state_dict'
+
+
+@HOOKS.register_module()
+class StateBesideHook(Hook):
+    """Save and resume the parameters and buffers of distillation losses.
+
+    They are in the checkpoint under ``distillation_state_dict`` (and their
+    averages under ``ema_distillation_state_dict``), beside ``state_dict``,
+    which is the student's alone.  Where there are none the checkpoint has no
+    such key.  ``tools/train.py`` of this package adds this hook.
+
+    Raises:
+        ValueError: a checkpoint that is resumed from holds others than the
+            configured losses have.
+    """
+
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: dict) -> None:
+        """Put them in."""
+        for key, module in _modules(runner).items():
+            state = state_beside(module)
+            if state:
+                checkpoint[key] = {
+                    name: value.detach().cpu()
+                    for name, value in state.items()
+                }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take them out, where the run is resumed."""
+        if not runner._resume:  # only the student starts from that file
+            return
+        for key, module in _modules(runner).items():
+            load_state_beside(module, checkpoint.get(key, {}),
+                              f"--resume: the checkpoint's {key}")
+
+
+def _modules(runner: Runner) -> dict[str, nn.Module]:
+    """The model, and its average where there is one, by key."""
+    model = runner.model
+    found = {KEY: model.module if is_model_wrapper(model) else model}
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            found[f'ema_{KEY}'] = hook.ema_model.module
+    return found
