@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import KINDS, build, distiller_cfg, plain_cfg
-from test_module import assert_close, both, pair, whenever
+from test_module import assert_close, both, pair
 
 WIPES = dict(
     to_empty=lambda m: m.to_empty(device='cpu'),
@@ -14,12 +14,11 @@ WIPES = dict(
     not_below=lambda m: m.to_empty(device='cpu', recurse=False))
 
 
-@whenever
 @pytest.mark.parametrize('wipe', WIPES)
 @both
 def test_what_leaves_the_student_without_values_leaves_the_teacher(
-        method, wipe, training):
-    model, _ = pair(method, training)
+        method, wipe):
+    model, _ = pair(method, training=True)
     teacher = model.teacher.detector
     before = copy.deepcopy(teacher.state_dict())
     student = copy.deepcopy(model.state_dict())

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..heads import HeadFamily, check_maps, family_of, trace
 from ..mmcv_ext import announce
+from ..randomness import untouched_randomness
 from ..teacher import Teacher
 from .finite import ADVICE, check_images, find_nonfinite
 from .graph import check_graph
@@ -73,8 +74,10 @@ class DistilledSingleStageDetector(SingleStageDetector):
                 f'heads, found {type(self.bbox_head).__name__} '
                 f'({head.name}); use CrossKDSingleStageDetector or the '
                 'detector of that family')
-        self.kd = KDConfig(kd_cfg, head, self.required, self.prediction)
-        self.imitation = Imitation(self.kd)
+        # the same seed is the same student, whatever is distilled
+        with untouched_randomness():
+            self.kd = KDConfig(kd_cfg, head, self.required, self.prediction)
+            self.imitation = Imitation(self.kd)
         self.teacher = Teacher(teacher_config, teacher_ckpt,
                                trust_teacher_ckpt)
 
@@ -126,8 +129,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         with trace(student_head, split) as s:
             losses = self.bbox_head.loss(s_features, batch_data_samples)
         check_maps(student_head, s, teacher_head, t, batch_inputs)
-
         check_graph(self, s_features, student_head, s, split)
+
         losses.update(
             self.imitation.predictions(student_head, s, teacher_head, t,
                                        batch_data_samples))

@@ -4,6 +4,7 @@ A family wraps an mmdet head without owning it: it names the head's towers and
 predictors, brings its outputs into one layout, decodes them, and reads what
 the head's own ``get_targets`` returned.
 """
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -305,12 +306,15 @@ def _inherits_forward(head: type) -> bool:
 
 def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
                    split: int) -> Tensor:
-    # activations, and layers that begin with one, may work in place
-    held = held.clone()
     # Aligned features have negative values again, which the next layer never
     # saw in training: the activation of the layer they left is applied anew.
     if split > 0 and tower[split - 1].with_activation:
-        held = tower[split - 1].activate(held)
+        activate = copy.copy(tower[split - 1].activate)
+        if hasattr(activate, 'inplace'):  # the input is not ours
+            activate.inplace = False
+        held = activate(held)
+    elif split < len(tower) and tower[split].order[0] != 'conv':
+        held = held.clone()  # that layer may begin in place
     for layer in tower[split:]:
         held = layer(held)
     return held
