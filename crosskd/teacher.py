@@ -47,25 +47,12 @@ class Teacher:
 
     Attributes:
         classes: what its checkpoint says it was trained on, or None.
-
-    Raises:
-        TypeError: the config is none of these.
-        ValueError: no checkpoint is named.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
                  ckpt: str | Path | None, trust_ckpt: bool) -> None:
-        if not isinstance(config, (str, Path, dict, Config)):
-            raise TypeError(
-                'teacher_config must be the path of a config file, a dict or '
-                f'a Config, found {config!r}')
-        if not isinstance(ckpt, (str, Path)):
-            raise ValueError(
-                f'teacher_ckpt={ckpt!r}: a teacher needs weights. Expected '
-                f"the path or URL of a checkpoint, or '{RANDOM}' for a "
-                'teacher with random weights')
         self.config = config
-        self.ckpt = str(ckpt)
+        self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
         self._detector: SingleStageDetector | None = None
         self.classes: tuple[str, ...] | None = None
@@ -98,20 +85,30 @@ class Teacher:
         return family_of(self.detector.bbox_head, teaches=True)
 
     def _read(self) -> SingleStageDetector:
+        if not isinstance(self.config, (str, Path, dict, Config)):
+            raise TypeError(
+                'teacher_config must be the path of a config file, a dict or '
+                f'a Config, found {self.config!r}')
+        if not isinstance(self.ckpt, (str, Path)):
+            raise ValueError(
+                f'teacher_ckpt={self.ckpt!r}: a teacher needs weights. '
+                f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
+                'a teacher with random weights')
+        ckpt = str(self.ckpt)
         # the same seed is the same student, with a teacher and without; and a
         # student may be built without values
         with untouched_randomness(), torch.device('cpu'):
             detector = _build(_model_config(self.config, self._scope))
-        if self.ckpt == RANDOM:
+        if ckpt == RANDOM:
             print_log(
                 "teacher_ckpt='random': the teacher has random weights",
                 logger='current')
         else:
             checkpoint = load_checkpoint(
-                self.ckpt, 'teacher_ckpt', 'If you trust the file, set '
+                ckpt, 'teacher_ckpt', 'If you trust the file, set '
                 'trust_teacher_ckpt=True in the model', self.trust_ckpt)
             self.classes = _classes(checkpoint)
-            _load_strictly(detector, checkpoint, f'teacher_ckpt={self.ckpt!r}')
+            _load_strictly(detector, checkpoint, f'teacher_ckpt={ckpt!r}')
         return detector.requires_grad_(False).eval()
 
     def join(self, student: nn.Module) -> None:
@@ -122,8 +119,8 @@ class Teacher:
 
         Raises:
             FileNotFoundError: config or checkpoint do not exist.
-            TypeError: the config holds no single-stage detector.
-            ValueError: the checkpoint does not fit.
+            TypeError: the config is none, or holds no single-stage detector.
+            ValueError: no checkpoint is named, or it does not fit.
         """
         if self._detector is None:
             self._detector = self._read()

@@ -269,6 +269,9 @@ def test_inference_never_opens_the_teacher(project, tmp_path):
     assert not model.teacher.is_read
     with pytest.raises(ValueError, match='teacher_config=.*nowhere'):
         model.init_weights()
+    for key in ('teacher_config', 'teacher_ckpt'):
+        cfg.model.pop(key)
+        build(cfg.model, joins=False)
 
 
 @pytest.mark.parametrize('kind', KINDS)
