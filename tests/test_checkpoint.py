@@ -14,7 +14,8 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-from crosskd.checkpoint import ALLOW_HTTP, load_checkpoint
+from crosskd.checkpoint import load_checkpoint
+from crosskd.downloads import ALLOW_HTTP
 from helpers import Writes
 
 
