@@ -4,7 +4,6 @@ import inspect
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import mmdet
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from .checkpoint import load_checkpoint
 from .heads import HeadFamily, HeadTrace, family_of, trace
 from .randomness import untouched_randomness
+from .renormalize import renormalize
 
 RANDOM = 'random'
 
@@ -146,8 +146,8 @@ class Teacher:
         Returns:
             tuple: the features for the head, and the trace of the head.
         """
-        inputs = _renormalize(inputs, samples, preprocessor,
-                              self.detector.data_preprocessor)
+        inputs = renormalize(inputs, samples, preprocessor,
+                             self.detector.data_preprocessor)
         features = self.detector.extract_feat(inputs)
         with trace(self.head, split) as seen:
             self.detector.bbox_head(features)
@@ -313,46 +313,3 @@ def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
 def _first_few(kind: str, keys: list[str], few: int = 3) -> str:
     more = f', … ({len(keys)} in all)' if len(keys) > few else ''
     return f'{len(keys)} {kind}: ' + ', '.join(keys[:few]) + more
-
-
-def _normalization(preprocessor: Any) -> tuple[Tensor, Tensor, bool]:
-    """Mean and std, each (C or 1, 1, 1), and whether channels are swapped."""
-    swapped = getattr(preprocessor, '_channel_conversion', False)
-    if getattr(preprocessor, '_enable_normalize', False):
-        return preprocessor.mean, preprocessor.std, swapped
-    return torch.zeros(1, 1, 1), torch.ones(1, 1, 1), swapped
-
-
-def _renormalize(inputs: Tensor, samples: SampleList,
-                 student: BaseDataPreprocessor,
-                 teacher: BaseDataPreprocessor) -> Tensor:
-    """Turn the student's input into what the teacher would have been given.
-
-    Does nothing where both normalise alike.
-
-    Raises:
-        ValueError: the teacher normalises another number of channels than the
-            images have.
-    """
-    s_mean, s_std, s_swapped = _normalization(student)
-    t_mean, t_std, t_swapped = _normalization(teacher)
-    s_mean, s_std, t_mean, t_std = (
-        x.to(inputs.device) for x in (s_mean, s_std, t_mean, t_std))
-    if (s_swapped == t_swapped and torch.equal(s_mean, t_mean)
-            and torch.equal(s_std, t_std)):
-        return inputs
-    channels = inputs.size(1)
-    if t_mean.size(0) not in (1, channels):
-        raise ValueError(
-            'teacher_config.model.data_preprocessor normalises '
-            f'{t_mean.size(0)} channels, and the images of the student have '
-            f'{channels}; expected a teacher of such images')
-    pixels = inputs * s_std + s_mean
-    if s_swapped != t_swapped and channels == 3:
-        pixels = pixels.flip(1)
-    # padding is laid around the normalised image, so it is not transformed
-    out = torch.full_like(inputs, getattr(teacher, 'pad_value', 0))
-    for image, pixel, sample in zip(out, pixels, samples):
-        h, w = sample.img_shape[:2]
-        image[:, :h, :w] = ((pixel - t_mean) / t_std)[:, :h, :w]
-    return out
