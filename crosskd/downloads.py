@@ -81,7 +81,7 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
         try:
             torch.hub.download_url_to_file(source, str(file))
         except OSError as e:
-            errors.append(f'{source!r}: {e}')
+            errors.append(f'{e}' if source == url else f'{source!r}: {e}')
             continue
         if errors:
             print_log(f'{key}: no answer from {url!r}; taken from its mirror '
