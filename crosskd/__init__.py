@@ -14,6 +14,7 @@ from . import detectors, hooks, losses, registry  # noqa: E402, F401
 from .pretrained import torchvision_urls  # noqa: E402
 from .version import __version__  # noqa: E402
 
+registry.register_everywhere()
 # Lets a downstream config say ``_base_ = 'crosskd::crosskd/….py'``.
 _config_utils.MODULE2PACKAGE.setdefault('crosskd', 'crosskd')
 # Backbones of 'torchvision://' need a list of URLs, and no torchvision.

@@ -9,8 +9,13 @@ from typing import Any
 import mmengine
 from mmengine.fileio import load
 from mmengine.runner import checkpoint as mmengine_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 
-from .checkpoint import REFUSED_STORAGE, load_from_elsewhere
+from .checkpoint import (
+    REFUSED_STORAGE,
+    load_checkpoint,
+    load_from_elsewhere,
+)
 from .downloads import download, is_url
 
 _with_torchvision = mmengine_checkpoint.get_torchvision_models
@@ -26,6 +31,7 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
 
     Raises:
         FileNotFoundError: a file is not there and cannot be downloaded.
+        CheckpointError: a local file is no checkpoint.
         ValueError: a name that mmengine's lists do not have, or storage that
             is refused.
     """
@@ -35,8 +41,10 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
         scheme, found, rest = path.partition('://')
         if found and not is_url(path):
             listed = _listed(scheme)
-            if listed is None:  # a scheme that somebody else registered
-                continue
+            if listed is None and _is_registered(path):
+                continue  # by somebody else
+            if listed is None:
+                listed = {rest: path}
             if rest not in listed:
                 near = difflib.get_close_matches(rest, listed, 1)
                 hint = f'; did you mean {near[0]!r}?' if near else ''
@@ -50,6 +58,9 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
                 f'{name}={path!r}: no such file (looked from {Path.cwd()}); '
                 'expected the path or URL of a checkpoint, or None to begin '
                 'with random weights')
+        else:
+            load_checkpoint(path, name, 'Save its weights alone in a file of '
+                            'their own')
 
 
 def torchvision_urls() -> dict[str, str]:
@@ -84,6 +95,12 @@ def _named(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
                 yield f'{key}.{name}', value
         elif name != 'teacher_config':
             yield from _named(value, f'{key}.{name}')
+
+
+def _is_registered(path: str) -> bool:
+    """Whether mmengine knows another loader for it than that of paths."""
+    find = CheckpointLoader._get_checkpoint_loader
+    return find(path) is not find('a path')
 
 
 def _listed(scheme: str) -> dict[str, str] | None:

@@ -21,6 +21,19 @@ def _child_of(parent: Registry) -> Registry:
     return child
 
 
+def register_everywhere() -> None:
+    """Let all scopes find this package's classes by their plain names.
+
+    What a registry does not know is looked up at the root.
+    """
+    for registry in vars(_mmdet).values():
+        if isinstance(registry, Registry) and registry.scope == 'mmdet':
+            for name, kind in registry.module_dict.items():
+                if kind.__module__.startswith(f'{SCOPE}.'):
+                    registry.root.register_module(name, force=True,
+                                                  module=kind)
+
+
 globals().update({
     name: _child_of(parent)
     for name, parent in vars(_mmdet).items()

@@ -1,5 +1,6 @@
 """What a training needs besides model and data, asked before it begins."""
 import copy
+import difflib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, Registry
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -47,7 +48,41 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
     except COMPLAINTS as e:
         kind = cfg.get('type', 'OptimWrapper')
         amp = ' (--amp)' if 'Amp' in str(kind) else ''
-        raise ValueError(f'optim_wrapper.type={kind!r}{amp}: {e}') from None
+        raise ValueError(
+            f'optim_wrapper.type={kind!r}{amp} with optimizer.type='
+            f'{cfg["optimizer"].get("type")!r}: {e}') from None
+
+
+def check_types(key: str, registry: Registry, cfg: Any) -> None:
+    """Whether the types that a part of a config names are known.
+
+    Args:
+        key: of the part, for messages.
+        registry: where it is built.
+        cfg: a config, or a list or dict of some.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if isinstance(cfg, (list, tuple)):
+        for index, one in enumerate(cfg):
+            check_types(f'{key}[{index}]', registry, one)
+    elif isinstance(cfg, dict) and 'type' not in cfg:
+        for name, one in cfg.items():
+            check_types(f'{key}.{name}', registry, one)
+    elif isinstance(cfg, dict) and isinstance(cfg['type'], str):
+        with registry.switch_scope_and_registry(
+                cfg.get('_scope_')) as scoped:
+            try:
+                known = scoped.get(cfg['type'])
+            except RuntimeError:  # mmengine's word for an unknown module
+                known = None
+        if known is None:
+            near = difflib.get_close_matches(
+                cfg['type'], [*scoped.module_dict, *registry.module_dict], 1)
+            hint = f'; did you mean {near[0]!r}?' if near else ''
+            raise ValueError(f'{key}.type={cfg["type"]!r} is not in the '
+                             f'{scoped.scope}::{scoped.name} registry{hint}')
 
 
 def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
@@ -70,7 +105,8 @@ def built_dataset(loader: DataLoader | dict) -> Dataset:
     """The data set of a data loader that was checked."""
     if isinstance(loader, DataLoader):
         return loader.dataset
-    return DATASETS.build(loader['dataset'])
+    dataset = loader['dataset']
+    return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
 @contextmanager

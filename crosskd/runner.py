@@ -8,12 +8,13 @@ from mmengine import runner
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.visualization import Visualizer
 from torch import nn
 
 from .activation_checkpointing import prepare_checkpointing
 from .cpu_ranks import without_sync_bn
-from .data_checks import check_data
+from .data_checks import check_data, check_same_classes
 from .detectors.base import DistilledSingleStageDetector
 from .hooks import RepeatableEpochsHook, StateBesideHook
 from .pretrained import check_pretrained
@@ -23,9 +24,10 @@ from .run_checks import (
     check_load_from,
     check_loader,
     check_optimizer,
+    check_types,
 )
-from .trial import try_pair
-from .user_errors import readable
+from .trial import try_pair, try_pipeline
+from .user_errors import for_users
 
 
 class Runner(runner.Runner):
@@ -57,13 +59,8 @@ class Runner(runner.Runner):
     def build_visualizer(self, visualizer=None) -> Visualizer:
         """Check everything: mmengine writes the config down next."""
         if self._train_dataloader is not None:
-            try:
+            with for_users():
                 self._prepare()
-            except Exception as e:
-                wrong = readable(e)
-                if wrong is e and wrong.__traceback__ is not None:
-                    raise  # not about the config: its history matters
-                raise wrong from None
         return super().build_visualizer(visualizer)
 
     def _prepare(self) -> None:
@@ -85,16 +82,22 @@ class Runner(runner.Runner):
         if isinstance(detector, DistilledSingleStageDetector):
             detector.join_teacher()
         check_optimizer(model, self.optim_wrapper)
-        for part in ('train', 'val'):
-            self._check_data(part, detector)
+        self._check_types()
+        data = [self._check_data(part, detector) for part in ('train', 'val')]
+        check_same_classes(*data)
         if isinstance(detector, DistilledSingleStageDetector):
             # where it will train: some ops are there on one device alone
             detector.to(get_device())
-            loader = self._train_dataloader
-            try_pair(detector, built_dataset(loader))
+            try_pair(detector, data[0])
         self._prepared = model
 
-    def _check_data(self, part: str, model: nn.Module) -> None:
+    def _check_types(self) -> None:
+        for key, registry in (('default_hooks', HOOKS),
+                              ('custom_hooks', HOOKS),
+                              ('param_scheduler', PARAM_SCHEDULERS)):
+            check_types(key, registry, self._given.get(key))
+
+    def _check_data(self, part: str, model: nn.Module) -> Any:
         key = f'{part}_dataloader'
         loader = getattr(self, f'_{key}')
         loader = check_data(key, loader, model, self._val_evaluator
@@ -104,6 +107,11 @@ class Runner(runner.Runner):
             check_loader(key, partial(
                 self.build_dataloader, loader, self.seed,
                 self._randomness_cfg.get('diff_rank_seed', False)))
+        if loader is None:
+            return None
+        dataset = built_dataset(loader)
+        try_pipeline(f'{key}.dataset', dataset)
+        return dataset
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build the model, or return the one that was checked."""
@@ -139,4 +147,6 @@ class Runner(runner.Runner):
                 return
             self.logger.info(f'Resumed from {self._load_from}')
         option = '--resume' if self._resume else 'load_from'
-        on_all_ranks(super().load_or_resume, f'{option}={self._load_from!r}')
+        load = super().load_or_resume
+        with for_users():
+            on_all_ranks(load, f'{option}={self._load_from!r}')

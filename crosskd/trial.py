@@ -2,12 +2,14 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from .detectors.base import DistilledSingleStageDetector
@@ -16,7 +18,10 @@ from .heads import check_maps, trace
 from .randomness import untouched_randomness
 from .user_errors import is_for_user
 
-FEW = 10  # items to look at for one that the pipeline does not drop
+KEY = 'train_dataloader.dataset'
+FEW = 10  # items to look at, of which a pipeline may drop some
+PIXELS = 256  # a side, and what is left over by the largest stride
+EVEN = 32  # what the strides of all common backbones divide
 
 
 def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
@@ -35,36 +40,68 @@ def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
         ValueError: what cannot work, with the key of the part that failed.
         TypeError: a head returns something else than its family does.
     """
+    with untouched_randomness(), torch.no_grad(), _eval_mode(model):
+        for inputs, samples in _batches(model, dataset):
+            _pass(model, inputs, samples)
+
+
+def _pass(model: DistilledSingleStageDetector, inputs: Tensor,
+          samples: SampleList) -> None:
     student, teacher = model.student_head(), model.teacher
     split = model.kd.split
-    with untouched_randomness(), torch.no_grad(), _eval_mode(model):
-        inputs, samples = _batch(model, dataset)
-        with _naming('model', model, inputs):
-            features = model.extract_feat(inputs)
-            with trace(student, split) as s:
-                model.bbox_head(features)
+    with _naming('model', model, inputs):
+        features = model.extract_feat(inputs)
+        outputs = model.bbox_head(features)
+    try:
+        student.check_outputs(outputs)
+    except TypeError as e:
+        raise TypeError(f'model.{e}') from None
+    with _naming('model', model, inputs), trace(student, split) as s:
+        model.bbox_head.loss(features, samples)
+    with _naming('teacher_config.model', teacher.detector, inputs):
+        t_features, t = teacher(inputs, samples, model.data_preprocessor,
+                                split)
+    check_maps(student, s, teacher.head, t, inputs, split)
+    if split is not None:
         with _naming('teacher_config.model', teacher.detector, inputs):
-            t_features, t = teacher(inputs, samples, model.data_preprocessor,
-                                    split)
-        check_maps(student, s, teacher.head, t, inputs)
-        if split is not None:
-            with _naming('teacher_config.model', teacher.detector, inputs):
-                outputs = cross_head(s, teacher.head, t, split)
-            teacher.head.check_outputs(outputs)
-        model.imitation.features(features, t_features)
+            outputs = cross_head(s, teacher.head, t, split)
+        teacher.head.check_outputs(outputs)
+    model.imitation.features(features, t_features)
 
 
-def _batch(model: SingleStageDetector,
-           dataset: Any) -> tuple[Tensor, SampleList]:
-    """One image, twice, as the model is given it: (2, C, h, w)."""
-    strides = [s for pair in model.student_head().strides for s in pair]
-    data = _first_item(dataset)
-    if data is None:
-        sample = DetDataSample()
-        size = (2 * max(strides), ) * 2
-        sample.set_metainfo(dict(img_shape=size, ori_shape=size))
-        data = dict(inputs=torch.randint(0, 255, (3, *size)),
-                    data_samples=sample)
+def _batches(model: DistilledSingleStageDetector,
+             dataset: Any) -> Iterator[tuple[Tensor, SampleList]]:
+    """Batches of one image, twice, as the model is given it: (2, C, h, w).
+
+    One, where all batches are padded to what any backbone divides evenly;
+    else one for every size that the first few images have.
+    """
+    divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
+    items = list(islice(_items(KEY, dataset),
+                        1 if divisor % EVEN == 0 else FEW))
+    sizes = set()
+    for data in items or [_noise(model)]:
+        inputs, samples = _preprocessed(model, data)
+        if inputs.shape not in sizes:
+            sizes.add(inputs.shape)
+            yield inputs, samples
+
+
+def _noise(model: DistilledSingleStageDetector) -> dict:
+    sample = DetDataSample()
+    size = (2 * _largest_stride(model), ) * 2
+    sample.set_metainfo(dict(img_shape=size, ori_shape=size))
+    sample.gt_instances = InstanceData(
+        bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    return dict(inputs=torch.randint(0, 255, (3, *size)), data_samples=sample)
+
+
+def _largest_stride(model: DistilledSingleStageDetector) -> int:
+    return max(s for pair in model.student_head().strides for s in pair)
+
+
+def _preprocessed(model: SingleStageDetector,
+                  data: dict) -> tuple[Tensor, SampleList]:
     device = next(model.parameters()).device
     try:
         batch = model.data_preprocessor(pseudo_collate([data]), training=False)
@@ -72,20 +109,36 @@ def _batch(model: SingleStageDetector,
         raise ValueError(f'model.data_preprocessor: cannot take the first '
                          f'image of the data: {_said(e)}') from None
     inputs = batch['inputs'].to(device)
-    height, width = (_cut(n, max(strides)) for n in inputs.shape[2:])
+    stride = _largest_stride(model)
+    height, width = (_cut(n, stride) for n in inputs.shape[2:])
     sample = batch['data_samples'][0]
     h, w = sample.img_shape[:2]
-    sample.set_metainfo(dict(img_shape=(min(h, height), min(w, width))))
+    sample.set_metainfo(dict(
+        img_shape=(min(h, height), min(w, width)), pad_shape=(height, width),
+        batch_input_shape=(height, width)))
     # twice, for norms that need more than one value a channel
     return inputs[:, :, :height, :width].repeat(2, 1, 1, 1), [sample] * 2
 
 
-def _first_item(dataset: Any) -> dict | None:
-    """The first image as the pipeline makes it, where one can be asked for.
+def try_pipeline(key: str, dataset: Any) -> None:
+    """See that the pipeline of a data set makes an item of an image.
+
+    Args:
+        key: of the data set in the config.
+        dataset: as it was built.
+
+    Raises:
+        ValueError: it cannot, with the key and the image.
+    """
+    with untouched_randomness():
+        next(_items(key, dataset), None)
+
+
+def _items(key: str, dataset: Any) -> Iterator[dict]:
+    """The first images as the pipeline makes them, where one can ask for one.
 
     Through a copy of the pipeline: some keep what they have seen.
     """
-    key = 'train_dataloader.dataset'
     while True:
         if getattr(dataset, 'datasets', None):
             dataset, key = dataset.datasets[0], f'{key}.datasets[0]'
@@ -94,7 +147,7 @@ def _first_item(dataset: Any) -> dict | None:
         else:
             break
     if not hasattr(dataset, 'prepare_data'):
-        return None
+        return
     dataset = copy.copy(dataset)
     dataset.pipeline = copy.deepcopy(dataset.pipeline)
     for index in range(min(len(dataset), FEW)):
@@ -103,16 +156,18 @@ def _first_item(dataset: Any) -> dict | None:
         except Exception as e:
             if isinstance(e, MemoryError) or is_for_user(e):
                 raise
-            raise ValueError(f'{key}.pipeline: fails on the first image: '
+            path = dataset.get_data_info(index).get('img_path')
+            raise ValueError(f'{key}.pipeline: fails on the image {path!r}: '
                              f'{_said(e)}') from None
-        if item is not None:
-            return item if {'inputs', 'data_samples'} <= set(item) else None
-    return None
+        # None is dropped; what a wrapper packs is no item yet
+        if item is not None and {'inputs', 'data_samples'} <= set(item):
+            yield item
 
 
 def _cut(side: int, stride: int) -> int:
-    """At most about two strides, with the remainder of the whole side."""
-    return side if side <= 3 * stride else side % stride + 2 * stride
+    """A few hundred pixels at most, with the remainder of the whole side."""
+    kept = stride * max(2, -(-PIXELS // stride))
+    return side if side <= kept + stride else side % stride + kept
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Which errors are about what is configured, and how a user can read them."""
 import dis
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 RAISE = dis.opmap['RAISE_VARARGS']
@@ -38,6 +40,18 @@ def readable(error: Exception) -> Exception:
             and _module(place).startswith('mmengine.registry')):
         return ValueError(f'config: {root.args[0]}')  # a type nobody knows
     return error
+
+
+@contextmanager
+def for_users() -> Iterator[None]:
+    """Let errors that are about what is configured be readable."""
+    try:
+        yield
+    except Exception as e:
+        wrong = readable(e)
+        if wrong is e and wrong.__traceback__ is not None:
+            raise  # not about the config: its history matters
+        raise wrong from None
 
 
 def _place(error: BaseException) -> TracebackType | None:

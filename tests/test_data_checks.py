@@ -200,9 +200,26 @@ def test_what_mmdet_does_not_read_may_be_as_it_likes(log):
     dataset = check(loader(ann_file=saved('x', file),
                            filter_cfg=dict(filter_empty_gt=False)))
     assert len(dataset) == 13
-    assert warnings(log) == []
-    assert '1 annotations are of images that the file does not list' in (
-        log.text)
+    (said, ) = warnings(log)
+    assert '1 annotations are of images that the file does not list' in said
+
+
+def test_corners_in_the_place_of_width_and_height_are_said(log):
+    file = content()
+    for one in file['annotations']:
+        x, y, w, h = one['bbox']
+        one['bbox'] = [x, y, x + w, y + h]
+    check(loader(ann_file=saved('x', file)))
+    assert 'boxes end beyond their images; are they corners?' in (
+        warnings(log)[-1])
+
+
+def test_crowds_are_marked_by_numbers():
+    file = content()
+    file['annotations'][3]['iscrowd'] = '0'
+    with pytest.raises(ValueError, match=r"annotations\[3\].iscrowd='0' .*expe"
+                       'cted 0 or 1'):
+        check(loader(ann_file=saved('x', file)))
 
 
 def test_ids_may_be_texts(log):

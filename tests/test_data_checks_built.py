@@ -21,7 +21,11 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 
-from crosskd.data_checks import check_classes, check_data
+from crosskd.data_checks import (
+    check_classes,
+    check_data,
+    check_same_classes,
+)
 from data_sets import TRAIN, VAL, check, content, loader, saved, voc
 from helpers import build, distiller_cfg
 from test_data_checks import here, log, warnings  # noqa: F401
@@ -185,6 +189,30 @@ def test_xml_of_which_all_images_are_too_small(tmp_path):
     cfg['dataset']['filter_cfg']['min_size'] = 99
     with pytest.raises(ValueError, match='no image is left of 2 with filter_cf'
                        ".*'min_size': 99.*: 2 boxes of the classes 'cat', 'd"):
+        check(cfg)
+
+
+@pytest.mark.parametrize('corners', [dict(xmin=30, xmax=9),
+                                     dict(ymin=500, ymax=520)])
+def test_xml_of_boxes_that_cannot_be(tmp_path, corners, log):  # noqa: F811
+    cfg = loader()
+    names = {f'i{n}': 'cat' for n in range(20)}
+    cfg['dataset'] = voc(tmp_path, **names)
+
+    def spoil(image):
+        path = tmp_path / f'Annotations/{image}.xml'
+        text = path.read_text()
+        for key, value in corners.items():
+            text = re.sub(f'<{key}>.*?<', f'<{key}>{value}<', text)
+        path.write_text(text)
+
+    spoil('i3')
+    assert len(check(cfg)) == 20
+    assert '1 of 20 boxes have no size or lie outside' in warnings(log)[0]
+    for image in ('i4', 'i5'):
+        spoil(image)
+    with pytest.raises(ValueError, match=f'{TRAIN}.dataset: 3 of 20 boxes have'
+                       ' no size or lie outside .*i3.jpg.*x1 < x2'):
         check(cfg)
 
 
@@ -379,21 +407,30 @@ def test_evaluators_that_judge_the_data(log):  # noqa: F811
     shutil.copy(ANN, 'data/shapes/other.json')
     shutil.copy(ANN, 'data/shapes/train/../../other.json')
     for path in (ANN, os.path.abspath(ANN), 'data/../data/shapes/val.json',
-                 'data/shapes/other.json', 'data/other.json', None):
+                 'data/shapes/other.json', 'data/other.json'):
         assert len(evaluate(dict(ann_file=path))) == 6
     assert len(evaluate(dict(ann_file=ANN), dict(ann_file=ANN))) == 6
-    assert len(evaluate(dict())) == 6
     assert len(evaluate(dict(ann_file='s3://bucket/val.json'))) == 6
-    both = dict(type='Evaluator', metrics=[dict(type='VOCMetric'),
-                                           dict(type='CocoMetric')])
+    both = dict(type='Evaluator', metrics=[
+        dict(type='VOCMetric'), dict(type='CocoMetric', ann_file=ANN)])
     for evaluator in (both, Evaluator(both['metrics'])):
         check(loader(VAL), VAL, evaluator=evaluator)
     assert warnings(log) == []
 
 
+@pytest.mark.parametrize('metric', [dict(), dict(ann_file=None)])
+def test_an_evaluator_without_a_file_needs_the_truth_in_the_samples(metric):
+    with pytest.raises(ValueError, match='val_evaluator.ann_file is not given'
+                       ".*'data/shapes/val.json'"):
+        evaluate(metric)
+    packs = dict(type='PackDetInputs', meta_keys=('img_id', 'instances'))
+    assert len(evaluate(metric, pipeline=[
+        dict(type='LoadImageFromFile'), packs])) == 6
+
+
 @pytest.mark.parametrize('several', [False, True])
 def test_an_evaluator_of_other_data(several):
-    first = [dict()] if several else []
+    first = [dict(ann_file=ANN)] if several else []
     at = 'val_evaluator[1]' if several else 'val_evaluator'
 
     def wrong(path, words, error=ValueError):
@@ -439,7 +476,6 @@ def test_an_evaluator_of_a_file_that_cannot_be_evaluated():
         del one['iscrowd']
     name = saved('x', file)
     check(loader(ann_file=name))
-    assert evaluate(dict(), ann_file=name)
     with pytest.raises(ValueError, match="annotations.0. .id 1. has no "
                        "'iscrowd', which the evaluation needs"):
         evaluate(dict(ann_file=f'data/shapes/{name}'), ann_file=name)
@@ -458,7 +494,8 @@ def test_evaluators_of_wrapped_and_partial_data(log):  # noqa: F811
                                         file_name='9.png')])),
                  pipeline=[]))
         check(cfg, VAL, evaluator=metric)
-    assert warnings(log) == []
+    (said, ) = warnings(log)
+    assert '41 annotations are of images that the file does not' in said
     log.clear()
     assert len(evaluate(dict(ann_file=ANN), indices=2)) == 2
     assert 'has 4 images, with ' in warnings(log)[-1]
@@ -477,10 +514,16 @@ def test_an_evaluator_of_images_of_the_same_names(log):  # noqa: F811
     assert warnings(log) == []
 
 
-def test_validation_that_is_only_written_down():
-    name = saved('x', dict(content('val'), annotations=[]))
-    with pytest.raises(ValueError, match='val_dataloader.dataset: no image '):
-        evaluate(dict(), ann_file=name)
+def test_validation_without_boxes_is_said(log):  # noqa: F811
+    """mmdet trains on; there are only no figures."""
+    file = content('val')
+    crowds = [dict(one, iscrowd=1) for one in file['annotations']]
+    for annotations in ([], crowds):
+        name = saved('x', dict(file, annotations=annotations))
+        assert evaluate(dict(ann_file=f'data/shapes/{name}'), ann_file=name)
+        assert 'val_dataloader.dataset: no image has a box of the classes' in (
+            warnings(log)[-1])
+        log.clear()
     assert evaluate(dict(format_only=True, outfile_prefix='x'), ann_file=name)
 
 
@@ -490,6 +533,18 @@ def test_other_metrics_are_asked_for_their_file_only():
             check(loader(VAL), VAL, evaluator=dict(
                 type=kind, ann_file='gone.json'))
         check(loader(VAL), VAL, evaluator=dict(type=kind, ann_file=ANN))
+
+
+def test_training_and_validation_have_the_same_classes():
+    def data(*classes):
+        return SimpleNamespace(metainfo=dict(classes=classes))
+
+    check_same_classes(data('cat', 'dog'), data('cat', 'dog'))
+    check_same_classes(data('cat'), None)
+    for other in (('dog', 'cat'), ('cat', 'cow')):
+        with pytest.raises(ValueError, match='val_dataloader.dataset.metainfo.'
+                           "classes: expected .*'cat', 'dog'.*found '"):
+            check_same_classes(data('cat', 'dog'), data(*other))
 
 
 def test_classes_of_data_student_and_teacher():

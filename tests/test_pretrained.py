@@ -12,6 +12,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
 
 from crosskd import downloads
+from crosskd.checkpoint import CheckpointError
 from crosskd.pretrained import check_pretrained, torchvision_urls
 from experiments import experiment, model_cfg, write
 from helpers import batch, build, distiller_cfg, plain_cfg, total
@@ -99,8 +100,10 @@ def test_names_and_storage_that_cannot_be(hub, path, words):
 
 
 def test_what_is_at_hand_is_no_error(hub, tmp_path):
-    content = b'weights'
+    torch.save(dict(a=torch.ones(2)), tmp_path / 'weights')
+    content = (tmp_path / 'weights').read_bytes()
     (hub / with_hash(content)).write_bytes(content)
+    CheckpointLoader.register_scheme('elsewhere://', dict, force=True)
     check_pretrained(dict(
         backbone=dict(init_cfg=pretrained(
             f'https://a.b/{with_hash(content)}')),
@@ -110,6 +113,16 @@ def test_what_is_at_hand_is_no_error(hub, tmp_path):
         # its checkpoint brings all weights
         teacher_config=dict(model=dict(
             backbone=dict(init_cfg=pretrained(RESNET))))))
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    page = tmp_path / 'page.pth'
+    page.write_text('<!DOCTYPE html>')
+    for path, error in ((page, CheckpointError),
+                        (f'file://{page}', FileNotFoundError)):
+        with pytest.raises(error, match='^model.backbone.init_cfg.check'):
+            check_pretrained(dict(backbone=dict(
+                init_cfg=pretrained(str(path)))))
 
 
 def test_a_file_put_there_by_hand_is_not_removed(hub):

@@ -233,7 +233,7 @@ class Batches(BatchSampler):
     pass
 
 
-@pytest.mark.parametrize('batches', [None, 'built', 'config'])
+@pytest.mark.parametrize('batches', [None, 'built', 'config', 'of built data'])
 def test_scale_lr(make, batches):
     """Twelve images, three a step, for a rate that is meant for six."""
     from mmengine.registry import DATA_SAMPLERS
@@ -242,6 +242,8 @@ def test_scale_lr(make, batches):
     data = loader()
     if batches == 'config':  # as COCO's configs have it
         data['batch_sampler'] = dict(type='Batches', drop_last=False)
+    elif batches == 'of built data':
+        data['dataset'] = ToyDataset()
     elif batches == 'built':
         data = DataLoader(ToyDataset(), batch_size=3)
     runner = make(TRAIN, train_dataloader=data, param_scheduler=None,
@@ -323,10 +325,18 @@ def test_what_cannot_be_built_is_named_before_the_config_is_written(
         (dict(train_dataloader=dict(loader(), sampler=dict(type='No'))),
          'train_dataloader: .*No is not in'),
         (dict(optim_wrapper=dict(type='AmpOptimWrapper', optimizer=dict(
-            type='SGD', lr=1.0))), r"optim_wrapper.type='Amp.* \(--amp\): "),
+            type='SGD', lr=1.0))), r"optim_wrapper.type='Amp.* \(--amp\) "),
         (dict(optim_wrapper=dict(optimizer=dict(type='SGD', rl=1.0))),
          'optim_wrapper.*rl'),
+        (dict(optim_wrapper=dict(optimizer=dict(type='SDG', lr=1.0))),
+         "optim_wrapper.* with optimizer.type='SDG'"),
         (dict(load_from='gone.pth'), "load_from='gone.pth': no such"),
+        (dict(custom_hooks=[dict(type='EMAHok')]),
+         r"custom_hooks\[0\].type='EMAHok' is not in .*mean 'EMAHook'"),
+        (dict(default_hooks=dict(logger=dict(type='Loger'))),
+         "default_hooks.logger.type='Loger' is not in"),
+        (dict(param_scheduler=[dict(type='MultiStep', milestones=[1])]),
+         r"param_scheduler\[0\].type='MultiStep' is not in"),
             ):
         if torch.cuda.is_available() and '--amp' in words:
             continue

@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope, Registry
 from crosskd import mmcv_ext
 from crosskd.heads import family_of
 from crosskd.losses.checks import check_number
-from crosskd.trial import try_pair
+from crosskd.trial import try_pair, try_pipeline
 from crosskd.user_errors import is_for_user, readable
 from experiments import CLASSES, experiment, model_cfg, write
 from helpers import (
@@ -188,7 +188,49 @@ def test_a_pipeline_that_fails_is_named(shapes_root):
 
     data = images(shapes_root, (64, 64), [fails])
     with pytest.raises(ValueError, match='^train_dataloader.dataset.pipeline: '
-                       'fails on the first image: OSError: no such file'):
+                       "fails on the image '.*00000.png': OSError: no such"):
+        try_pair(build(distiller_cfg('gfl')), data)
+    with pytest.raises(ValueError, match=r'^val.dataset.datasets\[0\].pipel'):
+        try_pipeline('val.dataset', ConcatDataset([data]))
+
+
+def test_images_of_several_sizes_are_tried_where_that_matters(shapes_root):
+    """Half of them fit; which ones is not known before they are read."""
+    sizes = [dict(type='RandomChoiceResize', scales=[(96, 96), (100, 100)],
+                  keep_ratio=False)]
+    data = images(shapes_root, (64, 64), sizes)
+    with pytest.raises(ValueError, match='batch of 100×100 .*pad_size_div'):
+        try_pair(build(floors(1)), data)
+    try_pair(build(floors(32)), data)
+
+
+@MODELS.register_module()
+class Bypass(GFLHead):
+    """Predicts from what it is given, without its towers."""
+
+    def forward_single(self, x, scale):
+        return self.gfl_cls(x), scale(self.gfl_reg(x)).float()
+
+
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_a_head_that_does_without_its_towers(whose):
+    cfg = distiller_cfg('gfl')
+    owner = cfg if whose == 'student' else cfg['teacher_config']['model']
+    owner['bbox_head']['type'] = 'Bypass'
+    key = 'model' if whose == 'student' else 'teacher_config.model'
+    with pytest.raises(TypeError, match=f'^{key}.bbox_head: 0 of 3 levels '
+                       'went through the cls tower of Bypass'):
+        try_pair(build(cfg))
+
+
+def test_the_students_own_loss_is_tried(shapes_root):
+    cfg = distiller_cfg('gfl')
+    cfg['train_cfg'] = None
+    with pytest.raises(ValueError, match='^model.bbox_head: cannot take a b'):
+        try_pair(build(cfg))
+    data = images(shapes_root, (64, 64))
+    del data.pipeline.transforms[1]  # that loads the annotations
+    with pytest.raises(ValueError, match='^model.bbox_head: .*bboxes'):
         try_pair(build(distiller_cfg('gfl')), data)
 
 
@@ -358,6 +400,15 @@ def test_a_student_of_mmdets_own_distillation_teaches_as_what_it_is():
 
 
 # -- scopes ------------------------------------------------------------------
+
+
+def test_our_names_need_no_scope_anywhere():
+    from mmengine.registry import HOOKS
+    elsewhere = HOOKS.children.get('somewhere') or Registry(
+        'hook', parent=HOOKS, scope='somewhere')
+    assert elsewhere.get('SkipNonFiniteHook').__name__ == 'SkipNonFiniteHook'
+    for name in ('CrossKDGFL', 'crosskd.CrossKDGFL', 'mmdet.CrossKDGFL'):
+        assert ROOT.get(name) is MODELS.get('CrossKDGFL')
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """Whether a data set can be trained on, asked before training begins."""
 from .check import check_data
-from .classes import check_classes
+from .classes import check_classes, check_same_classes
 
-__all__ = ['check_classes', 'check_data']
+__all__ = ['check_classes', 'check_data', 'check_same_classes']

@@ -13,7 +13,7 @@ from .classes import built_classes, check_classes, check_names, classes_of
 from .coco_file import CocoFile, look_through, read_json
 from .evaluator import check_evaluator, metrics
 from .images import check_images, watch_reading
-from .kept import check_not_empty, compare, look_at
+from .kept import check_boxes, check_not_empty, compare, look_at
 from .leaves import Leaf, built_leaves, leaves
 from .messages import ann_file_of, is_local
 
@@ -117,6 +117,8 @@ def _check_built(at: str, dataset: Any, files: dict[str, CocoFile],
         kept = look_at(key, part)
         if key in files:
             compare(part, kept, files[key])
+        elif kept.is_detection:
+            check_boxes(part, kept)
         check_images(key, part, [path for _, path in kept.paths])
         every.append(kept)
     if not all(kept.is_detection for kept in every):
@@ -127,6 +129,9 @@ def _check_built(at: str, dataset: Any, files: dict[str, CocoFile],
     if len(several) == 1 and (evaluator is None or judged):
         where = [f'{part.ann_file}{names_in(part)}' for _, part in parts]
         check_not_empty(at, every, several[0], where)
+        packed = {key for _, part in parts
+                  for transform in part.pipeline.transforms
+                  for key in getattr(transform, 'meta_keys', ())}
         check_evaluator(f'{at.split("_")[0]}_evaluator', evaluator, every,
                         [part.ann_file for _, part in parts], files,
-                        several[0])
+                        several[0], packed)

@@ -93,6 +93,20 @@ def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
         _compare(key, classes, model)
 
 
+def check_same_classes(train: Any, val: Any) -> None:
+    """Compare the classes of training and validation data, both built.
+
+    Raises:
+        ValueError: they differ, so that every AP would be of another class.
+    """
+    ours, theirs = built_classes(train), built_classes(val)
+    if len(ours) == len(theirs) == 1 and ours != theirs:
+        raise ValueError(
+            'val_dataloader.dataset.metainfo.classes: expected those of '
+            f'train_dataloader.dataset, {few(ours[0])}, in the same order; '
+            f'found {few(theirs[0])}')
+
+
 def built_classes(dataset: Any) -> list[tuple]:
     """The classes of a built data set; several where its parts differ."""
     metainfo = getattr(dataset, 'metainfo', None)

@@ -34,6 +34,7 @@ class CocoFile:
             that are not declared do.
         bad: why mmdet leaves boxes out: how many, and one of them.
         unlisted: annotations of images that are not in the file.
+        over_border: boxes that end more than a pixel beyond their images.
         evaluable: None, or what pycocotools misses when it evaluates.
     """
 
@@ -44,6 +45,7 @@ class CocoFile:
     boxes: dict[Any, int] = field(default_factory=dict)
     bad: dict[str, tuple[int, str]] = field(default_factory=dict)
     unlisted: int = 0
+    over_border: int = 0
     evaluable: str | None = None
 
 
@@ -142,7 +144,13 @@ def look_through(key: str, path: str, content: dict,
             if category in declared:
                 continue
             reason = UNDECLARED
-        if not annotation.get('iscrowd'):
+        crowd = annotation.get('iscrowd')
+        if crowd not in (None, 0, 1):
+            raise ValueError(
+                f'{found}: annotations[{index}].iscrowd={crowd!r} (id '
+                f'{annotation["id"]!r}): expected 0 or 1')
+        if not crowd:
+            file.over_border += _is_over_border(annotation['bbox'], *size)
             file.boxes[image_id] = file.boxes.get(image_id, 0) + 1
             if reason is not None:
                 _note(file, reason, index, annotation)
@@ -172,6 +180,11 @@ def _problem(found: str, index: int, annotation: dict, width: float,
     if not inside:
         return 'outside their images'
     return 'with an area of 0 or less' if not usable else 'below 1 pixel'
+
+
+def _is_over_border(box: list, width: float, height: float) -> bool:
+    x, y, w, h = box
+    return x + w > width + 1 or y + h > height + 1
 
 
 def _unreadable(found: str, index: int, annotation: dict) -> str:

@@ -32,7 +32,7 @@ def metrics(key: str, evaluator: Any) -> Iterator[tuple[str, Any]]:
 
 def check_evaluator(key: str, evaluator: Any, every: list[Kept],
                     paths: list[str], files: dict[str, CocoFile],
-                    classes: tuple) -> None:
+                    classes: tuple, packed: set[str]) -> None:
     """Compare the files of an evaluator with the data it is to judge.
 
     Args:
@@ -42,6 +42,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Kept],
         paths: of the files that these were read from.
         files: those of COCO annotations among them, by the parts' keys.
         classes: of the data.
+        packed: what the pipeline keeps of an image besides its pixels.
 
     Raises:
         FileNotFoundError: an ``ann_file`` is missing.
@@ -50,10 +51,19 @@ def check_evaluator(key: str, evaluator: Any, every: list[Kept],
     """
     several = list(metrics(key, evaluator))
     for at, cfg in several:
-        if not isinstance(cfg, dict) or cfg.get('ann_file') is None:
+        if not isinstance(cfg, dict):
             continue
-        path = cfg['ann_file']
+        path = cfg.get('ann_file')
         kind = resolve(METRICS, cfg.get('type'), cfg.get('_scope_'))
+        if path is None:
+            # it collects the truth itself where every sample brings it
+            if (getattr(kind, 'process', None) is CocoMetric.process
+                    and 'instances' not in packed
+                    and not cfg.get('format_only')):
+                raise ValueError(
+                    f'{at}.ann_file is not given; expected the annotations of '
+                    f'validation data, {few(paths)}')
+            continue
         if not getattr(kind, '__module__', '').startswith('mmdet.') and not (
                 isinstance(kind, type) and issubclass(kind, CocoMetric)):
             continue  # another metric may write it, or find it elsewhere

@@ -1,11 +1,10 @@
 """What mmdet's data set kept of its annotations, and what it lost."""
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.dataset import BaseDataset
-from mmengine.logging import print_log
 
 from .coco_file import UNDECLARED, CocoFile
 from .messages import few, warn
@@ -15,6 +14,8 @@ from .messages import few, warn
 TOLERATED = 0.1
 # with less than this part of the boxes, nothing can be learnt
 NEARLY_NOTHING = 0.05
+# with so many boxes that end beyond their images, they may be corners
+MANY_OVER = 0.25
 # filters that leave out a larger part of the images are said
 SAID = 0.1
 
@@ -92,7 +93,10 @@ def compare(dataset: BaseDataset, kept: Kept, file: CocoFile) -> None:
         unlisted = (f'{file.unlisted} annotations are of images that the file '
                     'does not list')
         reasons.append(unlisted)
-        print_log(f'{found}: {unlisted}', 'current')
+        warn(f'{found}: {unlisted}; they are not read')
+    if file.over_border > MANY_OVER * meant:
+        warn(f'{found}: {file.over_border} of {meant} boxes end beyond their '
+             'images; are they corners? Expected [x, y, width, height]')
     why = '; '.join(reasons)
     if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
         raise ValueError(
@@ -108,6 +112,40 @@ def compare(dataset: BaseDataset, kept: Kept, file: CocoFile) -> None:
         warn(f'{found}: {other} of {len(file.sizes)} images have no boxes '
              'and are left out (filter_cfg.filter_empty_gt); with '
              'filter_empty_gt=False they are learnt from, too')
+
+
+def check_boxes(dataset: BaseDataset, kept: Kept) -> None:
+    """Look at the boxes of a data set whose files are not looked into.
+
+    Raises:
+        ValueError: a good part of them has no size or lies outside its image.
+    """
+    count, example = 0, ''
+    for info in _infos(dataset):
+        for instance in info['instances']:
+            box = instance.get('bbox')
+            if box is None or instance.get('ignore_flag') or _is_usable(
+                    box, info.get('width'), info.get('height')):
+                continue
+            if not count:
+                example = f'{list(box)} in {info.get("img_path")!r}'
+            count += 1
+    total = sum(kept.labels.values())
+    if not count:
+        return
+    message = (f'{kept.key}: {count} of {total} boxes have no size or lie '
+               f'outside their images (such as {example})')
+    if count > TOLERATED * total:
+        raise ValueError(f'{message}; expected corners [x1, y1, x2, y2] in '
+                         'pixels, with x1 < x2 and y1 < y2')
+    warn(message)
+
+
+def _is_usable(box: Sequence, width: Any, height: Any) -> bool:
+    x1, y1, x2, y2 = box
+    inside = x2 > 0 and y2 > 0 and (not width or x1 < width) and (
+        not height or y1 < height)
+    return x2 > x1 and y2 > y1 and inside
 
 
 def _count_lost(dataset: BaseDataset, kept: Kept,
@@ -156,9 +194,12 @@ def check_not_empty(key: str, every: list[Kept], classes: tuple,
     labels = sum((kept.labels for kept in every), Counter())
     at = every[0].key if len(every) == 1 else key
     if not labels:
-        raise ValueError(
-            f'{at}: no image has a box of the classes {few(classes)} in '
-            f'{", ".join(files)}')
+        message = (f'{at}: no image has a box of the classes {few(classes)} '
+                   f'in {", ".join(files)} (crowds and what is marked ignore '
+                   'or difficult do not count)')
+        if key.startswith('train'):
+            raise ValueError(message)
+        warn(f'{message}; there is nothing to validate')
     strange = [label for label in labels if isinstance(label, int)
                and not 0 <= label < len(classes)]
     if strange:

@@ -128,7 +128,7 @@ class DistilledSingleStageDetector(SingleStageDetector):
         s_features = self.extract_feat(batch_inputs)
         with trace(student_head, split) as s:
             losses = self.bbox_head.loss(s_features, batch_data_samples)
-        check_maps(student_head, s, teacher_head, t, batch_inputs)
+        check_maps(student_head, s, teacher_head, t, batch_inputs, split)
         check_graph(self, s_features, student_head, s, split)
 
         losses.update(

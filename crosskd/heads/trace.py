@@ -96,13 +96,14 @@ def _hold_inputs(seen: HeadTrace):
 
 
 def check_maps(student: HeadFamily, s: HeadTrace, teacher: HeadFamily,
-               t: HeadTrace, inputs: Tensor) -> None:
+               t: HeadTrace, inputs: Tensor, split: int | None) -> None:
     """Whether the outputs of two heads can be compared, location by location.
 
     Args:
         student, teacher: families of the heads, of equal strides.
         s, t: traces of their passes over the same batch.
         inputs: (N, C, H, W), that batch.
+        split: the tower layer after which features were held, if any.
 
     Raises:
         TypeError: a head returned something else than its family does.
@@ -114,6 +115,14 @@ def check_maps(student: HeadFamily, s: HeadTrace, teacher: HeadFamily,
             family.check_outputs(seen.outputs)
         except TypeError as e:
             raise TypeError(f'{key}.{e}') from None
+        levels = len(seen.outputs[0])
+        for branch, held in (('cls', seen.held_cls), ('reg', seen.held_reg)):
+            if split is not None and len(held) != levels:
+                raise TypeError(
+                    f'{key}.bbox_head: {len(held)} of {levels} levels went '
+                    f'through the {branch} tower of '
+                    f'{type(family.head).__name__}; CrossKD needs a head '
+                    'whose towers are run, once a level')
     for stride, ours, theirs in zip(student.strides, s.outputs[0],
                                     t.outputs[0]):
         if ours.shape[2:] != theirs.shape[2:]:
