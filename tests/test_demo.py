@@ -86,6 +86,7 @@ def test_a_failing_tool_shows_its_last_lines(run):
         stages.train([run], threads=1)
 
 
+@pytest.mark.slow
 def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
     changes = {'model.test_cfg.score_thr': 0.0}  # or nothing is detected yet
     plain = study.Variant('alone', 'demo/gfl_r18w8_shapes.py', changes)

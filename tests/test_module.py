@@ -359,6 +359,7 @@ def test_the_ema_hook_averages_the_student_alone(method, tmp_path):
     assert keys[0] == keys[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     torch.__version__ < '2.4',
     reason='a Runner compiles train_step, and the compiler of torch 2.1 '

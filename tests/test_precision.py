@@ -113,8 +113,8 @@ def train(kind, dtype=None):
 
 
 @pytest.mark.parametrize('kind, dtype', [
-    pytest.param(kind, *dtype.values, marks=dtype.marks,
-                 id=f'{kind}-{dtype.id}')
+    pytest.param(kind, *dtype.values, id=f'{kind}-{dtype.id}', marks=[
+        *dtype.marks, *[pytest.mark.slow] * (kind in ('retina', 'atss'))])
     for dtype, kinds in ((FLOAT16, KINDS), (BFLOAT16, ('gfl', 'fcos')))
     for kind in kinds])
 def test_training_stays_finite_and_learns(kind, dtype):

@@ -108,7 +108,8 @@ def whole(project, tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize('ema', [False, True])
+@pytest.mark.parametrize('ema', [
+    pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize('method', METHODS)
 def test_killed_in_a_step_in_validation_and_while_saving(
         project, whole, tmp_path, method, ema):
@@ -131,6 +132,7 @@ def test_killed_in_a_step_in_validation_and_while_saving(
     assert same_end(tmp_path / 'run', whole(method, ema))
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(project, whole, tmp_path):
     moments = random.Random(0)
     args = ('train.py', config(project, 'crosskd', True), '--work-dir',

@@ -128,8 +128,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
         s_features = self.extract_feat(batch_inputs)
         with trace(student_head, split) as s:
             losses = self.bbox_head.loss(s_features, batch_data_samples)
-        check_maps(student_head, s, teacher_head, t, batch_inputs, split)
         check_graph(self, s_features, student_head, s, split)
+        check_maps(student_head, s, teacher_head, t, batch_inputs, split)
 
         losses.update(
             self.imitation.predictions(student_head, s, teacher_head, t,
