@@ -163,6 +163,7 @@ def whole_and_in_parts(project, folder, config, stop, last):
     return folder / 'whole' / last, folder / 'parts' / last
 
 
+@pytest.mark.slow
 def test_other_workers_than_this_process_are_resumed_too(project, tmp_path):
     """Persistent workers would go on where their first epoch ended."""
     cfg = experiment(model_cfg(distiller_cfg('gfl')), epochs=2)

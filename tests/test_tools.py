@@ -96,6 +96,7 @@ def test_sdd_trains_on_every_head(project, tmp_path, kind):
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 
+@pytest.mark.slow
 def test_the_warm_up_of_sdd_survives_a_resume(project, tmp_path):
     """Four steps an epoch; the eighth has the whole weight."""
     model = model_cfg(sdd_cfg('gfl', loss=dict(warmup_iters=8)))
