@@ -16,7 +16,7 @@ CONFIGS = sorted(
     p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*.py')
     if p.parent.name != '_base_')
 ON_COCO = [c for c in CONFIGS if c.endswith('_coco.py')]
-RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd+pkd/'))]
+RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd_pkd/'))]
 
 PUBLISHED = dict(  # split, weights of cls, reg and PKD
     gflv1=(3, 1.0, 4.0, 6.0), retinanet=(3, 1.0, 1.0, 2.0),

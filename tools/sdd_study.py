@@ -7,7 +7,7 @@ TEACHER = Variant('teacher', 'demo/gfl_r18w24_shapes.py')
 ALONE = 'demo/gfl_r18w8_shapes.py'
 CROSSKD = 'demo/crosskd_gfl_r18w8_r18w24_shapes.py'
 SDD = 'sdd/sdd_gfl_r18w8_r18w24_shapes.py'
-BOTH = 'crosskd+sdd/crosskd+sdd_gfl_r18w8_r18w24_shapes.py'
+BOTH = 'crosskd_sdd/crosskd+sdd_gfl_r18w8_r18w24_shapes.py'
 KD = 'model.kd_cfg.'
 PLAIN = {f'{KD}prediction': 'student'}
 
