@@ -1,4 +1,4 @@
-"""The figures of docs/sdd.md, on the demo's images."""
+"""The figures of docs/sdd.md, on generated images of their own."""
 import argparse
 
 from crosskd.demo.study import Variant, format_rows, run_study
@@ -102,7 +102,7 @@ if __name__ == '__main__':
         'final: what is compared, three seeds, 12 epochs')
     parser.add_argument(
         '--dir', default='.',
-        help='folder that gets data/ and work_dirs/study/ (default: here)')
+        help='folder that gets work_dirs/study/ (default: here)')
     parser.add_argument('--seeds', type=int, nargs='+', help='other seeds')
     args = parser.parse_args()
     if args.part == 'screen':

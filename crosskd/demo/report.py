@@ -9,6 +9,7 @@ from mmcv import imread
 from mmdet.registry import MODELS, VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from pycocotools.mask import iou
 
 from .stages import Run, ap_curve, training_seconds
 
@@ -20,10 +21,11 @@ COLUMNS = {
     'AP50': 'coco/bbox_mAP_50',
     'AP75': 'coco/bbox_mAP_75',
     'AP small': 'coco/bbox_mAP_s',
-    'AP medium': 'coco/bbox_mAP_m',
-    'AP large': 'coco/bbox_mAP_l'
+    'AP medium': 'coco/bbox_mAP_m'  # no shape is large to COCO
 }
 SCORE = 0.3  # detections below are not drawn
+IOU = 0.5  # a box that overlaps an object so much has found it
+GREEN, RED = (60, 190, 80), (230, 50, 50)
 
 
 def table(runs: Sequence[Run], metrics: dict[str, dict],
@@ -56,43 +58,9 @@ def format_table(rows: Sequence[dict]) -> str:
     return '\n'.join(lines)
 
 
-def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
-    """Validation images as annotated and as detected, and the AP curves.
-
-    Args:
-        runs: curves of all; detections of all but the first, the teacher.
-        path: the PNG to write.
-        num_images: rows of images, the first of the validation set.
-    """
-    dataset = runs[0].cfg.val_dataloader.dataset
-    folder = runs[0].root / dataset.data_root
-    truth = json.loads((folder / dataset.ann_file).read_text())
-    columns = {'ground truth': truth['annotations']}
-    for run in runs[1:]:
-        columns[run.name] = json.loads(
-            (run.work_dir / 'test/predictions.bbox.json').read_text())
-    visualizer = VISUALIZERS.build(
-        dict(type='DetLocalVisualizer', name='demo', line_width=4))
-    visualizer.dataset_meta = dict(
-        classes=dataset.metainfo.classes,
-        palette=[(220, 60, 60), (60, 160, 220), (80, 200, 80),
-                 (230, 180, 40), (180, 90, 220)])
-    size = 2.6
-    figure = plt.figure(
-        figsize=(size * (len(columns) + 2), size * num_images),
-        layout='constrained')
-    grid = figure.add_gridspec(num_images, len(columns) + 2)
-    for r, image in enumerate(truth['images'][:num_images]):
-        pixels = imread(
-            str(folder / dataset.data_prefix.img / image['file_name']),
-            channel_order='rgb')
-        for c, (title, boxes) in enumerate(columns.items()):
-            axes = figure.add_subplot(grid[r, c])
-            axes.imshow(_draw(visualizer, pixels, boxes, image['id']))
-            axes.set_axis_off()
-            if r == 0:
-                axes.set_title(title)
-    axes = figure.add_subplot(grid[:, len(columns):])
+def curves(runs: Sequence[Run], path: Path) -> None:
+    """AP of every validation during training, as a PNG."""
+    figure, axes = plt.subplots(figsize=(7, 4), layout='constrained')
     for run in runs:
         epochs, ap = zip(*ap_curve(run))
         axes.plot(epochs, 100 * np.array(ap), marker='o', label=run.name)
@@ -103,24 +71,90 @@ def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
     plt.close(figure)
 
 
-def _draw(visualizer, pixels: np.ndarray, boxes: Sequence[dict],
-          image_id: int) -> np.ndarray:
-    """One image with its boxes, enlarged so that labels can be read."""
-    scale = 3
+def picture(runs: Sequence[Run], path: Path, num_images: int = 4) -> None:
+    """Validation images as annotated and as each detector sees them.
+
+    A row is a detector, so that one looks down a column to compare.
+
+    Args:
+        runs: one row each, below the ground truth.
+        path: the PNG to write.
+        num_images: columns; the first images of the validation set, whatever
+            is detected on them.
+    """
+    dataset = runs[0].cfg.val_dataloader.dataset
+    folder = runs[0].root / dataset.data_root
+    truth = json.loads((folder / dataset.ann_file).read_text())
+    rows = {'ground truth': truth['annotations']}
+    for run in runs:
+        rows[run.name] = json.loads(
+            (run.work_dir / 'test/predictions.bbox.json').read_text())
+    figure, grid = plt.subplots(
+        len(rows), num_images, squeeze=False, layout='constrained',
+        figsize=(2.6 * num_images, 2.7 * len(rows)))
+    for (title, boxes), line in zip(rows.items(), grid):
+        for image, axes in zip(truth['images'], line):
+            pixels = imread(
+                str(folder / dataset.data_prefix.img / image['file_name']),
+                channel_order='rgb')
+            mine, objects = ([b for b in some if b['image_id'] == image['id']]
+                             for some in (boxes, truth['annotations']))
+            axes.imshow(
+                _draw(pixels, mine, objects, dataset.metainfo.classes))
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(title, fontsize=15)
+    figure.suptitle(
+        f'detections with a score above {SCORE}: right class and IoU of '
+        f'{IOU} or more in green, others in red', fontsize=13)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def are_right(boxes: Sequence[dict], objects: Sequence[dict]) -> list[bool]:
+    """Which boxes of an image find an object, each object once.
+
+    Args:
+        boxes: annotations or detections of COCO's form, best first.
+        objects: the annotations.
+
+    Returns:
+        list: whether an object of the box's class, not found by a box before
+        it, overlaps it with an IoU of ``IOU`` or more.
+    """
+    if not boxes or not objects:
+        return [False] * len(boxes)
+    overlaps = iou([b['bbox'] for b in boxes], [o['bbox'] for o in objects],
+                   [0] * len(objects))
+    labels = np.array([o['category_id'] for o in objects])
+    left = np.ones(len(objects), bool)
+    right = []
+    for box, row in zip(boxes, overlaps):
+        candidates = np.where(left & (labels == box['category_id']), row, 0)
+        best = candidates.argmax()
+        right.append(bool(candidates[best] >= IOU))
+        left[best] &= not right[-1]
+    return right
+
+
+def _draw(pixels: np.ndarray, boxes: Sequence[dict], objects: Sequence[dict],
+          classes: Sequence[str]) -> np.ndarray:
+    """One image with its boxes, enlarged so that names can be read."""
+    scale = 4
     pixels = np.repeat(np.repeat(pixels, scale, 0), scale, 1)
-    mine = [b for b in boxes if b['image_id'] == image_id]
-    xywh = np.array([b['bbox'] for b in mine]).reshape(-1, 4) * scale
-    instances = InstanceData(
-        bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1),
-        labels=np.array([b['category_id'] - 1 for b in mine], dtype=int))
-    sample = DetDataSample()
-    detected = any('score' in b for b in mine)
-    if detected:
-        instances.scores = np.array([b['score'] for b in mine])
-        sample.pred_instances = instances.to_tensor()
-    else:
-        sample.gt_instances = instances.to_tensor()
-    visualizer.add_datasample(
-        'demo', pixels, sample, draw_gt=not detected, draw_pred=detected,
-        pred_score_thr=SCORE)
-    return visualizer.get_image()
+    boxes = sorted((b for b in boxes if b.get('score', 1) > SCORE),
+                   key=lambda b: -b.get('score', 1))
+    right = np.array(are_right(boxes, objects), bool)
+    xywh = np.array([b['bbox'] for b in boxes]).reshape(-1, 4) * scale
+    visualizer = VISUALIZERS.build(
+        dict(type='DetLocalVisualizer', name='demo', line_width=5))
+    for color, chosen in ((RED, ~right), (GREEN, right)):
+        visualizer.dataset_meta = dict(
+            classes=classes, palette=[color] * len(classes))
+        sample = DetDataSample(gt_instances=InstanceData(
+            bboxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]],
+                                  1)[chosen],
+            labels=np.array([b['category_id'] - 1 for b in boxes],
+                            dtype=int)[chosen]).to_tensor())
+        visualizer.add_datasample('demo', pixels, sample, draw_pred=False)
+        pixels = visualizer.get_image()
+    return pixels

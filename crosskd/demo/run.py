@@ -46,23 +46,51 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     runs = [teacher, alone, crosskd]
     cores = torch.get_num_threads()
     half = max(cores // 2, 1)
+    threads = {teacher.name: half, alone.name: half, crosskd.name: cores}
     try:
-        print('[data] drawing shapes', flush=True)
-        data = root / 'data' / 'shapes'
-        shapes.generate(data, 'train', QUICK_TRAIN if quick else NUM_TRAIN)
-        shapes.generate(data, 'val', QUICK_VAL if quick else NUM_VAL)
-        stages.train([teacher, alone], threads=half)
-        stages.train([crosskd], threads=cores)
-        metrics = {run.name: stages.test(run) for run in runs}
+        _draw(root / 'data' / 'shapes', quick)
+        _say('2 of 4: the teacher and the student alone are trained, side by '
+             'side')
+        stages.train([teacher, alone], half)
+        _say('3 of 4: the same student is trained with CrossKD')
+        stages.train([crosskd], cores)
+        _say('4 of 4: all three are evaluated')
+        metrics = stages.test(runs, half)
     except KeyboardInterrupt:
         sys.exit('\nStopped. The same command continues from here.')
     except RuntimeError as e:
         sys.exit(f'{e}\nThe same command continues from here.')
-    threads = {teacher.name: half, alone.name: half, crosskd.name: cores}
     rows = report.table(runs, metrics, threads)
     (results / 'demo.json').write_text(json.dumps(rows, indent=1) + '\n')
     report.picture(runs, results / 'demo.png')
+    report.curves(runs, results / 'curves.png')
     gain = rows[2]['AP'] - rows[1]['AP']
-    print(f'\n{report.format_table(rows)}\n\nCrossKD: {gain:+.1f} AP (seed '
-          f'{seed}), after {(time.time() - started) / 60:.1f} minutes. '
-          f'Picture: {results / "demo.png"}')
+    print(f'\n{report.format_table(rows)}\n\n'
+          f'CrossKD: {gain:+.1f} AP over the same student alone, with seed '
+          f'{seed}, after {(time.time() - started) / 60:.1f} minutes.\n'
+          f'Picture: {results / "demo.png"}\n'
+          f'Curves:  {results / "curves.png"}\n\n'
+          'Next, your own data: copy the configs, edit the three lines at the '
+          'top of\nmy_configs/gfl_r50_own_data.py, train a teacher, then the '
+          f'student:\n  cp -r {stages.MIM / "configs/own_data"} my_configs\n'
+          '  python -m crosskd train my_configs/gfl_r50_own_data.py '
+          '--auto-scale-lr\n'
+          '  python -m crosskd train my_configs/crosskd_r18_r50_own_data.py '
+          '--auto-scale-lr')
+
+
+def _draw(data: Path, quick: bool) -> None:
+    counts = dict(train=QUICK_TRAIN if quick else NUM_TRAIN,
+                  val=QUICK_VAL if quick else NUM_VAL)
+    _say(f'1 of 4: {sum(counts.values())} images are drawn')
+    for split, count in counts.items():
+        shapes.generate(data, split, count, progress=_show_drawing)
+
+
+def _show_drawing(split: str, done: int, of: int) -> None:
+    if done % 100 == 0 or done == of:
+        print(f'[{split}] {done} of {of} images', flush=True)
+
+
+def _say(step: str) -> None:
+    print(f'\n== {step}', flush=True)

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 import crosskd
 
 MIM = Path(crosskd.__file__).parent / '.mim'
-PROGRESS = re.compile(r'(Epoch\(train\) .*?loss: [\d.]+|bbox_mAP_copypaste.*)')
+TRAINING = re.compile(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*'
+                      r'eta: (.*?)  .* loss: ([\d.]+)')
+AP = re.compile(r'bbox_mAP_copypaste: (-?[\d.]+)')
 
 
 @dataclass
@@ -95,31 +96,33 @@ def train(runs: Sequence[Run], threads: int) -> None:
     _run_tools(commands, runs[0].root, threads)
 
 
-def test(run: Run) -> dict[str, float]:
-    """Evaluate a trained detector.
+def test(runs: Sequence[Run], threads: int) -> dict[str, dict[str, float]]:
+    """Evaluate trained detectors side by side, each with this many threads.
 
     Returns:
-        dict: COCO metrics as mmdet names them, in [0, 1].
+        dict: of each run's name, COCO metrics as mmdet names them, in [0, 1].
 
     Raises:
-        RuntimeError: the test ended with an error.
+        RuntimeError: a test ended with an error.
     """
-    folder = run.work_dir / 'test'
-    metrics = folder / 'metrics.json'
-    if not metrics.is_file():
-        _run_tools(
-            {
-                run.name: [
-                    'test.py',
-                    str(run.config_file),
-                    str(run.checkpoint), '--work-dir',
-                    str(folder), *run.options,
-                    f'test_evaluator.outfile_prefix={folder}/predictions'
-                ]
-            }, run.root, torch.get_num_threads())
-        newest = max(folder.glob('*/*.json'), key=lambda p: p.stat().st_mtime)
-        metrics.write_text(newest.read_text())
-    return json.loads(metrics.read_text())
+    files = {run.name: run.work_dir / 'test/metrics.json' for run in runs}
+    commands = {
+        run.name: [
+            'test.py',
+            str(run.config_file),
+            str(run.checkpoint), '--work-dir',
+            str(files[run.name].parent), *run.options,
+            f'test_evaluator.outfile_prefix={files[run.name].parent}'
+            '/predictions'
+        ]
+        for run in runs if not files[run.name].is_file()
+    }
+    _run_tools(commands, runs[0].root, threads)
+    for name in commands:
+        logs = files[name].parent.glob('*/*.json')
+        newest = max(logs, key=lambda p: p.stat().st_mtime)
+        files[name].write_text(newest.read_text())
+    return {name: json.loads(f.read_text()) for name, f in files.items()}
 
 
 def history(run: Run) -> list[dict]:
@@ -184,10 +187,24 @@ def _run_tools(commands: dict[str, list[str]], cwd: Path,
 
 
 def _show(name: str, output: Iterable[str], tail: list[str]) -> None:
-    """Print a process's progress lines; keep its last lines for an error."""
+    """Print how far a process is; keep its last lines for an error."""
     for line in output:
         tail.append(line)
         del tail[:-20]
-        found = PROGRESS.search(line)
-        if found:
-            print(f'[{name}] {found[1]}', flush=True)
+        message = progress(line)
+        if message:
+            print(f'[{name}] {message}', flush=True)
+
+
+def progress(line: str) -> str | None:
+    """What a line of a tool's log says about how far it is, if anything."""
+    step = TRAINING.search(line)
+    if step:
+        epoch, done, of, left, loss = step.groups()
+        return (f'epoch {epoch}, {done} of {of} steps, loss {float(loss):.2f}'
+                f', {left} left')
+    found = AP.search(line)
+    if found:
+        ap = float(found[1])
+        return f'AP {100 * ap:.1f}' if ap >= 0 else 'nothing detected yet'
+    return None
