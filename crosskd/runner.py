@@ -56,7 +56,7 @@ class Runner(runner.Runner):
             model, work_dir, *args, **kwargs).arguments
         super().__init__(model, work_dir, *args, **kwargs)
 
-    def build_visualizer(self, visualizer=None) -> Visualizer:
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """Check everything: mmengine writes the config down next."""
         if self._train_dataloader is not None:
             with for_users():
@@ -118,7 +118,8 @@ class Runner(runner.Runner):
         prepared, self._prepared = self._prepared, None
         return super().build_model(model) if prepared is None else prepared
 
-    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+    def register_hooks(self, default_hooks: Any = None,
+                       custom_hooks: Any = None) -> None:
         """Register hooks, and the one that makes epochs repeatable."""
         super().register_hooks(default_hooks, custom_hooks)
         # built here: a project's own registries may not know their names

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import types
 
 import pytest
@@ -95,6 +96,8 @@ def check_complete(built):
         for path in expected:
             assert (inside / path).read_bytes() == (REPO / path).read_bytes()
     assert (inside / 'model-index.yml').is_file()
+    # without it type checkers pass over the package
+    assert (built / 'crosskd/py.typed').is_file()
 
 
 @pytest.mark.parametrize('links', [True, False])
@@ -166,6 +169,72 @@ def test_constraints_agree_with_what_setup_asks_for(name, stack):
             if not line.startswith('#'):
                 package, version = line.split('==')
                 assert pins[package] == version
+
+
+DOWNSTREAM = """
+import torch
+from mmengine.config import Config
+
+from crosskd.detectors import CrossKDGFL, CrossKDSingleStageDetector
+from crosskd.heads import HeadFamily, Predictions, family_of
+from crosskd.hooks import SkipNonFiniteHook
+from crosskd.losses import KDQualityFocalLoss, SDDLoss, sdd_loss
+from crosskd.runner import Runner
+
+
+class MyLoss(KDQualityFocalLoss):
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor,
+                weight: torch.Tensor | None = None,
+                avg_factor: float | None = None) -> torch.Tensor:
+        return 2 * super().forward(pred, target, weight, avg_factor)
+
+
+class MyDetector(CrossKDSingleStageDetector):
+    required = ('loss_cls_kd', )
+
+
+def scores(detector: CrossKDGFL, outputs: list[list[torch.Tensor]]
+           ) -> list[torch.Tensor]:
+    head: HeadFamily = detector.student_head()
+    found: Predictions = head.flatten(outputs)
+    return [level.sigmoid() for level in found.cls]
+
+
+maps = torch.zeros(1, 2, 4, 4)
+loss: torch.Tensor = sdd_loss(maps, maps, scales=(1, 2))
+scales: tuple[int, ...] = SDDLoss(base='kd', loss_weight=1.0).scales
+runner: Runner = Runner.from_cfg(Config())
+hook = SkipNonFiniteHook(max_in_a_row=10)
+
+# where there were no types, these would be no errors to ignore
+SkipNonFiniteHook(max_in_a_row='ten')  # type: ignore[arg-type]
+sdd_loss(maps)  # type: ignore[call-arg]
+KDQualityFocalLoss(gamma=2)  # type: ignore[call-arg]
+scales = family_of(maps)  # type: ignore
+number: int = loss  # type: ignore[assignment]
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_follows_our_types_in_a_project(tmp_path):
+    """The package as it is built, in an environment of its own."""
+    pytest.importorskip('mypy')
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip',
+                    tmp_path / 'venv'], check=True)
+    (site, ) = (tmp_path / 'venv').glob('lib/python*/site-packages')
+    setup('build', '--build-base', tmp_path / 'base', '--build-lib', site,
+          cwd=REPO)
+    # torch and mmdet, after the package
+    (site / 'rest.pth').write_text(sysconfig.get_path('purelib'))
+    (tmp_path / 'project').mkdir()
+    (tmp_path / 'project/mine.py').write_text(DOWNSTREAM)
+    done = subprocess.run(
+        [sys.executable, '-m', 'mypy', '--strict', '--ignore-missing-imports',
+         '--python-executable', tmp_path / 'venv/bin/python', 'mine.py'],
+        cwd=tmp_path / 'project', text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
 
 
 def test_configs_are_inherited_by_package_name(tmp_path):

@@ -29,7 +29,7 @@ class Leaf:
         return isinstance(self.kind, type) and issubclass(
             self.kind, BaseDataset)
 
-    def build(self, **changes) -> BaseDataset:
+    def build(self, **changes: Any) -> BaseDataset:
         """Build it alone, with changes to its config."""
         cfg = {**self.cfg, **changes}
         if self.scope is not None:

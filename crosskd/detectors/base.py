@@ -1,5 +1,7 @@
 """What the detectors share: they are students, the teacher is a guest."""
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import SampleList
@@ -152,7 +154,8 @@ class DistilledSingleStageDetector(SingleStageDetector):
                 "custom_hooks=[dict(type='SkipNonFiniteHook')]")
         print_log(message, logger='current', level=logging.WARNING)
 
-    def _apply(self, fn, *args, **kwargs):
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,
+               **kwargs: Any) -> 'DistilledSingleStageDetector':
         """Where the student goes, the teacher goes."""
         super()._apply(fn, *args, **kwargs)
         self.teacher.follow(self)

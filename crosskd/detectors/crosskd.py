@@ -16,7 +16,7 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
 
     Arguments as those of :class:`DistilledSingleStageDetector`.
     """
-    required = ('loss_cls_kd', 'loss_reg_kd')
+    required: tuple[str, ...] = ('loss_cls_kd', 'loss_reg_kd')
     prediction = 'cross_head'
 
 

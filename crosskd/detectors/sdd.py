@@ -12,5 +12,5 @@ class SDDSingleStageDetector(DistilledSingleStageDetector):
     scale by scale.  Arguments as those of
     :class:`DistilledSingleStageDetector`.
     """
-    required = ('loss_sdd', )
+    required: tuple[str, ...] = ('loss_sdd', )
     prediction = 'student'

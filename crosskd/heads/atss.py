@@ -1,5 +1,6 @@
 """ATSS: one anchor a location, deltas, centerness from the reg tower."""
 from mmdet.models.dense_heads import ATSSHead
+from torch import Tensor
 
 from .anchor import AnchorHeadFamily
 
@@ -12,7 +13,8 @@ class ATSSHeadFamily(AnchorHeadFamily, head_type=ATSSHead):
     first_target = 1
     reduces_normalizer = True
 
-    def predict(self, cls_feat, reg_feat, level):
+    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+                level: int) -> tuple[Tensor, ...]:
         head = self.head
         reg = head.scales[level](head.atss_reg(reg_feat))
         return (head.atss_cls(cls_feat), reg.float(),

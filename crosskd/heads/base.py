@@ -7,6 +7,7 @@ the head's own ``get_targets`` returned.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -73,7 +74,7 @@ class HeadFamily:
 
     def __init_subclass__(cls,
                           head_type: type[BaseModule] | None = None,
-                          **kwargs) -> None:
+                          **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__.replace('HeadFamily', '')
         if head_type is not None:

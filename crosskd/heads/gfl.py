@@ -1,5 +1,6 @@
 """GFL: one anchor a location, box sides as distributions over bins."""
 from mmdet.models.dense_heads import GFLHead
+from torch import Tensor
 
 from .anchor import AnchorHeadFamily
 
@@ -12,16 +13,17 @@ class GFLHeadFamily(AnchorHeadFamily, head_type=GFLHead):
     reduces_normalizer = True
 
     @property
-    def num_bins(self):
+    def num_bins(self) -> int:
         return self.head.reg_max + 1
 
-    def predict(self, cls_feat, reg_feat, level):
+    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+                level: int) -> tuple[Tensor, ...]:
         reg = self.head.scales[level](self.head.gfl_reg(reg_feat))
         return self.head.gfl_cls(cls_feat), reg.float()
 
-    def encoded(self, reg, level):
+    def encoded(self, reg: Tensor, level: int) -> Tensor:
         return self.head.integral(reg).reshape(*reg.shape[:-1], 4)
 
-    def boxes(self, reg, priors, level):
+    def boxes(self, reg: Tensor, priors: Tensor, level: int) -> Tensor:
         distances = self.encoded(reg, level) * self.strides[level][0]
         return super().boxes(distances, self.head.anchor_center(priors), level)

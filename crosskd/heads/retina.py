@@ -1,5 +1,6 @@
 """RetinaNet: several anchors a location, deltas, no quality."""
 from mmdet.models.dense_heads import RetinaHead
+from torch import Tensor
 
 from .anchor import AnchorHeadFamily
 
@@ -9,5 +10,6 @@ class RetinaHeadFamily(AnchorHeadFamily, head_type=RetinaHead):
 
     predictors = ('retina_cls', 'retina_reg')
 
-    def predict(self, cls_feat, reg_feat, level):
+    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+                level: int) -> tuple[Tensor, ...]:
         return self.head.retina_cls(cls_feat), self.head.retina_reg(reg_feat)

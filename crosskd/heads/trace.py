@@ -1,9 +1,11 @@
 """Watch one pass through a dense head."""
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import Tensor
 from torch.nn import Module
+from torch.utils.hooks import RemovableHandle
 
 from .base import HeadFamily
 
@@ -43,7 +45,7 @@ def trace(family: HeadFamily,
     head = family.head
     with ExitStack() as stack:
 
-        def watch(handle) -> None:
+        def watch(handle: RemovableHandle) -> None:
             stack.callback(handle.remove)
 
         watch(
@@ -59,7 +61,7 @@ def trace(family: HeadFamily,
 
         get_targets = head.get_targets
 
-        def recording_get_targets(*args, **kwargs):
+        def recording_get_targets(*args: Any, **kwargs: Any) -> tuple:
             seen.targets = get_targets(*args, **kwargs)
             return seen.targets
 
@@ -86,9 +88,9 @@ def _set_on_instance(owner: Module, name: str,
     return undo
 
 
-def _hold_inputs(seen: HeadTrace):
+def _hold_inputs(seen: HeadTrace) -> Callable[[Module, tuple], None]:
 
-    def hook(_, args):
+    def hook(_: Module, args: tuple) -> None:
         seen.held_cls.extend(args[0])
         seen.held_reg.extend(args[0])
 

@@ -1,8 +1,9 @@
 """Checks of loss parameters, shared by the loss modules."""
 import math
+from typing import Any
 
 
-def check_number(owner: str, key: str, value, low: float,
+def check_number(owner: str, key: str, value: Any, low: float,
                  inclusive: bool = True) -> float:
     """Return ``value`` where it is a finite number from ``low`` on.
 

@@ -249,7 +249,7 @@ def _pool(maps: Tensor, mask: Tensor, m: int) -> tuple[Tensor, Tensor]:
     rows = _bins(mask.amax(2) > 0, m).to(maps.dtype)
     columns = _bins(mask.amax(1) > 0, m).to(maps.dtype)
 
-    def total(x):
+    def total(x: Tensor) -> Tensor:
         return rows.unsqueeze(1) @ x @ columns.transpose(1, 2).unsqueeze(1)
 
     mask = mask.unsqueeze(1)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -50,7 +50,7 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
     return regions
 
 
-def _clipped(sample) -> Tensor:
+def _clipped(sample: DetDataSample) -> Tensor:
     """(n, 4) ground-truth boxes, as far as they lie in the image."""
     height, width = sample.img_shape[:2]
     boxes = get_box_tensor(sample.gt_instances.bboxes).float()
