@@ -2,6 +2,7 @@
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sysconfig
 import types
 
 import pytest
+import yaml
 from mmengine.config import Config
 
 from conftest import REPO
@@ -51,6 +53,8 @@ def test_a_broken_package_shows_its_own_error(monkeypatch):
 
 SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
            'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
+           'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'SECURITY.md',
+           '.pre-commit-config.yaml', '.ci', '.github',
            'requirements.txt', 'constraints.txt',
            'constraints-openmmlab.txt')
 OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
@@ -235,6 +239,42 @@ def test_a_type_checker_follows_our_types_in_a_project(tmp_path):
         cwd=tmp_path / 'project', text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_version_stands_in_every_place():
+    import crosskd
+    citation = yaml.safe_load((REPO / 'CITATION.cff').read_text())
+    assert citation['version'] == crosskd.__version__
+    headings = re.findall(r'^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$',
+                          (REPO / 'CHANGELOG.md').read_text(), re.M)
+    assert headings[:2] == ['Unreleased', crosskd.__version__]
+
+
+def test_the_python_versions_are_those_that_the_workflow_tests():
+    workflow = yaml.safe_load((REPO / '.github/workflows/ci.yml').read_text())
+    tested = workflow['jobs']['tests']['strategy']['matrix']['python']
+    text = (REPO / 'setup.py').read_text()
+    assert re.findall(r'Python :: (3\.\d+)', text) == tested
+    assert re.search(r"python_requires='>=(.+)'", text)[1] == tested[0]
+    runs = [step.get('run', '') for job in workflow['jobs'].values()
+            for step in job['steps']]
+    commands = [run.split()[0] for run in runs if run.startswith(('.', 't'))]
+    assert commands == ['.ci/run', 'tools/run_tests.sh']
+    assert all(os.access(REPO / command, os.X_OK) for command in commands)
+
+
+@pytest.mark.slow
+def test_the_bug_form_asks_for_versions_with_a_command_that_works(tmp_path):
+    form = yaml.safe_load(
+        (REPO / '.github/ISSUE_TEMPLATE/bug.yml').read_text())
+    (asked, ) = [part for part in form['body'] if part.get('id') == 'versions']
+    command = re.search('`(.+)`', asked['attributes']['description'])[1]
+    found = subprocess.run(
+        shlex.split(command), cwd=tmp_path, text=True, capture_output=True,
+        env={**os.environ, 'PYTHONPATH': str(REPO)}, check=True).stdout
+    for name in ('crosskd', 'mmcv', 'Python', 'PyTorch', 'MMEngine',
+                 'MMDetection'):
+        assert re.search(rf'^{name}: \d+\.\d+', found, re.M), found
 
 
 def test_configs_are_inherited_by_package_name(tmp_path):
