@@ -14,7 +14,7 @@ OF_A_CHECKOUT = ('env.sh', 'run_tests.sh', 'demo.sh')
 
 
 class BuildWithConfigs(build_py):
-    """Copies ``configs/`` and ``tools/`` into the package, as ``.mim``.
+    """Copies configs, tools and model index into the package, as ``.mim``.
 
     In a checkout they are links there, which an editable installation uses;
     a copy works without, too.
@@ -41,6 +41,8 @@ class BuildWithConfigs(build_py):
             shutil.copytree(
                 HERE / folder, to, ignore=shutil.ignore_patterns(
                     '__pycache__', *OF_A_CHECKOUT))
+        to = Path(self.build_lib, 'crosskd', '.mim')
+        shutil.copy(HERE / 'model-index.yml', to)
 
 
 setup(
@@ -64,7 +66,7 @@ setup(
     },
     python_requires='>=3.10',
     packages=find_packages(include=['crosskd', 'crosskd.*']),
-    package_data={'crosskd': ['py.typed', '.mim/*.yml']},
+    package_data={'crosskd': ['py.typed']},
     cmdclass=dict(build_py=BuildWithConfigs),
     extras_require={
         'dev': ['crosskd[lint,tests]', 'pre-commit>=4'],

@@ -54,7 +54,7 @@ def test_a_broken_package_shows_its_own_error(monkeypatch):
 SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
            'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
            'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'SECURITY.md',
-           '.pre-commit-config.yaml', '.ci', '.github',
+           'model-index.yml', '.pre-commit-config.yaml', '.ci', '.github',
            'requirements.txt', 'constraints.txt',
            'constraints-openmmlab.txt')
 OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
@@ -79,7 +79,7 @@ def without_links(tmp_path_factory):
                 ignore=shutil.ignore_patterns('__pycache__'))
         else:
             shutil.copy(REPO / name, folder / name)
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'tools', 'model-index.yml'):
         link = folder / 'crosskd/.mim' / name
         assert link.is_symlink()
         link.unlink()
@@ -99,7 +99,8 @@ def check_complete(built):
         assert expected and found == expected
         for path in expected:
             assert (inside / path).read_bytes() == (REPO / path).read_bytes()
-    assert (inside / 'model-index.yml').is_file()
+    index = 'model-index.yml'
+    assert (inside / index).read_bytes() == (REPO / index).read_bytes()
     # without it type checkers pass over the package
     assert (built / 'crosskd/py.typed').is_file()
 
