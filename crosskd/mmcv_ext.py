@@ -60,7 +60,7 @@ def _load() -> None:
 
 
 def is_installed() -> bool:
-    """Whether ``mmcv._ext`` is the stand-in."""
+    """Whether ``mmcv._ext`` is the stand-in of this package."""
     spec = getattr(sys.modules.get('mmcv._ext'), '__spec__', None)
     return getattr(spec, 'origin', None) == STAND_IN
 
@@ -69,7 +69,7 @@ _announced = False
 
 
 def announce() -> None:
-    """Say once, in the running log, that the stand-in is in use.
+    """Log once that the stand-in is in use.
 
     Not at import: the Runner's log file does not exist then.
     """

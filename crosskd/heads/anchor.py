@@ -1,4 +1,4 @@
-"""What the anchor-based families share: how they record their targets."""
+"""What the families of anchor-based heads share."""
 import torch
 from mmdet.utils import reduce_mean
 from torch import Tensor
@@ -7,7 +7,10 @@ from .base import HeadFamily, Targets
 
 
 class AnchorHeadFamily(HeadFamily):
-    """Heads whose ``get_targets`` returns labels, weights and a factor."""
+    """Heads whose ``get_targets`` returns labels, weights and an avg_factor.
+
+    RetinaNet, GFL and ATSS; see :class:`~crosskd.heads.HeadFamily`.
+    """
 
     #: where ``labels, label_weights`` start in what ``get_targets`` returns
     first_target = 0

@@ -6,7 +6,11 @@ from .anchor import AnchorHeadFamily
 
 
 class ATSSHeadFamily(AnchorHeadFamily, head_type=ATSSHead):
-    """Zhang et al., arXiv 1912.02424."""
+    """mmdet's ``ATSSHead``, and subclasses (Zhang et al., arXiv 1912.02424).
+
+    Its ``reg`` are deltas of one anchor a location, its ``quality`` is
+    centerness, predicted from the regression tower.
+    """
 
     predictors = ('atss_cls', 'atss_reg', 'atss_centerness', 'scales')
     has_quality = True

@@ -10,9 +10,10 @@ from .base import HeadFamily, Predictions, Targets
 
 
 class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
-    """Tian et al., arXiv 1904.01355.
+    """mmdet's ``FCOSHead``, and subclasses (Tian et al., arXiv 1904.01355).
 
-    Regression outputs are distances in pixels.
+    Its ``reg`` are distances from a point to the four sides, in pixels; its
+    ``quality`` is centerness.
     """
 
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')

@@ -6,7 +6,11 @@ from .anchor import AnchorHeadFamily
 
 
 class GFLHeadFamily(AnchorHeadFamily, head_type=GFLHead):
-    """Li et al., arXiv 2006.04388."""
+    """mmdet's ``GFLHead``, and subclasses (Li et al., arXiv 2006.04388).
+
+    Its ``reg`` are logits of the bins of four distributions, of the distances
+    to the four sides in units of the stride.
+    """
 
     predictors = ('gfl_cls', 'gfl_reg', 'scales', 'integral')
     first_target = 1

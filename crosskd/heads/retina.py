@@ -6,7 +6,10 @@ from .anchor import AnchorHeadFamily
 
 
 class RetinaHeadFamily(AnchorHeadFamily, head_type=RetinaHead):
-    """Lin et al., arXiv 1708.02002."""
+    """mmdet's ``RetinaHead``, and subclasses (Lin et al., arXiv 1708.02002).
+
+    Its ``reg`` are deltas of several anchors a location.
+    """
 
     predictors = ('retina_cls', 'retina_reg')
 

@@ -1,4 +1,4 @@
-"""Every ground-truth box is a region with a known label."""
+"""Box regions: the inside of each ground-truth box, whose label is known."""
 from collections.abc import Sequence
 
 import torch
@@ -20,13 +20,13 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 samples: SampleList) -> list[LogitMaps]:
     """Logits sampled inside each ground-truth box, on the level it belongs to.
 
-    A regular grid of points is laid over the box, as far as it lies in the
-    image, and the logits are interpolated there; so a box may be smaller than
-    a location.
+    A regular grid of points is laid over the part of the box that is inside
+    the image, and the logits are interpolated there; so a box may be smaller
+    than the stride.
 
     Args:
         student, teacher: per level (N, A * K, H, W) classification logits.
-        reader: family of the head that both are outputs of.
+        reader: the head whose layout of outputs both have.
         samples: N samples with ``gt_instances``.
 
     Returns:
