@@ -14,7 +14,7 @@ OF_A_CHECKOUT = ('env.sh', 'run_tests.sh', 'demo.sh')
 
 
 class BuildWithConfigs(build_py):
-    """Copies ``configs/`` and ``tools/`` into the package, as ``.mim``.
+    """Copies configs, tools and model index into the package, as ``.mim``.
 
     In a checkout they are links there, which an editable installation uses;
     a copy works without, too.
@@ -41,6 +41,8 @@ class BuildWithConfigs(build_py):
             shutil.copytree(
                 HERE / folder, to, ignore=shutil.ignore_patterns(
                     '__pycache__', *OF_A_CHECKOUT))
+        to = Path(self.build_lib, 'crosskd', '.mim')
+        shutil.copy(HERE / 'model-index.yml', to)
 
 
 setup(
@@ -50,11 +52,24 @@ setup(
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    author='The crosskd authors',
+    keywords=[
+        'knowledge distillation', 'object detection', 'mmdetection',
+        'openmmlab', 'onedl', 'crosskd', 'sdd', 'pkd', 'pytorch',
+        'model compression'
+    ],
+    project_urls={
+        'CrossKD (paper)': 'https://arxiv.org/abs/2306.11369',
+        'SDD (paper)': 'https://arxiv.org/abs/2403.13512',
+        'PKD (paper)': 'https://arxiv.org/abs/2207.02039',
+        'MMDetection': 'https://mmdetection.readthedocs.io/',
+    },
     python_requires='>=3.10',
     packages=find_packages(include=['crosskd', 'crosskd.*']),
-    package_data={'crosskd': ['.mim/*.yml']},
+    package_data={'crosskd': ['py.typed']},
     cmdclass=dict(build_py=BuildWithConfigs),
     extras_require={
+        'dev': ['crosskd[lint,tests]', 'pre-commit>=4'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
@@ -69,10 +84,19 @@ setup(
         'tests': ['pytest', 'pytest-xdist>=3.7', 'hypothesis'],
     },
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
         'License :: OSI Approved :: Apache Software License',
+        'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Topic :: Software Development :: Libraries :: Python Modules',
+        'Typing :: Typed',
     ])

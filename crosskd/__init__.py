@@ -1,4 +1,7 @@
-"""Distillation for MMDetection 3.x; importing it registers everything."""
+"""Knowledge distillation of object detectors, for MMDetection 3.x.
+
+Importing the package registers its detectors, losses and hooks with mmdet.
+"""
 from .dependencies import check_dependencies
 
 check_dependencies()

@@ -1,4 +1,4 @@
-"""mmengine's ``activation_checkpointing``, with all gradients."""
+"""mmengine's ``activation_checkpointing``, without losing gradients."""
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
@@ -10,19 +10,20 @@ from torch.utils.checkpoint import checkpoint
 
 def prepare_checkpointing(model: nn.Module,
                           modules: str | Sequence[str] | None) -> None:
-    """Let mmengine checkpoint modules in the way that keeps the graph.
+    """Let mmengine checkpoint modules with ``use_reentrant=False``.
 
-    Its own way (torch's ``use_reentrant=True``) runs a module without a
-    graph, and no gradient leaves it where its inputs are tuples (necks,
-    heads) or need none (images): neither towers for distillation nor what
-    comes before the module would train, without a word.
+    mmengine uses torch's ``use_reentrant=True``, which runs a module without
+    an autograd graph.  Where its inputs are tuples (necks, heads) or need no
+    gradient (images), none comes back: the layers that distillation reads,
+    and whatever is before the module, would silently not train.
 
     Args:
         model: the detector.
-        modules: ``activation_checkpointing`` of the config.
+        modules: ``activation_checkpointing`` of the config: names of modules.
 
     Raises:
-        TypeError, ValueError: it names what the model does not have.
+        TypeError: it is no list of names.
+        ValueError: the model has no module of such a name.
     """
     if modules is None:
         return

@@ -1,4 +1,4 @@
-"""What trains with a module and is saved beside its state dict."""
+"""Parameters that train with a module and are not in its state dict."""
 from collections import OrderedDict
 from typing import Any
 
@@ -7,14 +7,19 @@ from torch import Tensor, nn
 
 
 class Beside(BaseModule):
-    """A container whose content is no part of the state dict around it.
+    """Base class of modules whose parameters stay out of state dicts.
 
-    Its content is a part of the module around it in every other way: it is in
-    ``parameters()``, and so it is trained, moves, is copied, averaged (EMA)
-    and synchronised (DDP) like the rest.  A state dict of the module around
-    it is saved and loaded as if it were not there.  What it holds is read by
-    :func:`state_beside`, which
-    :class:`~crosskd.hooks.StateBesideHook` puts into checkpoints.
+    A detector's ``state_dict()`` must be that of the plain detector, also
+    where its distillation losses have parameters.  So the losses are children
+    of a module of this class: the state dict of the detector around it is
+    saved and loaded as if it were not there.  In every other way its
+    parameters and buffers belong to the detector: they are in
+    ``parameters()``, are trained, moved, copied, averaged (EMA) and
+    synchronised (DDP) like the rest.
+
+    :func:`state_beside` reads them, and
+    :class:`~crosskd.hooks.StateBesideHook` saves them in checkpoints, under a
+    key of their own beside ``state_dict``.
     """
 
     def __init__(self) -> None:
@@ -37,7 +42,7 @@ class Beside(BaseModule):
 
 
 def state_beside(module: nn.Module) -> dict[str, Tensor]:
-    """What all :class:`Beside` in a module hold, by its full name."""
+    """Parameters and buffers of all :class:`Beside` in a module, by name."""
     return {
         f'{name}.{key}': value
         for name, m in module.named_modules() if isinstance(m, Beside)
@@ -47,12 +52,12 @@ def state_beside(module: nn.Module) -> dict[str, Tensor]:
 
 def load_state_beside(module: nn.Module, state: dict[str, Tensor],
                       found: str) -> None:
-    """Put back what :func:`state_beside` has read.
+    """Load what :func:`state_beside` returned.
 
     Args:
-        module: as it was then.
-        state: as it was returned.
-        found: where it comes from, for messages.
+        module: a module with the same names and shapes.
+        state: what :func:`state_beside` returned.
+        found: where the state comes from, for messages.
 
     Raises:
         ValueError: names or shapes differ.
@@ -62,9 +67,9 @@ def load_state_beside(module: nn.Module, state: dict[str, Tensor],
                         ('has', state.keys() - own.keys())):
         if names:
             raise ValueError(
-                f'{found} {kind} {", ".join(sorted(names))}, which the '
-                'configured losses do not agree with; resume with the kd_cfg '
-                'that it was written with')
+                f'{found} {kind} {", ".join(sorted(names))}, unlike the '
+                'losses of kd_cfg; resume with the kd_cfg that the '
+                'checkpoint was written with')
     for name, value in own.items():
         if state[name].shape != value.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Checkpoints from files and URLs, without running any code in them."""
+"""Loading checkpoints from files and URLs without running code in them."""
 import pickle
 import re
 import struct
@@ -28,7 +28,7 @@ NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, or a truncated one."""
+    """A file is not a checkpoint, or is a truncated one."""
 
 
 def load_checkpoint(path: str, key: str, if_refused: str,
@@ -40,7 +40,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             and checked against the hash in its name.  Plain http needs the
             environment variable ``CROSSKD_ALLOW_HTTP=1``.
         key: config key that named the file, for messages.
-        if_refused: what to do about a file that is refused, for messages.
+        if_refused: advice about a file that is refused, for messages.
         trusted: unpickle without restriction.
         map_location: as for ``torch.load``.
 
@@ -50,8 +50,8 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     Raises:
         FileNotFoundError: no such file, or the URL cannot be reached.
         CheckpointError: not a checkpoint, or a truncated one.
-        ValueError: an http URL, a wrong hash, or a checkpoint that names
-            something outside the allow-list; nothing of it was run.
+        ValueError: an http URL, a wrong hash, or a checkpoint that holds
+            anything which is not on the allow-list; nothing of it was run.
     """
     found = f'{key}={path!r}'
     file = Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""Distributed runs without GPUs, on gloo."""
+"""Distributed runs without GPUs, through torch's gloo backend."""
 import logging
 
 import torch
@@ -18,8 +18,8 @@ WRAPPER = [
 def use_gloo(argv: list[str]) -> None:
     """Let torch's launcher work without GPUs.
 
-    mmengine's own start of distributed runs takes a GPU per rank for granted;
-    it leaves a process group alone that exists already.
+    mmengine starts distributed runs with a GPU for each rank; it uses a
+    process group that exists already, so one is made here.
 
     Args:
         argv: arguments of the tool, changed in place.
@@ -33,11 +33,14 @@ def use_gloo(argv: list[str]) -> None:
 
 
 def without_sync_bn(model: nn.Module, cfg: Config) -> nn.Module:
-    """Batch norm in the place of synchronised batch norm, which needs GPUs.
+    """Replace synchronised batch norm, which needs GPUs, by batch norm.
 
     Args:
         model: the model.
-        cfg: of the run; its ``sync_bn`` is taken out.
+        cfg: config of the run; its ``sync_bn`` is removed.
+
+    Returns:
+        nn.Module: the model with plain batch norm.
     """
     named = [name for name, module in model.named_modules()
              if isinstance(module, nn.SyncBatchNorm)]

@@ -1,4 +1,4 @@
-"""What must be installed before anything else of this package can work.
+"""Checking that the packages which this one needs are installed.
 
 Two stacks share the import names ``mmcv``, ``mmengine`` and ``mmdet`` under
 different distribution names, so versions are read from the modules and never

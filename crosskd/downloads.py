@@ -1,4 +1,4 @@
-"""Files from the network: fetched once, checked against their names."""
+"""Downloading files once, and checking the hashes in their names."""
 import hashlib
 import logging
 import os
@@ -26,7 +26,7 @@ def is_url(path: str) -> bool:
 def download(url: str, key: str) -> Path:
     """Fetch a URL once into torch's hub folder and check its hash.
 
-    A file that lies there already is used.  Where the host cannot be reached,
+    A file that is there already is used.  Where the host cannot be reached,
     a mirror of it is tried for files whose names hold a hash.
 
     Args:
@@ -44,7 +44,7 @@ def download(url: str, key: str) -> Path:
     found = f'{key}={url!r}'
     if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
         raise ValueError(
-            f'{found}: anybody on the way can change what comes over http; '
+            f'{found}: what comes over http can be changed on the way; '
             f'use https, or set the environment variable {ALLOW_HTTP}=1')
     name = Path(urlparse(url).path).name
     folder = Path(torch.hub.get_dir(), 'checkpoints')
@@ -70,7 +70,7 @@ def download(url: str, key: str) -> Path:
 
 
 def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
-    """Download from the URL, or from a mirror where the hash tells it."""
+    """Download from the URL, or from a mirror if a hash can be checked."""
     sources = [url]
     if has_hash:
         sources += [mirror + url.removeprefix(host)

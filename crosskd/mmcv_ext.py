@@ -11,6 +11,8 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import cv2
 import torch
@@ -58,7 +60,7 @@ def _load() -> None:
 
 
 def is_installed() -> bool:
-    """Whether ``mmcv._ext`` is the stand-in."""
+    """Whether ``mmcv._ext`` is the stand-in of this package."""
     spec = getattr(sys.modules.get('mmcv._ext'), '__spec__', None)
     return getattr(spec, 'origin', None) == STAND_IN
 
@@ -67,7 +69,7 @@ _announced = False
 
 
 def announce() -> None:
-    """Say once, in the running log, that the stand-in is in use.
+    """Log once that the stand-in is in use.
 
     Not at import: the Runner's log file does not exist then.
     """
@@ -80,11 +82,11 @@ def announce() -> None:
             logger='current')
 
 
-def _not_provided(name: str):
+def _not_provided(name: str) -> Callable[..., NoReturn]:
     if name.startswith('__'):
         raise AttributeError(name)
 
-    def op(*args, **kwargs):
+    def op(*args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError(
             f"mmcv op '{name}' needs mmcv's compiled ops, and this mmcv has "
             'none (mmcv._ext is missing). Install an mmcv that was built with '
@@ -128,7 +130,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
     return order[keep.to(order.device)]
 
 
-def _focal_terms(logits: Tensor, target: Tensor, weight: Tensor):
+def _focal_terms(logits: Tensor, target: Tensor,
+                 weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One-hot targets (background rows are zero) and log-probabilities."""
     if weight.numel():  # mmdet never passes class weights
         _not_provided('sigmoid_focal_loss with class weights')()

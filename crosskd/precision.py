@@ -1,4 +1,4 @@
-"""Where float32 is needed whatever autocast says."""
+"""Computing in float32 where half precision is not enough."""
 import torch
 from torch import Tensor
 

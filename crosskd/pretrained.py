@@ -1,4 +1,4 @@
-"""Pretrained weights that a config names, fetched before a run begins."""
+"""Checking pretrained weights that a config names, before a run begins."""
 import difflib
 import inspect
 import re
@@ -22,18 +22,21 @@ _with_torchvision = mmengine_checkpoint.get_torchvision_models
 
 
 def check_pretrained(cfg: Any, key: str = 'model') -> None:
-    """Have every file that ``init_cfg`` or ``pretrained`` names at hand.
+    """Check every file that ``init_cfg`` or ``pretrained`` names.
+
+    Those behind URLs are downloaded.
 
     Args:
-        cfg: config of a model, or a part of it.  Its teacher is left out,
-            whose checkpoint brings all weights.
+        cfg: config of a model, or a part of it.  ``teacher_config`` is
+            skipped, because all weights of a teacher are in its checkpoint.
         key: where it stands in the config, for messages.
 
     Raises:
         FileNotFoundError: a file is not there and cannot be downloaded.
         CheckpointError: a local file is no checkpoint.
-        ValueError: a name that mmengine's lists do not have, or storage that
-            is refused.
+        ValueError: a name that is not in mmengine's list behind a scheme
+            such as ``torchvision://``, or storage that is refused, such as
+            ``s3://``.
     """
     for name, path in _named(cfg, key):
         if any(re.match(scheme, path) for scheme in REFUSED_STORAGE):

@@ -1,4 +1,4 @@
-"""Work beside a training that leaves its random numbers alone."""
+"""Drawing random numbers without changing those of a training run."""
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import torch
 
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
-    """Draw what is needed inside; all generators are set back afterwards."""
+    """Restore all random number generators when the block ends."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = (
         range(torch.cuda.device_count())

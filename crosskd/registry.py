@@ -1,11 +1,10 @@
-"""The registry scope ``crosskd``: what its name finds, in any project.
+"""The registry scope ``crosskd``, known in any project.
 
 mmengine notes the scope of every dict that a config inherits through
 ``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
 The classes of this package are registered in mmdet's registries; those here
-are children of mmdet's and hold nothing of their own, so that they find what
-is in this package, in mmdet and in mmengine, whatever the default scope of
-the running project is.
+are empty children of mmdet's, so that they find the classes of this package,
+of mmdet and of mmengine, whatever the default scope of the running project.
 """
 from mmdet import registry as _mmdet
 from mmengine.registry import Registry
@@ -24,7 +23,8 @@ def _child_of(parent: Registry) -> Registry:
 def register_everywhere() -> None:
     """Let all scopes find this package's classes by their plain names.
 
-    What a registry does not know is looked up at the root.
+    They are registered in mmengine's registries, too, the roots: a registry
+    looks there for what it does not know.
     """
     for registry in vars(_mmdet).values():
         if isinstance(registry, Registry) and registry.scope == 'mmdet':

@@ -1,4 +1,4 @@
-"""A student's input as its teacher would have been given it."""
+"""Normalising a student's input in the way of its teacher."""
 from typing import Any
 
 import torch
@@ -16,16 +16,17 @@ def _normalization(preprocessor: Any) -> tuple[Tensor, Tensor, bool]:
 
 
 def renormalize(inputs: Tensor, samples: SampleList,
-                 student: BaseDataPreprocessor,
-                 teacher: BaseDataPreprocessor) -> Tensor:
-    """Undo the student's normalisation and do the teacher's.
+                student: BaseDataPreprocessor,
+                teacher: BaseDataPreprocessor) -> Tensor:
+    """Undo the student's normalisation and apply the teacher's.
 
-    Does nothing where both normalise alike.
+    The inputs are returned as they are where both normalise alike.
 
     Args:
         inputs: (N, C, H, W), preprocessed for the student.
-        samples: for the extent of each image inside its padding.
-        student, teacher: the preprocessors.
+        samples: of the N images; their ``img_shape`` says where the padding
+            begins.
+        student, teacher: the data preprocessors.
 
     Returns:
         Tensor: (N, C, H, W).
@@ -46,7 +47,7 @@ def renormalize(inputs: Tensor, samples: SampleList,
         raise ValueError(
             'teacher_config.model.data_preprocessor normalises '
             f'{t_mean.size(0)} channels, and the images of the student have '
-            f'{channels}; expected a teacher of such images')
+            f'{channels}; expected a teacher of images with {channels}')
     pixels = inputs * s_std + s_mean
     if s_swapped != t_swapped and channels == 3:
         pixels = pixels.flip(1)

@@ -1,4 +1,4 @@
-"""Which checkpoint a run resumes from: the same on every rank."""
+"""Choosing the checkpoint that a run resumes from, the same on every rank."""
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -11,21 +11,22 @@ from .checkpoint import CheckpointError, load_from_allow_list
 
 
 def choose_checkpoint(work_dir: str) -> str | None:
-    """The newest checkpoint that can be read, as rank 0 sees it.
+    """The newest checkpoint that can be read.
 
-    Rank 0 chooses and reads, the others take its word: ranks that resumed
-    from different files would train different weights, and then wait for
-    each other.
+    Rank 0 looks for it and tells the others: ranks that resumed from
+    different files would train different weights, and then wait for each
+    other.
 
     Args:
-        work_dir: where checkpoints are, or mmengine's note of the last one.
+        work_dir: the folder with the checkpoints, or with mmengine's file
+            ``last_checkpoint``, which names the last one.
 
     Returns:
-        str: path of the checkpoint; None where there is none.
+        str: path of the checkpoint; None if there is none.
 
     Raises:
-        FileNotFoundError: mmengine noted a checkpoint that is not there, and
-            there is no other.
+        FileNotFoundError: ``last_checkpoint`` names a file that is not there,
+            and there is no other checkpoint.
         ValueError: there are checkpoints, and none can be read.
         RuntimeError: on the other ranks, where rank 0 raised any error.
     """
@@ -45,10 +46,10 @@ def choose_checkpoint(work_dir: str) -> str | None:
 
 
 def on_all_ranks(load: Callable[[], None], what: str) -> None:
-    """Load on every rank, or end the job on every rank.
+    """Load a file on every rank; an error on one rank is one on all.
 
     Args:
-        load: reads a file; talks to no other rank.
+        load: reads the file, without communication between ranks.
         what: the option and its value, for messages.
 
     Raises:
@@ -93,7 +94,7 @@ def _newest_readable(work_dir: Path) -> str | None:
 
 def _readable(paths: list[Path],
               unreadable: list[str]) -> Iterator[tuple[int, Path]]:
-    """Iterations done and path of those that are whole."""
+    """Iterations done and path, of each checkpoint that can be read."""
     for path in paths:
         try:
             yield _iterations(path), path
@@ -109,8 +110,8 @@ def _iterations(path: Path) -> int:
     if not isinstance(done, int):
         raise CheckpointError(
             f'checkpoint={str(path)!r}: does not say after how many '
-            "iterations it was written (meta['iter']), so no run can be "
-            'resumed from it')
+            "iterations it was written (meta['iter']), so no run can "
+            'resume from it')
     return done
 
 
@@ -125,7 +126,7 @@ def _numbered(kind: str, folders: list[Path],
 
 
 def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
-    """The checkpoint that mmengine noted, and the folders to look in."""
+    """The file that ``last_checkpoint`` names, and the folders to look in."""
     note = work_dir / 'last_checkpoint'
     noted = Path(note.read_text().strip()) if note.is_file() else work_dir
     # work directories are moved and copied, so it may lie beside the note

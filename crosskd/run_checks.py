@@ -1,4 +1,4 @@
-"""What a training needs besides model and data, asked before it begins."""
+"""Checks of optimizer, loaders, hooks and schedulers before a run begins."""
 import copy
 import difflib
 import logging
@@ -17,7 +17,7 @@ COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
 
 
 def check_load_from(path: Any) -> None:
-    """Whether the file that ``load_from`` (or ``--resume``) names exists.
+    """Check that the file which ``load_from`` or ``--resume`` names exists.
 
     Raises:
         FileNotFoundError: there is none.
@@ -30,15 +30,15 @@ def check_load_from(path: Any) -> None:
 
 
 def check_optimizer(model: nn.Module, cfg: Any) -> None:
-    """Whether the optimizer can be built; ``--amp`` needs a GPU.
+    """Check that the optimizer can be built; ``--amp`` needs a GPU.
 
     Args:
-        model: whose parameters it gets.
-        cfg: ``optim_wrapper``; anything but a config of one optimizer is left
-            to mmengine.
+        model: the model whose parameters are optimised.
+        cfg: ``optim_wrapper`` of the config; anything but a dict with one
+            optimizer is left to mmengine.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: the optimizer cannot be built.
     """
     if not isinstance(cfg, dict) or not isinstance(cfg.get('optimizer'), dict):
         return
@@ -54,15 +54,15 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
 
 
 def check_types(key: str, registry: Registry, cfg: Any) -> None:
-    """Whether the types that a part of a config names are known.
+    """Check that every ``type`` in a part of a config is registered.
 
     Args:
-        key: of the part, for messages.
-        registry: where it is built.
-        cfg: a config, or a list or dict of some.
+        key: of the part of the config, for messages.
+        registry: the registry that builds it.
+        cfg: a config with a ``type``, or a list or dict of such configs.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a type is not in the registry.
     """
     if isinstance(cfg, (list, tuple)):
         for index, one in enumerate(cfg):
@@ -86,14 +86,14 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
 
 
 def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
-    """Whether sampler and workers of a data loader can be built.
+    """Check that a data loader with its sampler can be built.
 
     Args:
-        key: of the data loader, for messages.
-        build: builds it; no worker is started.
+        key: of the data loader in the config, for messages.
+        build: builds the data loader; no worker is started.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot be built.
     """
     try:
         build()
@@ -102,7 +102,7 @@ def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
 
 
 def built_dataset(loader: DataLoader | dict) -> Dataset:
-    """The data set of a data loader that was checked."""
+    """The built data set of a data loader, or of its config."""
     if isinstance(loader, DataLoader):
         return loader.dataset
     dataset = loader['dataset']

@@ -1,4 +1,4 @@
-"""mmengine's Runner as ``tools/train.py`` uses it: nothing lost, all said."""
+"""mmengine's Runner with checks before a run, and resuming that repeats it."""
 import inspect
 from functools import partial
 from typing import Any
@@ -31,19 +31,21 @@ from .user_errors import for_users
 
 
 class Runner(runner.Runner):
-    """mmengine's Runner for training, stricter in three ways.
+    """mmengine's Runner for training, with three additions.
+
+    ``tools/train.py`` uses it.  Arguments as those of mmengine's Runner.
 
     - Model, teacher and data are built and checked before anything but the
       log is written into the work directory.
     - A resumed run repeats the randomness of an uninterrupted one
       (:class:`~crosskd.hooks.RepeatableEpochsHook`).
-    - ``resume`` without a file passes over checkpoints that cannot be read,
-      such as one that was being written when the machine went down.
+    - ``resume`` without a file skips checkpoints that cannot be read, such as
+      one that was being written when the machine went down.
 
     Raises:
-        FileNotFoundError, TypeError, ValueError: what is configured cannot be
-            trained; the message names the key, what was found and what was
-            expected.
+        FileNotFoundError, TypeError, ValueError: the config cannot be
+            trained; the message names the config key, what was found and what
+            was expected.
     """
 
     _prepared: nn.Module | None = None
@@ -56,15 +58,15 @@ class Runner(runner.Runner):
             model, work_dir, *args, **kwargs).arguments
         super().__init__(model, work_dir, *args, **kwargs)
 
-    def build_visualizer(self, visualizer=None) -> Visualizer:
-        """Check everything: mmengine writes the config down next."""
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        """Check everything here: mmengine writes the config to a file next."""
         if self._train_dataloader is not None:
             with for_users():
                 self._prepare()
         return super().build_visualizer(visualizer)
 
     def _prepare(self) -> None:
-        """Build what can be built and see whether it can be trained."""
+        """Build model and data, and check that they can be trained."""
         check_load_from(self._given.get('load_from'))
         model = self._given['model']
         if isinstance(model, dict):
@@ -118,7 +120,8 @@ class Runner(runner.Runner):
         prepared, self._prepared = self._prepared, None
         return super().build_model(model) if prepared is None else prepared
 
-    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+    def register_hooks(self, default_hooks: Any = None,
+                       custom_hooks: Any = None) -> None:
         """Register hooks, and the one that makes epochs repeatable."""
         super().register_hooks(default_hooks, custom_hooks)
         # built here: a project's own registries may not know their names

@@ -1,4 +1,4 @@
-"""The teacher: built, loaded, frozen, and kept out of the student's way."""
+"""The teacher: finding its config, building, loading and freezing it."""
 import copy
 import inspect
 import sys
@@ -28,11 +28,11 @@ class Teacher:
     """A frozen detector that a student learns from.
 
     It is no ``nn.Module`` on purpose: as a plain attribute of the student it
-    stays out of ``parameters()``, ``state_dict()``, optimizers and DDP; copies
-    of the student (EMA) share it.
+    stays out of ``parameters()``, ``state_dict()``, optimizers and DDP.
+    Copies of the student (EMA) share it until they train themselves.
 
-    Config and checkpoint are opened when training begins, and by nobody else:
-    a finished student needs neither.
+    Config and checkpoint are opened when training begins (:meth:`join`), so
+    that testing and inference need neither.
 
     Args:
         config: dict or Config with a ``model``, path of a config file, or
@@ -46,7 +46,8 @@ class Teacher:
         trust_ckpt: unpickle the checkpoint without restriction.
 
     Attributes:
-        classes: what its checkpoint says it was trained on, or None.
+        classes: names of the classes that its checkpoint was trained on;
+            None if the checkpoint does not say.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
@@ -71,17 +72,17 @@ class Teacher:
         """The frozen detector.
 
         Raises:
-            RuntimeError: it is not read yet.
+            RuntimeError: it has not been read yet.
         """
         if self._detector is None:
             raise RuntimeError(
                 f'teacher_ckpt={self.ckpt!r}: not read yet; that happens when '
-                'training begins (``join``)')
+                'training begins (Teacher.join)')
         return self._detector
 
     @property
     def head(self) -> HeadFamily:
-        """The family of the teacher's head."""
+        """The teacher's head, wrapped in its family."""
         return family_of(self.detector.bbox_head, teaches=True)
 
     def _read(self) -> SingleStageDetector:
@@ -112,15 +113,19 @@ class Teacher:
         return detector.requires_grad_(False).eval()
 
     def join(self, student: nn.Module) -> None:
-        """Training begins: be there, on the student's device, from now on.
+        """Read the teacher, unless that has happened, and move it.
+
+        Called when training begins.  From then on the teacher follows the
+        student's device and data type.
 
         Args:
-            student: whose device and type the teacher takes.
+            student: the detector that will learn from this teacher.
 
         Raises:
             FileNotFoundError: config or checkpoint do not exist.
-            TypeError: the config is none, or holds no single-stage detector.
-            ValueError: no checkpoint is named, or it does not fit.
+            TypeError: ``teacher_config`` is no config, or one of another
+                detector than a single-stage one with a head that is known.
+            ValueError: no checkpoint is named, or its weights do not fit.
         """
         if self._detector is None:
             self._detector = self._read()
@@ -135,16 +140,19 @@ class Teacher:
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
                  split: int | None) -> tuple[tuple[Tensor], HeadTrace]:
-        """Look at a batch that was preprocessed for the student.
+        """Run the teacher on a batch that was preprocessed for the student.
 
         Args:
             inputs: (N, 3, H, W).
-            samples: for the extent of each image inside its padding.
-            preprocessor: the student's.
-            split: hold the head's features after this many tower layers.
+            samples: of the N images; their ``img_shape`` says where the
+                padding begins.
+            preprocessor: the student's data preprocessor.
+            split: record the head's intermediate features after so many tower
+                layers; None for none.
 
         Returns:
-            tuple: the features for the head, and the trace of the head.
+            tuple: per level (N, C, H, W) features that the head is given, and
+            the record of the pass through the head.
         """
         inputs = renormalize(inputs, samples, preprocessor,
                              self.detector.data_preprocessor)
@@ -154,10 +162,11 @@ class Teacher:
         return features, seen
 
     def follow(self, student: nn.Module) -> None:
-        """Be of the student's device, type and layout, once training.
+        """Move to the student's device, data type and memory layout.
 
-        What is done to the student's tensors is not done to the teacher's: it
-        may be to leave them without values (``to_empty``, the meta device).
+        Does nothing before training begins.  The student's own ``_apply`` is
+        not repeated here, because some of what it does leaves tensors without
+        values (``to_empty``, the meta device).
         """
         like = next(student.parameters())
         if self._follows and not like.is_meta:
@@ -183,9 +192,13 @@ def _is_channels_last(x: Tensor) -> bool:
 def find_config(name: str) -> str:
     """The file that ``teacher_config`` names.
 
+    Args:
+        name: a path, or ``'package::….py'`` for a config of a package.  For
+            where a relative path is looked up see :class:`Teacher`.
+
     Raises:
-        FileNotFoundError: none of the places has it, or the package of a
-            ``'package::….py'`` is not known to mmengine or not installed.
+        FileNotFoundError: the file is in none of these places, or the package
+            is not known to mmengine or not installed.
     """
     if '::' in name:
         try:
@@ -214,7 +227,8 @@ def _model_config(config: str | Path | dict | Config,
 
     Args:
         config: as for :class:`Teacher`.
-        scope: where it is built if it does not say so itself.
+        scope: the registry scope it is built in, if it has no
+            ``default_scope`` of its own.
     """
     if isinstance(config, (str, Path)):
         file = find_config(str(config))
@@ -276,7 +290,7 @@ def _classes(checkpoint: dict) -> tuple[str, ...] | None:
 
 
 def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
-    """Load weights; anything missing, left over or misshapen is an error."""
+    """Load weights; missing, unexpected and misshapen keys are errors."""
     saved = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict(
         (str(k).removeprefix('module.'), v) for k, v in saved.items()

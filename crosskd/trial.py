@@ -1,4 +1,4 @@
-"""One small pass of teacher and student, before a run begins."""
+"""Running teacher and student once on a small image, before a run begins."""
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,20 +25,21 @@ EVEN = 32  # what the strides of all common backbones divide
 
 
 def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
-    """Run teacher, student and the cross head once, without gradient.
+    """Run teacher, student and cross-head predictions once, for their errors.
 
-    On the first image of the data set, cut to a few hundred pixels that leave
-    the same remainder to the strides.  Nothing of the model changes, and no
-    random number is drawn.
+    The input is the first image of the data set, cut to a few hundred pixels
+    (with the same remainder when divided by the strides).  There is no
+    gradient, nothing of the model changes, and the state of the random number
+    generators is restored.
 
     Args:
-        model: whose teacher has joined.
-        dataset: the training data; an image of noise stands in for data sets
-            that cannot be asked for one item.
+        model: the student, after ``join_teacher()``.
+        dataset: the training data; random pixels are used for data sets from
+            which no single item can be read.
 
     Raises:
-        ValueError: what cannot work, with the key of the part that failed.
-        TypeError: a head returns something else than its family does.
+        ValueError: a part of the model fails; the message names its key.
+        TypeError: a head returns something else than heads of its family do.
     """
     with untouched_randomness(), torch.no_grad(), _eval_mode(model):
         for inputs, samples in _batches(model, dataset):
@@ -121,23 +122,23 @@ def _preprocessed(model: SingleStageDetector,
 
 
 def try_pipeline(key: str, dataset: Any) -> None:
-    """See that the pipeline of a data set makes an item of an image.
+    """Check that the pipeline of a data set works on its first image.
 
     Args:
         key: of the data set in the config.
-        dataset: as it was built.
+        dataset: the built data set.
 
     Raises:
-        ValueError: it cannot, with the key and the image.
+        ValueError: the pipeline fails; the message names key and image.
     """
     with untouched_randomness():
         next(_items(key, dataset), None)
 
 
 def _items(key: str, dataset: Any) -> Iterator[dict]:
-    """The first images as the pipeline makes them, where one can ask for one.
+    """The first items of a data set, if single items can be read from it.
 
-    Through a copy of the pipeline: some keep what they have seen.
+    They go through a copy of the pipeline: some transforms keep a cache.
     """
     while True:
         if getattr(dataset, 'datasets', None):
@@ -183,7 +184,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _naming(key: str, detector: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Let an error name the part of the detector that it came from."""
+    """Let an error name the part of the detector that raised it."""
     try:
         yield
     except Exception as e:

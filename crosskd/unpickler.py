@@ -38,7 +38,7 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-def _dtype(spec: str, *_) -> np.dtype:
+def _dtype(spec: str, *_: Any) -> np.dtype:
     dtype = np.dtype(spec if isinstance(spec, str) else 'O')
     if dtype.kind not in 'biufcSU':
         raise Refused(f'numpy.dtype {spec!r}')
@@ -51,7 +51,7 @@ def _scalar(dtype: np.dtype, data: bytes) -> Any:
     return np.frombuffer(data, dtype, count=1)[0]
 
 
-def _empty_array(*_) -> np.ndarray:
+def _empty_array(*_: Any) -> np.ndarray:
     return np.empty(0)  # filled by its BUILD
 
 

@@ -1,4 +1,4 @@
-"""Which errors are about what is configured, and how a user can read them."""
+"""Telling errors in a config from defects, and showing them without noise."""
 import dis
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ KINDS = (FileNotFoundError, TypeError, ValueError)
 
 
 def is_for_user(error: BaseException) -> bool:
-    """Whether this package raised it on purpose, about what is configured.
+    """Whether this package raised the error on purpose, about a config.
 
-    Its message is the whole story.  A TypeError that Python itself raises in
-    this package's code is a defect, and not for the user.
+    Its message is all that the user needs.  A TypeError that Python itself
+    raises in this package's code is a defect of the package.
     """
     place = _place(error)
     return (place is not None and isinstance(error, KINDS)
@@ -21,13 +21,13 @@ def is_for_user(error: BaseException) -> bool:
 
 
 def readable(error: Exception) -> Exception:
-    """The error as a user can read it, where it is about what is configured.
+    """Find the error about the config inside those wrapped around it.
 
-    Registries wrap an error once for each level they build.
+    Registries wrap an error once for each level of the config they build.
 
     Returns:
-        Exception: without a traceback where its message is the whole story,
-        else the error itself.
+        Exception: the innermost error, without a traceback, if it is about
+        the config; else the error itself.
     """
     root: BaseException = error
     while root.__context__ is not None and (
@@ -44,7 +44,7 @@ def readable(error: Exception) -> Exception:
 
 @contextmanager
 def for_users() -> Iterator[None]:
-    """Let errors that are about what is configured be readable."""
+    """Raise errors about the config alone, without what is wrapped around."""
     try:
         yield
     except Exception as e:

@@ -2,16 +2,21 @@
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
+import textwrap
 import types
 
 import pytest
+import yaml
+from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd import dependencies
+from crosskd import dependencies, detectors, hooks, losses
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmengine', 'mmcv', 'mmdet'])
@@ -50,6 +55,8 @@ def test_a_broken_package_shows_its_own_error(monkeypatch):
 
 SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
            'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
+           'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'SECURITY.md',
+           'model-index.yml', '.pre-commit-config.yaml', '.ci', '.github',
            'requirements.txt', 'constraints.txt',
            'constraints-openmmlab.txt')
 OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
@@ -74,7 +81,7 @@ def without_links(tmp_path_factory):
                 ignore=shutil.ignore_patterns('__pycache__'))
         else:
             shutil.copy(REPO / name, folder / name)
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'tools', 'model-index.yml'):
         link = folder / 'crosskd/.mim' / name
         assert link.is_symlink()
         link.unlink()
@@ -94,7 +101,10 @@ def check_complete(built):
         assert expected and found == expected
         for path in expected:
             assert (inside / path).read_bytes() == (REPO / path).read_bytes()
-    assert (inside / 'model-index.yml').is_file()
+    index = 'model-index.yml'
+    assert (inside / index).read_bytes() == (REPO / index).read_bytes()
+    # without it type checkers pass over the package
+    assert (built / 'crosskd/py.typed').is_file()
 
 
 @pytest.mark.parametrize('links', [True, False])
@@ -166,6 +176,139 @@ def test_constraints_agree_with_what_setup_asks_for(name, stack):
             if not line.startswith('#'):
                 package, version = line.split('==')
                 assert pins[package] == version
+
+
+DOWNSTREAM = """
+import torch
+from mmengine.config import Config
+
+from crosskd.detectors import CrossKDGFL, CrossKDSingleStageDetector
+from crosskd.heads import HeadFamily, Predictions, family_of
+from crosskd.hooks import SkipNonFiniteHook
+from crosskd.losses import KDQualityFocalLoss, SDDLoss, sdd_loss
+from crosskd.runner import Runner
+
+
+class MyLoss(KDQualityFocalLoss):
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor,
+                weight: torch.Tensor | None = None,
+                avg_factor: float | None = None) -> torch.Tensor:
+        return 2 * super().forward(pred, target, weight, avg_factor)
+
+
+class MyDetector(CrossKDSingleStageDetector):
+    required = ('loss_cls_kd', )
+
+
+def scores(detector: CrossKDGFL, outputs: list[list[torch.Tensor]]
+           ) -> list[torch.Tensor]:
+    head: HeadFamily = detector.student_head()
+    found: Predictions = head.flatten(outputs)
+    return [level.sigmoid() for level in found.cls]
+
+
+maps = torch.zeros(1, 2, 4, 4)
+loss: torch.Tensor = sdd_loss(maps, maps, scales=(1, 2))
+scales: tuple[int, ...] = SDDLoss(base='kd', loss_weight=1.0).scales
+runner: Runner = Runner.from_cfg(Config())
+hook = SkipNonFiniteHook(max_in_a_row=10)
+
+# where there were no types, these would be no errors to ignore
+SkipNonFiniteHook(max_in_a_row='ten')  # type: ignore[arg-type]
+sdd_loss(maps)  # type: ignore[call-arg]
+KDQualityFocalLoss(gamma=2)  # type: ignore[call-arg]
+scales = family_of(maps)  # type: ignore
+number: int = loss  # type: ignore[assignment]
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_follows_our_types_in_a_project(tmp_path):
+    """The package as it is built, in an environment of its own."""
+    pytest.importorskip('mypy')
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip',
+                    tmp_path / 'venv'], check=True)
+    (site, ) = (tmp_path / 'venv').glob('lib/python*/site-packages')
+    setup('build', '--build-base', tmp_path / 'base', '--build-lib', site,
+          cwd=REPO)
+    # torch and mmdet, after the package
+    (site / 'rest.pth').write_text(sysconfig.get_path('purelib'))
+    (tmp_path / 'project').mkdir()
+    (tmp_path / 'project/mine.py').write_text(DOWNSTREAM)
+    done = subprocess.run(
+        [sys.executable, '-m', 'mypy', '--strict', '--ignore-missing-imports',
+         '--python-executable', tmp_path / 'venv/bin/python', 'mine.py'],
+        cwd=tmp_path / 'project', text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_version_stands_in_every_place():
+    import crosskd
+    citation = yaml.safe_load((REPO / 'CITATION.cff').read_text())
+    assert citation['version'] == crosskd.__version__
+    headings = re.findall(r'^## \[(.+?)\](?: - \d{4}-\d\d-\d\d)?$',
+                          (REPO / 'CHANGELOG.md').read_text(), re.M)
+    assert headings[:2] == ['Unreleased', crosskd.__version__]
+
+
+def test_the_python_versions_are_those_that_the_workflow_tests():
+    workflow = yaml.safe_load((REPO / '.github/workflows/ci.yml').read_text())
+    tested = workflow['jobs']['tests']['strategy']['matrix']['python']
+    text = (REPO / 'setup.py').read_text()
+    assert re.findall(r'Python :: (3\.\d+)', text) == tested
+    assert re.search(r"python_requires='>=(.+)'", text)[1] == tested[0]
+    runs = [step.get('run', '') for job in workflow['jobs'].values()
+            for step in job['steps']]
+    commands = [run.split()[0] for run in runs if run.startswith(('.', 't'))]
+    assert commands == ['.ci/run', 'tools/run_tests.sh']
+    assert all(os.access(REPO / command, os.X_OK) for command in commands)
+
+
+@pytest.mark.slow
+def test_the_bug_form_asks_for_versions_with_a_command_that_works(tmp_path):
+    form = yaml.safe_load(
+        (REPO / '.github/ISSUE_TEMPLATE/bug.yml').read_text())
+    (asked, ) = [part for part in form['body'] if part.get('id') == 'versions']
+    command = re.search('`(.+)`', asked['attributes']['description'])[1]
+    found = subprocess.run(
+        shlex.split(command), cwd=tmp_path, text=True, capture_output=True,
+        env={**os.environ, 'PYTHONPATH': str(REPO)}, check=True).stdout
+    for name in ('crosskd', 'mmcv', 'Python', 'PyTorch', 'MMEngine',
+                 'MMDetection'):
+        assert re.search(rf'^{name}: \d+\.\d+', found, re.M), found
+
+
+def example(text):
+    """The example config in a docstring, as a Config."""
+    if '::\n\n' in text:
+        block = text.partition('::\n\n')[2].partition('\n\n    Arg')[0]
+        return Config.fromstring(textwrap.dedent(block), '.py')
+    inline = re.search('Example config: ``(.+?)``', text, re.S)
+    return Config.fromstring(' '.join(inline[1].split()), '.py')
+
+
+@pytest.mark.parametrize('kind', [
+    kind for module in (detectors, losses, hooks) for name, kind in sorted(
+        vars(module).items()) if 'Example config' in (
+            vars(kind).get('__doc__') or '' if isinstance(kind, type) else '')
+], ids=lambda kind: kind.__name__)
+def test_the_example_in_a_docstring_builds(kind):
+    (value, ) = [v for k, v in example(kind.__doc__).items()
+                 if k == 'model' or k.startswith(('loss', 'custom_hooks'))]
+    if isinstance(value, list):
+        assert isinstance(HOOKS.build(value[0]), kind)
+    else:
+        assert isinstance(MODELS.build(value), kind)
+
+
+def test_every_loss_and_detector_has_an_example():
+    for module in (detectors, losses):
+        for name in module.__all__:
+            kind = getattr(module, name)
+            if isinstance(kind, type) and not getattr(kind, 'family', None):
+                assert 'Example config' in kind.__doc__, name
 
 
 def test_configs_are_inherited_by_package_name(tmp_path):

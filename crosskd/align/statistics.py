@@ -1,4 +1,4 @@
-"""Channel statistics of feature maps, always in float32 or better."""
+"""Mean and deviation of each channel of feature maps, in float32 or better."""
 
 import torch
 from torch import Tensor
@@ -47,18 +47,20 @@ def standardize(x: Tensor) -> Tensor:
 
 
 def align_statistics(student: Tensor, teacher: Tensor) -> Tensor:
-    """Give a student's feature the channel statistics of the teacher's.
+    """Give a student's feature maps the channel statistics of the teacher's.
 
     ``(h_s - mean(h_s)) / (std(h_s) + 1e-6) * std(h_t) + mean(h_t)`` per
-    channel over batch and space; the student's statistics are differentiated
-    through.
+    channel over batch and space, so that the teacher's layers see values in
+    the range they were trained on.  Gradients flow through the student's
+    statistics, too.
 
     Args:
-        student: (N, C, H, W) held feature of the student.
-        teacher: (N, C, H, W) held feature of the teacher.
+        student: (N, C, H, W) intermediate feature maps of the student's head.
+        teacher: (N, C, H, W) those of the teacher's head, at the same layer;
+            no gradient flows into them.
 
     Returns:
-        Tensor: (N, C, H, W), in the teacher's type.
+        Tensor: (N, C, H, W), in the teacher's data type.
     """
     standard = standardize(student)
     with torch.autocast(student.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""Whether a data set can be trained on, asked before training begins."""
+"""Checks of the data before training begins: see :func:`check_data`."""
 from .check import check_data
 from .classes import check_classes, check_same_classes
 

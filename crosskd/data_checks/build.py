@@ -1,4 +1,4 @@
-"""Building the data set, once, and saying which part of it failed."""
+"""Building the data set once; errors name the part that failed."""
 import copy
 import os
 from typing import Any
@@ -20,12 +20,16 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
     """Build a data set as mmengine's Runner does.
 
     Args:
-        cfg: its config.
-        parts: the configs of what its wrappers hold.
-        files: of COCO annotations that these are read from, by their keys.
+        cfg: config of the data set.
+        parts: configs of the data sets inside its wrappers.
+        files: their files of COCO annotations, by the keys of the parts.
+
+    Returns:
+        Any: the built data set.
 
     Raises:
-        Exception: where a part cannot be built, one that names its key.
+        Exception: it cannot be built.  Where that is the fault of one part,
+            the message names the key of that part.
     """
     try:
         dataset = DATASETS.build(copy.deepcopy(cfg))
@@ -34,7 +38,7 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
         return dataset
     except Exception as e:
         failure = e
-    # not while that is handled: what is found out is the whole story
+    # outside of the handler, so that what is found here is raised alone
     for leaf in parts:
         if leaf.is_known:
             _build_alone(leaf, files.get(leaf.key))
@@ -70,7 +74,7 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
 
 
 def names_in(dataset: BaseDataset) -> str:
-    """The names of the objects in some of a data set's XML files."""
+    """Names of objects in some of a data set's XML files, for messages."""
     names = set()
     for index in range(min(len(dataset), XML_FILES)):
         path = dataset.get_data_info(index).get('xml_path')

@@ -1,4 +1,4 @@
-"""The check of one data loader, from its config to its built data set."""
+"""Building and checking the data of one data loader."""
 import copy
 from typing import Any
 
@@ -20,26 +20,27 @@ from .messages import ann_file_of, is_local
 
 def check_data(key: str, loader: dict | DataLoader | None, model: nn.Module,
                evaluator: Any = None) -> dict | DataLoader | None:
-    """Build a loader's data set, and compare it with what its author meant.
+    """Build a loader's data set, and compare it with config and annotations.
 
-    Every rank builds it; one looks at the files, and where it fails the
-    others end with it.
+    Every rank builds it.  Only the main process looks at the files; an error
+    there ends the others, too.
 
     Args:
-        key: of the loader, ``'train_dataloader'`` or ``'val_dataloader'``.
-        loader: its config; of something built, less can be checked.
+        key: of the loader in the config: ``'train_dataloader'`` or
+            ``'val_dataloader'``.
+        loader: config of the loader, or a built one, of which less can be
+            checked; None if there is none.
         model: the detector.
         evaluator: config of the evaluator of this data.
 
     Returns:
-        dict | DataLoader | None: the loader's config with the built data set
-        in it, which mmengine neither builds nor copies again; something
-        built as it is.
+        dict | DataLoader | None: the config with the built data set in it, so
+        that mmengine does not build it again; a built loader as it is.
 
     Raises:
-        FileNotFoundError: no such annotation file, or images are missing.
-        TypeError, ValueError: what is configured or annotated cannot be
-            learnt from, or a good part of it would be lost.
+        FileNotFoundError: the annotation file or images are missing.
+        TypeError, ValueError: config or annotations cannot be trained on, or
+            more of the boxes than the limits in ``kept.py`` would be lost.
     """
     if loader is None:
         return None
@@ -75,7 +76,7 @@ def _with_built(loader: dict, dataset: Any) -> dict:
 
 
 def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
-    """Look at the configs, and at the files of COCO annotations."""
+    """Check configs and files of COCO annotations; returns the files."""
     files = {}
     for leaf in parts:
         if not leaf.is_known:

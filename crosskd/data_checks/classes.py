@@ -1,4 +1,4 @@
-"""The classes of data, detector and teacher."""
+"""Comparing the classes of data, detector and teacher."""
 import difflib
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,13 @@ METAINFO = ('classes', 'palette')
 
 
 def classes_of(leaf: Leaf) -> tuple | None:
-    """The names that a data set's config gives its classes.
+    """Names of the classes in a data set's config; None if it has none.
 
     Raises:
-        TypeError, ValueError: metainfo is no dict, has its classes under a
-            key that nobody reads, or as a string instead of a tuple.
+        TypeError: ``metainfo`` is no dict, or its classes are a string
+            instead of a tuple.
+        ValueError: the classes are under a key that mmdet does not read, or a
+            name is there twice.
     """
     own = leaf.cfg.get('metainfo')
     key = f'{leaf.key}.metainfo'
@@ -54,10 +56,11 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
     Args:
         key: of the data set, for messages.
         classes: the names in the config.
-        names: of the file's categories, in its order.
+        names: names of the file's categories, in the order of the file.
 
     Raises:
-        ValueError: one is missing or twice there, or the order differs.
+        ValueError: a class is no category of the file, or several, or the
+            order differs.
     """
     for name in classes:
         if name not in names:
@@ -79,15 +82,16 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
 
 
 def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
-    """Compare the classes of a built data set, a student and its teacher.
+    """Compare the classes of a data set with those of student and teacher.
 
     Args:
         key: of the data loader, for messages.
-        dataset: the data set.
+        dataset: the built data set.
         model: the detector.
 
     Raises:
-        ValueError: they differ.
+        ValueError: the number of classes differs from the student's, or their
+            names from those in the teacher's checkpoint.
     """
     for classes in built_classes(dataset):
         _compare(key, classes, model)
@@ -97,7 +101,7 @@ def check_same_classes(train: Any, val: Any) -> None:
     """Compare the classes of training and validation data, both built.
 
     Raises:
-        ValueError: they differ, so that every AP would be of another class.
+        ValueError: they differ: the AP would be that of other classes.
     """
     ours, theirs = built_classes(train), built_classes(val)
     if len(ours) == len(theirs) == 1 and ours != theirs:
@@ -137,6 +141,6 @@ def _compare(key: str, classes: tuple, model: nn.Module) -> None:
 
 
 def _plain(names: Any) -> list[str]:
-    """Names without the spellings that changed between mmdet's versions."""
+    """Names in the spelling that all versions of mmdet have in common."""
     return [str(n).lower().replace('_', ' ') for n in names]
 

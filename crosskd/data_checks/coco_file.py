@@ -1,4 +1,4 @@
-"""What a file of COCO annotations says, and whether it is one."""
+"""Reading a file of COCO annotations, and finding errors in it."""
 import gc
 import json
 import math
@@ -22,7 +22,7 @@ UNDECLARED = 'with a category_id that categories does not declare'
 
 @dataclass
 class CocoFile:
-    """What the author of a file meant to be read.
+    """What a file of COCO annotations has for some classes.
 
     Attributes:
         path: of the file.
@@ -32,10 +32,11 @@ class CocoFile:
         boxes: how many boxes of the classes an image has, by its id; crowds
             and what is marked ``ignore`` do not count, boxes of categories
             that are not declared do.
-        bad: why mmdet leaves boxes out: how many, and one of them.
-        unlisted: annotations of images that are not in the file.
-        over_border: boxes that end more than a pixel beyond their images.
-        evaluable: None, or what pycocotools misses when it evaluates.
+        bad: boxes that mmdet leaves out: by the reason, how many, and one of
+            them.
+        unlisted: how many annotations are of images that are not in the file.
+        over_border: how many boxes end more than a pixel beyond their images.
+        evaluable: None, or what is missing for pycocotools to evaluate.
     """
 
     path: str
@@ -50,14 +51,17 @@ class CocoFile:
 
 
 def read_json(key: str, path: str) -> dict:
-    """Read a file as pycocotools does, and look at its frame.
+    """Read a file as pycocotools does, and check its structure.
 
     Args:
         key: in the config, for messages.
         path: of a local file.
 
+    Returns:
+        dict: the content of the file.
+
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         ValueError: it is no JSON of COCO annotations.
     """
     found = f'{key}={path!r}'
@@ -92,17 +96,20 @@ def read_json(key: str, path: str) -> dict:
 
 def look_through(key: str, path: str, content: dict,
                  classes: Sequence | None, unique: bool = True) -> CocoFile:
-    """Find out what a file means to be read, in one pass.
+    """Collect images and boxes of a file, in one pass.
 
     Args:
         key: in the config, for messages.
         path: of the file.
         content: of the file.
         classes: names of the categories that are read; None for all.
-        unique: whether two annotations must not have the same id.
+        unique: whether annotations must have ids of their own.
+
+    Returns:
+        CocoFile: what the file has for these classes.
 
     Raises:
-        ValueError: an entry that mmdet or pycocotools would stumble over.
+        ValueError: an entry that mmdet or pycocotools cannot read.
     """
     found = f'{key}={path!r}'
     images, categories = content['images'], content['categories']
@@ -159,7 +166,7 @@ def look_through(key: str, path: str, content: dict,
 
 def _problem(found: str, index: int, annotation: dict, width: float,
              height: float) -> str | None:
-    """Why mmdet leaves a box out, if it does: its rules, in its order."""
+    """Why mmdet leaves a box out, by its own rules; None if it does not."""
     try:
         x, y, w, h = annotation['bbox']
         inside = (max(0, min(x + w, width) - max(x, 0)) *
@@ -222,7 +229,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_ids(found: str, part: str, key: str, entries: list[dict],
                owners: list[dict] | None = None) -> None:
-    """See that ids are numbers or strings, and as those they refer to."""
+    """Check that ids are numbers or strings, of the type they refer to."""
     allowed = [_kind(type(owners[0]['id']))] if owners else list(IDS)
     kinds = {_kind(t) for t in {type(one[key]) for one in entries}}
     if len(kinds) <= 1 and kinds <= set(allowed):
@@ -256,7 +263,7 @@ def _check_unique(found: str, part: str, entries: list[dict]) -> None:
 
 def _check_shifts(found: str, annotations: list[dict], declared: set,
                   listed: set) -> None:
-    """Ids counted from 0 in one place and from 1 in the other."""
+    """Find ids that are counted from 0 in one place and from 1 in another."""
     used = {a['category_id'] for a in annotations if a['image_id'] in listed}
     if _are_shifted(used, declared):
         raise ValueError(

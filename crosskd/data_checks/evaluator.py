@@ -1,4 +1,4 @@
-"""Whether the evaluator looks at the data that is validated."""
+"""Comparing the annotations of the evaluator with the validation data."""
 import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -33,21 +33,22 @@ def metrics(key: str, evaluator: Any) -> Iterator[tuple[str, Any]]:
 def check_evaluator(key: str, evaluator: Any, every: list[Kept],
                     paths: list[str], files: dict[str, CocoFile],
                     classes: tuple, packed: set[str]) -> None:
-    """Compare the files of an evaluator with the data it is to judge.
+    """Compare the files of an evaluator with the data that it evaluates.
 
     Args:
         key: of the evaluator in the config.
-        evaluator: its config.
-        every: what is in the parts of the validation data.
-        paths: of the files that these were read from.
-        files: those of COCO annotations among them, by the parts' keys.
-        classes: of the data.
-        packed: what the pipeline keeps of an image besides its pixels.
+        evaluator: config of the evaluator.
+        every: what is in each part of the validation data.
+        paths: the annotation files of the parts.
+        files: those that are COCO annotations, by the keys of the parts.
+        classes: names of the classes of the data.
+        packed: ``meta_keys`` of the pipeline: what it keeps of an image
+            besides the pixels.
 
     Raises:
-        FileNotFoundError: an ``ann_file`` is missing.
-        TypeError: it is no path.
-        ValueError: it has other images or classes than the data.
+        FileNotFoundError: the evaluator's ``ann_file`` is missing.
+        TypeError: ``ann_file`` is no path.
+        ValueError: ``ann_file`` has other images or classes than the data.
     """
     several = list(metrics(key, evaluator))
     for at, cfg in several:
@@ -132,7 +133,7 @@ def _check_images(found: str, file: CocoFile, every: list[Kept],
 
 def _compare_boxes(found: str, file: CocoFile, every: list[Kept],
                    files: dict[str, CocoFile]) -> None:
-    """Names and ids of images may be alike in all files of an author."""
+    """Warn if the boxes differ: ids and names may be equal by chance."""
     images = {number: boxes for kept in every if kept.key in files
               for number, boxes in files[kept.key].boxes.items()}
     differing = [n for n, boxes in images.items()

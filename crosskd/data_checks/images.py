@@ -1,4 +1,4 @@
-"""The pictures: are they there, can they be read, are they of their size."""
+"""Checking that images exist, can be read, and have their annotated size."""
 import copy
 import os
 from collections.abc import Iterable
@@ -13,15 +13,16 @@ from .messages import is_local, warn
 
 def check_images(key: str, dataset: BaseDataset,
                  paths: Iterable[Any]) -> None:
-    """See that every image is there, by listing each folder once.
+    """Check that every image exists, by listing each folder once.
 
     Args:
         key: of the data set in the config.
-        dataset: as mmdet built it.
+        dataset: the built data set.
         paths: of its images.
 
     Raises:
-        FileNotFoundError: some are missing.
+        FileNotFoundError: some are missing, and the pipeline does not skip
+            them (``ignore_empty``).
     """
     if _reader_at(dataset) != 0:
         return  # what comes before it may have other paths in mind
@@ -37,7 +38,7 @@ def check_images(key: str, dataset: BaseDataset,
     if not reader.ignore_empty:
         raise FileNotFoundError(
             f'{message}; expected them in data_root + data_prefix')
-    warn(f'{message}; they are passed over (ignore_empty)')
+    warn(f'{message}; they are skipped (ignore_empty)')
 
 
 def _missing(paths: list[str]) -> list[str]:
@@ -57,7 +58,7 @@ def _missing(paths: list[str]) -> list[str]:
 
 
 def watch_reading(key: str, dataset: BaseDataset) -> None:
-    """Let a data set name the image that it cannot read."""
+    """Let errors while an image is read name the image."""
     at = _reader_at(dataset)
     if at is None:
         return
@@ -76,10 +77,13 @@ def _reader_at(dataset: BaseDataset) -> int | None:
 
 
 class WatchedReader(LoadImageFromFile):
-    """Reads as another reader does, and says what is wrong with an image.
+    """An image reader around another, whose errors name the image.
+
+    It also warns of the first image that has another size than its
+    annotations say.
 
     Args:
-        reader: what reads.
+        reader: the transform that reads images.
         key: of the data set in the config.
     """
 
@@ -97,10 +101,11 @@ class WatchedReader(LoadImageFromFile):
         return copied
 
     def transform(self, results: dict) -> dict | None:
-        """Read an image.
+        """Read an image, as ``LoadImageFromFile`` does.
 
         Raises:
-            FileNotFoundError, ValueError: it cannot be read.
+            FileNotFoundError, ValueError: it cannot be read; the message
+                names the file.
         """
         try:
             read = self._reader.transform(results)
@@ -135,5 +140,5 @@ class WatchedReader(LoadImageFromFile):
             cause = 'another picture has this name'
         warn(f'{self._key}: the image {read["img_path"]!r} is of {width}×'
              f'{height} pixels, its annotations say {columns}×{rows}: {cause}.'
-             ' Boxes lie in the wrong places (said once, for the first such '
-             'image)')
+             ' Its boxes are in the wrong places (this warning comes once, '
+             'for the first such image)')

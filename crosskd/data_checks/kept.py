@@ -1,4 +1,4 @@
-"""What mmdet's data set kept of its annotations, and what it lost."""
+"""Comparing what a built data set holds with its annotation file."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,20 +16,21 @@ TOLERATED = 0.1
 NEARLY_NOTHING = 0.05
 # with so many boxes that end beyond their images, they may be corners
 MANY_OVER = 0.25
-# filters that leave out a larger part of the images are said
+# filters that leave out a larger part of the images are warned of
 SAID = 0.1
 
 
 @dataclass
 class Kept:
-    """What is in a built data set.
+    """What is in a built data set, after mmdet's filters.
 
     Attributes:
         key: of the data set in the config.
-        paths: of the images, with their ids.
-        boxes: how many boxes to learn from an image has, by its id.
-        labels: how often each label occurs.
-        is_detection: whether the images come with boxes at all.
+        paths: id and path of every image.
+        boxes: how many boxes an image has, by its id; without those that are
+            ignored in training.
+        labels: how often each label (index of a class) occurs.
+        is_detection: whether the images have boxes at all.
     """
 
     key: str
@@ -65,16 +66,18 @@ def _infos(dataset: BaseDataset) -> Iterator[dict]:
 
 
 def compare(dataset: BaseDataset, kept: Kept, file: CocoFile) -> None:
-    """Say what was in the file and is not in the data set.
+    """Find boxes and images of the file that are not in the data set.
+
+    Few of them are a warning, many an error; the limits are above.
 
     Args:
-        dataset: as mmdet built it.
+        dataset: the built data set.
         kept: what is in it.
-        file: what it was read from.
+        file: the file that it was read from.
 
     Raises:
-        ValueError: a good part of the boxes is unusable, or (nearly) none
-            are left.
+        ValueError: more than ``TOLERATED`` of the boxes are lost, or less than
+            ``NEARLY_NOTHING`` of them are left.
     """
     found = f'{kept.key}.ann_file={file.path!r}'
     meant, left = sum(file.boxes.values()), sum(kept.labels.values())
@@ -115,10 +118,15 @@ def compare(dataset: BaseDataset, kept: Kept, file: CocoFile) -> None:
 
 
 def check_boxes(dataset: BaseDataset, kept: Kept) -> None:
-    """Look at the boxes of a data set whose files are not looked into.
+    """Check the boxes of a data set that is not read from COCO annotations.
+
+    Args:
+        dataset: the built data set.
+        kept: what is in it.
 
     Raises:
-        ValueError: a good part of them has no size or lies outside its image.
+        ValueError: more than ``TOLERATED`` of the boxes have no size or are
+            outside their images.
     """
     count, example = 0, ''
     for info in _infos(dataset):
@@ -180,16 +188,17 @@ def _hint(file: CocoFile) -> str:
 
 def check_not_empty(key: str, every: list[Kept], classes: tuple,
                     files: list[str]) -> None:
-    """See that there is something to learn, and something of each class.
+    """Check that there are boxes; warn of classes without any.
 
     Args:
         key: of the whole data set in the config.
-        every: what is in its parts.
-        classes: their names.
-        files: that the parts were read from.
+        every: what is in each of its parts.
+        classes: names of the classes.
+        files: the files that the parts were read from.
 
     Raises:
-        ValueError: there are no boxes at all, or some of no class.
+        ValueError: the training data has no box, or a box has a label that
+            is no index of a class.
     """
     labels = sum((kept.labels for kept in every), Counter())
     at = every[0].key if len(every) == 1 else key

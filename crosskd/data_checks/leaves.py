@@ -1,4 +1,8 @@
-"""The data sets inside wrappers, each with its key in the config."""
+"""Finding the data sets inside wrappers, each with its key in the config.
+
+A wrapper (``ConcatDataset``, ``RepeatDataset``, …) holds other data sets; a
+*leaf* is one that holds none and reads annotations itself.
+"""
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +16,12 @@ class Leaf:
     """The config of one data set that reads its own annotations.
 
     Attributes:
-        key: where it stands, such as ``train_dataloader.dataset.datasets[1]``.
+        key: its key in the config, such as
+            ``train_dataloader.dataset.datasets[1]``.
         cfg: its config.
-        kind: its class, or what else its type names; None if nothing does.
-        scope: the registry scope that a wrapper around it asks for.
+        kind: what its ``type`` names, in most cases a class; None if it is not
+            registered.
+        scope: the registry scope of a wrapper around it; None for the default.
     """
 
     key: str
@@ -25,12 +31,12 @@ class Leaf:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is a data set of mmengine's kind."""
+        """Whether its class is a subclass of mmengine's ``BaseDataset``."""
         return isinstance(self.kind, type) and issubclass(
             self.kind, BaseDataset)
 
-    def build(self, **changes) -> BaseDataset:
-        """Build it alone, with changes to its config."""
+    def build(self, **changes: Any) -> BaseDataset:
+        """Build this data set alone, with changes to its config."""
         cfg = {**self.cfg, **changes}
         if self.scope is not None:
             cfg['_scope_'] = self.scope
@@ -40,7 +46,7 @@ class Leaf:
 
 
 def leaves(key: str, cfg: Any, scope: str | None = None) -> Iterator[Leaf]:
-    """Walk the config of a data set through all wrappers around others."""
+    """Yield the leaves in the config of a data set."""
     if not isinstance(cfg, dict):
         return
     scope = cfg.get('_scope_', scope)
@@ -55,7 +61,7 @@ def leaves(key: str, cfg: Any, scope: str | None = None) -> Iterator[Leaf]:
 
 
 def built_leaves(key: str, dataset: Any) -> Iterator[tuple[str, Any]]:
-    """Walk a built data set alike; yields keys and data sets."""
+    """Yield key and data set of each leaf in a built data set."""
     inner = [] if isinstance(dataset, BaseDataset) else list(_inside(
         key, getattr(dataset, 'datasets', None),
         getattr(dataset, 'dataset', None)))

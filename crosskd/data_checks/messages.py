@@ -1,4 +1,4 @@
-"""What the checks of data have in common: their words and paths."""
+"""Warnings, paths and names that the data checks share."""
 import logging
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mmengine.utils import is_abs
 
 
 def warn(message: str) -> None:
-    """Say what may be meant so."""
+    """Log a warning: what is found may be intended."""
     print_log(message, 'current', logging.WARNING)
 
 
@@ -24,7 +24,7 @@ def few(names: Sequence, count: int = 6) -> str:
 
 
 def is_local(path: Any, backend_args: Any) -> bool:
-    """Whether mmengine reads it from a disk, and not over a network."""
+    """Whether mmengine reads a path from a disk, and not over a network."""
     backend = (backend_args or dict(backend='local')).get('backend', 'local')
     return (isinstance(path, str) and '://' not in path
             and backend in ('local', 'LocalBackend'))
@@ -42,7 +42,7 @@ def ann_file_of(cfg: dict) -> Any:
 
 
 def missing(key: str, path: str, expected: str) -> FileNotFoundError:
-    """The error of a file that is not there."""
+    """The error for a file that does not exist."""
     return FileNotFoundError(
         f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
         f'{expected}')

@@ -1,5 +1,7 @@
-"""What the detectors share: they are students, the teacher is a guest."""
+"""Base class of the detectors: a student with a teacher for training."""
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import SampleList
@@ -18,14 +20,15 @@ from .kd_cfg import KDConfig
 
 
 class DistilledSingleStageDetector(SingleStageDetector):
-    """A dense detector that learns from a teacher while it trains.
+    """A single-stage detector that learns from a teacher while it trains.
 
-    Outside training it is the plain student: it predicts like one, and its
-    checkpoint is one.
+    It is mmdet's ``SingleStageDetector`` with distillation losses added to
+    :meth:`loss`.  Outside training it is the plain student: it predicts like
+    one, and its checkpoint is that of one.
 
-    The teacher joins when training begins: with ``init_weights``, which the
-    Runner calls before the first iteration, or with the first ``loss``.
-    Nobody else opens its files.
+    The teacher's config and checkpoint are read when training begins: by
+    ``init_weights``, which the Runner calls before the first iteration, or by
+    the first call of ``loss``.  Testing and inference do not open them.
 
     Args:
         backbone, neck, bbox_head, train_cfg, test_cfg, data_preprocessor,
@@ -34,20 +37,21 @@ class DistilledSingleStageDetector(SingleStageDetector):
             a path or ``'mmdet::gfl/….py'``.
         teacher_ckpt: path or URL of the teacher's checkpoint; ``'random'``
             for a teacher with random weights.
-        kd_cfg: what imitates what, see
+        kd_cfg: the distillation losses and where they apply, see
             :class:`~crosskd.detectors.kd_cfg.KDConfig`.
         trust_teacher_ckpt: unpickle the teacher's checkpoint without
-            restriction.
+            restriction, which lets it run any code; by default only tensors,
+            plain containers and what mmengine writes are loaded.
 
     Raises:
         TypeError, ValueError: ``kd_cfg`` or the head cannot be used; the
             message names the key, what was found and what was expected.
     """
 
-    #: what ``kd_cfg`` must hold, and whose predictions imitate by default
+    #: keys that ``kd_cfg`` must have, and its default of ``prediction``
     required: tuple[str, ...]
     prediction: str
-    #: the head family that a subclass insists on
+    #: the head family that a subclass requires; None for any
     family: type[HeadFamily] | None = None
     #: whether a loss that is not finite ends the run
     stops_at_nonfinite = True
@@ -82,20 +86,22 @@ class DistilledSingleStageDetector(SingleStageDetector):
                                trust_teacher_ckpt)
 
     def student_head(self) -> HeadFamily:
+        """The student's head, wrapped in its family."""
         # made when needed, so that a copy of the detector wraps its own head
         return family_of(self.bbox_head)
 
     def init_weights(self) -> None:
-        """Initialise the student and bring in the teacher."""
+        """Initialise the student's weights, after reading the teacher."""
         self.join_teacher()
         super().init_weights()
 
     def join_teacher(self) -> None:
-        """Training begins: read the teacher, where that has not happened.
+        """Read the teacher, unless that has happened, and check the pair.
 
         Raises:
             FileNotFoundError: its config or its checkpoint does not exist.
-            TypeError, ValueError: it does not fit.
+            TypeError, ValueError: teacher and student do not fit together; the
+                message names what differs.
         """
         was_read = self.teacher.is_read
         self.teacher.join(self)
@@ -104,20 +110,24 @@ class DistilledSingleStageDetector(SingleStageDetector):
 
     def loss(self, batch_inputs: Tensor,
              batch_data_samples: SampleList) -> dict:
-        """Detection losses of the student and its imitation of the teacher.
+        """Detection losses and distillation losses of a batch.
 
         Args:
             batch_inputs: (N, 3, H, W), preprocessed for the student.
-            batch_data_samples: ground truth and meta of the N images.
+            batch_data_samples: ground truth and meta information of the N
+                images.
 
         Returns:
-            dict: the head's own losses and the distillation losses.
+            dict: the losses of the student's own head, and by the keys
+            ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``,
+            ``loss_feat_kd`` and ``loss_sdd_<region>`` those that ``kd_cfg``
+            asks for, each a list of one scalar a level.
 
         Raises:
             ValueError: an image has values that are not finite.
             FloatingPointError: a loss is not finite.
-            RuntimeError: the student runs where nothing can be learned from
-                it, such as under activation checkpointing of another kind.
+            RuntimeError: intermediate features of the student have no
+                gradient, such as under mmengine's activation checkpointing.
         """
         self.join_teacher()
         split = self.kd.split
@@ -152,8 +162,9 @@ class DistilledSingleStageDetector(SingleStageDetector):
                 "custom_hooks=[dict(type='SkipNonFiniteHook')]")
         print_log(message, logger='current', level=logging.WARNING)
 
-    def _apply(self, fn, *args, **kwargs):
-        """Where the student goes, the teacher goes."""
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,
+               **kwargs: Any) -> 'DistilledSingleStageDetector':
+        """Move the student (``to``, ``cuda``, …), and the teacher with it."""
         super()._apply(fn, *args, **kwargs)
         self.teacher.follow(self)
         return self

@@ -1,4 +1,4 @@
-"""CrossKD detectors."""
+"""The CrossKD detectors."""
 from mmdet.registry import MODELS
 
 from ..heads import (
@@ -12,33 +12,65 @@ from .base import DistilledSingleStageDetector
 
 @MODELS.register_module()
 class CrossKDSingleStageDetector(DistilledSingleStageDetector):
-    """CrossKD (Wang et al., CVPR 2024, arXiv 2306.11369) on any dense head.
+    """CrossKD (Wang et al., CVPR 2024, arXiv 2306.11369).
 
-    Arguments as those of :class:`DistilledSingleStageDetector`.
+    The student's intermediate head features go through the rest of the
+    teacher's head; the resulting *cross-head predictions* imitate those of
+    the teacher.  For RetinaNet, GFL, ATSS and FCOS heads and subclasses of
+    them; the named detectors check which one it is.
+
+    Example config, with mmdet's GFL-R101 as the teacher of a GFL-R50::
+
+        _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDSingleStageDetector',
+            teacher_config='mmdet::gfl/gfl_r101_fpn_ms-2x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1),
+                loss_reg_kd=dict(type='KnowledgeDistillationKLDivLoss',
+                                 class_reduction='sum', T=1, loss_weight=4.0),
+                reused_teacher_head_idx=3))
+
+    Arguments and errors as those of
+    :class:`~crosskd.detectors.base.DistilledSingleStageDetector`.
     """
-    required = ('loss_cls_kd', 'loss_reg_kd')
+    required: tuple[str, ...] = ('loss_cls_kd', 'loss_reg_kd')
     prediction = 'cross_head'
 
 
 @MODELS.register_module()
 class CrossKDRetinaNet(CrossKDSingleStageDetector):
-    """:class:`CrossKDSingleStageDetector` with a RetinaNet head."""
+    """CrossKD on a RetinaNet head (Lin et al., arXiv 1708.02002).
+
+    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
+    """
     family = RetinaHeadFamily
 
 
 @MODELS.register_module()
 class CrossKDGFL(CrossKDSingleStageDetector):
-    """:class:`CrossKDSingleStageDetector` with a GFL head."""
+    """CrossKD on a GFL head (Li et al., arXiv 2006.04388).
+
+    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
+    """
     family = GFLHeadFamily
 
 
 @MODELS.register_module()
 class CrossKDATSS(CrossKDSingleStageDetector):
-    """:class:`CrossKDSingleStageDetector` with an ATSS head."""
+    """CrossKD on an ATSS head (Zhang et al., arXiv 1912.02424).
+
+    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
+    """
     family = ATSSHeadFamily
 
 
 @MODELS.register_module()
 class CrossKDFCOS(CrossKDSingleStageDetector):
-    """:class:`CrossKDSingleStageDetector` with an FCOS head."""
+    """CrossKD on an FCOS head (Tian et al., arXiv 1904.01355).
+
+    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
+    """
     family = FCOSHeadFamily

@@ -1,4 +1,4 @@
-"""A training step whose loss is not finite."""
+"""Finding losses and images with values that are NaN or infinite."""
 from collections.abc import Iterator
 
 import torch
@@ -14,14 +14,14 @@ Losses = dict[str, Tensor | list[Tensor]]
 
 
 def find_nonfinite(losses: Losses) -> list[str]:
-    """Which losses are NaN or infinite, in one look at the device.
+    """Which losses are NaN or infinite, with one transfer from the device.
 
     Args:
         losses: tensors, or lists of one tensor a level.
 
     Returns:
-        list: such as ``'loss_reg_kd of level 2 (nan)'``; empty where all is
-        well.
+        list: such as ``'loss_reg_kd of level 2 (nan)'``; empty if all are
+        finite.
     """
     names, values = zip(*_each(losses), strict=True)
     finite = torch.stack([v.detach().isfinite().all() for v in values])
@@ -35,14 +35,15 @@ def find_nonfinite(losses: Losses) -> list[str]:
 
 
 def check_images(inputs: Tensor, samples: SampleList) -> None:
-    """Whether the images of a batch are finite.
+    """Check that the images of a batch are finite.
 
     Args:
         inputs: (N, C, H, W).
-        samples: with ``img_path``.
+        samples: of the N images, with ``img_path``.
 
     Raises:
-        ValueError: the first image with a NaN or infinite value.
+        ValueError: an image has a NaN or infinite value; the message names
+            the first.
     """
     for image, sample in zip(inputs, samples, strict=True):
         if not image.isfinite().all():

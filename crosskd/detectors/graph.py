@@ -1,4 +1,4 @@
-"""Whether what was recorded of the student is what it learns by."""
+"""Checking that the student gets gradients from what was recorded of it."""
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -7,26 +7,27 @@ from torch import Tensor, nn
 
 from ..heads import HeadFamily, HeadTrace
 
-CAUSE = ('something runs it elsewhere, such as activation_checkpointing in '
-         "mmengine's own train tool (crosskd's Runner does it in a way that "
-         'keeps gradients), or a compiler that passes hooks over')
+CAUSE = ('something runs it without its gradients or its hooks, such as '
+         "activation_checkpointing in mmengine's own train tool (crosskd's "
+         'Runner keeps gradients), or a compiler')
 
 
 def check_graph(detector: nn.Module, features: Sequence[Tensor],
                 family: HeadFamily, seen: HeadTrace,
                 split: int | None) -> None:
-    """Raise where a part of the student would train on nothing.
+    """Raise an error where a part of the student would get no gradient.
 
     Args:
-        detector: with ``backbone``, ``neck`` and ``bbox_head``.
+        detector: the student, with ``backbone``, ``neck`` and ``bbox_head``.
         features: per level (N, C, H, W), what the head was given.
-        family: of the head.
-        seen: trace of the head's pass.
-        split: after how many tower layers features were held.
+        family: the student's head.
+        seen: record of the pass through the head.
+        split: after how many tower layers intermediate features were
+            recorded; None if they were not.
 
     Raises:
-        RuntimeError: features, outputs or held features are not all there, or
-            have no gradient although what made them trains.
+        RuntimeError: outputs or intermediate features are not all there, or
+            features have no gradient although the layers that made them train.
     """
     levels = len(seen.outputs[0]) if seen.outputs else 0
     maps = {'bbox_head': ([x for kind in seen.outputs for x in kind],

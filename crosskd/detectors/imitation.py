@@ -1,4 +1,4 @@
-"""From two heads' predictions to distillation losses, as kd_cfg says."""
+"""Computing the distillation losses that ``kd_cfg`` asks for."""
 import logging
 from collections.abc import Sequence
 
@@ -20,18 +20,18 @@ from .kd_cfg import BIN_LOSSES, ENCODED_LOSSES, KDConfig
 class Imitation(Beside):
     """The distillation losses of a training step.
 
-    CrossKD (arXiv 2306.11369, section 3.2) lets the *cross-head* predictions
-    imitate the teacher's: the student's held features, aligned to the
-    teacher's and run through the rest of the teacher's head.  Plain prediction
-    imitation (its equation 1) lets the student's own predictions do so.  What
-    the predictions are held to, location by location or region by region
-    (SDD, arXiv 2403.13512), is independent of that.
+    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions*
+    imitate the teacher's: the student's intermediate features, aligned to the
+    statistics of the teacher's and run through the rest of the teacher's
+    head.  In plain prediction imitation (its equation 1) the student's own
+    predictions do.  Either way they are compared location by location, or
+    region by region (SDD, arXiv 2403.13512), or both.
 
-    Losses may have parameters and buffers, see
-    :class:`~crosskd.beside.Beside`.
+    The losses may have parameters and buffers, which are saved beside the
+    student's, see :class:`~crosskd.beside.Beside`.
 
     Args:
-        kd: what ``kd_cfg`` asks for.
+        kd: the checked ``kd_cfg``.
     """
 
     def __init__(self, kd: KDConfig) -> None:
@@ -49,9 +49,9 @@ class Imitation(Beside):
         """Losses between predictions, per level.
 
         Args:
-            student, teacher: families of the heads.
-            s, t: traces of their passes over the same batch.
-            samples: meta of the batch.
+            student, teacher: the two heads, wrapped in their families.
+            s, t: records of their passes over the same batch.
+            samples: ground truth and meta information of the batch.
 
         Returns:
             dict: ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd`` and
@@ -140,7 +140,7 @@ class Imitation(Beside):
 
     def features(self, student: Sequence[Tensor],
                  teacher: Sequence[Tensor]) -> dict[str, list[Tensor]]:
-        """``loss_feat_kd`` between features for the head, where configured."""
+        """``loss_feat_kd`` between FPN features, per level, if configured."""
         if 'loss_feat_kd' not in self.losses:
             return {}
         loss = self.losses['loss_feat_kd']
@@ -148,7 +148,7 @@ class Imitation(Beside):
 
     def _weights(self, target: Predictions,
                  targets: Targets) -> dict[str, list[Tensor]]:
-        """Region weights S(r) per level, each (N, P)."""
+        """How much each prior counts (the paper's S(r)): (N, P) per level."""
         cls, reg = [], []
         for logits, label_weight, positive in zip(
                 target.cls, targets.label_weights, targets.positives):
@@ -225,15 +225,15 @@ class Imitation(Beside):
 
 def cross_head(s: HeadTrace, teacher: HeadFamily, t: HeadTrace,
                split: int) -> tuple[list[Tensor], ...]:
-    """What the rest of the teacher's head makes of the student's features.
+    """Cross-head predictions: student's features, rest of the teacher's head.
 
     Args:
-        s, t: traces with the features held at the split.
-        teacher: family of the teacher's head.
-        split: how many tower layers are done.
+        s, t: records of student and teacher, with intermediate features.
+        teacher: the teacher's head.
+        split: how many tower layers the features have been through.
 
     Returns:
-        tuple: what the teacher's head returns, per level.
+        tuple: as the teacher's head returns, maps per branch and level.
     """
     return teacher.resume(
         list(map(align_statistics, s.held_cls, t.held_cls)),
@@ -248,10 +248,11 @@ def _sides(reg: Tensor) -> Tensor:
 def _carry_over(targets: Targets, student: HeadFamily, teacher: HeadFamily,
                 sizes: Sequence[Sequence[int]],
                 samples: SampleList) -> Targets:
-    """Targets of the student's priors as targets of the teacher's.
+    """Translate targets of the student's priors to the teacher's priors.
 
-    There are no label weights for the teacher's priors, so the valid ones
-    count; a location is positive where any of the student's priors there is.
+    There are no label weights for the teacher's priors, so those that are
+    valid (inside the padded image) have weight 1; a location is positive
+    where any of the student's priors there is.
     """
     device = targets.label_weights[0].device
     metas = [sample.metainfo for sample in samples]

@@ -1,4 +1,4 @@
-"""Reading ``kd_cfg``: what may be in it, and one clear error for the rest."""
+"""Reading and checking ``kd_cfg``."""
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -49,38 +49,42 @@ KEYS = (*TYPES, 'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS)
 
 
 class KDConfig:
-    """What ``kd_cfg`` asks for, checked.
+    """The checked ``kd_cfg`` of a detector.
 
-    It holds:
+    Its keys:
 
     - ``loss_cls_kd``: config of the classification loss, on sigmoid logits.
     - ``loss_reg_kd``: config of the regression loss.  IoU losses compare
-      decoded boxes; L1 and smooth L1 compare what the coder decodes;
+      decoded boxes; L1 and smooth L1 compare encoded ones (deltas or
+      distances, before the coder decodes them);
       ``KnowledgeDistillationKLDivLoss`` compares the bins of distributions.
-    - ``loss_center_kd``: on the quality branch of ATSS and FCOS.
+    - ``loss_center_kd``: config of the loss on the quality branch (centerness)
+      of ATSS and FCOS.
     - ``loss_sdd``: config of an ``SDDLoss`` on classification logits.
-    - ``loss_feat_kd``: on the features for the head.
+    - ``loss_feat_kd``: config of the loss between FPN features.
     - ``prediction``: whose predictions imitate the teacher's:
       ``'cross_head'`` or the ``'student'``'s own.
     - ``reused_teacher_head_idx``: how many tower layers the student keeps;
       needed for cross-head predictions.
-    - ``region``: where ``loss_cls_kd`` and ``loss_reg_kd`` look: at ``'all'``
-      locations alike (default), the student's ``'positives'``, or all weighted
+    - ``region``: the locations of ``loss_cls_kd`` and ``loss_reg_kd``:
+      ``'all'`` alike (default), the student's ``'positives'``, or all weighted
       by the teacher's ``'confidence'``, its highest class score.  Regression
       is weighted by that confidence in any case.
-    - ``sdd_regions``: which regions ``loss_sdd`` distils, each with what it
-      has different there: ``dict(map=dict(loss_weight=2.0), box=dict())``.
+    - ``sdd_regions``: the regions of ``loss_sdd``, each with the arguments
+      that are different there: ``dict(map=dict(loss_weight=2.0),
+      box=dict())``; None for a region leaves it out.
     - ``sdd_weighting``: whether the cells of these regions count ``'all'``
       alike or by the teacher's ``'confidence'``.
 
     Args:
-        kd_cfg: as above.
-        student: family of the student's head.
-        required: losses that must be there.
-        prediction: default of that key.
+        kd_cfg: a dict with these keys.
+        student: the student's head.
+        required: keys of losses that must be there.
+        prediction: default of ``prediction``.
 
     Raises:
-        TypeError, ValueError: a key, a loss or the split cannot be used.
+        TypeError, ValueError: a key, a loss or the split cannot be used; the
+            message names the key, what was found and what was expected.
     """
 
     def __init__(self, kd_cfg: dict | None, student: HeadFamily,
@@ -110,10 +114,15 @@ class KDConfig:
     # -- checks ------------------------------------------------------------
 
     def check_pair(self, student: HeadFamily, teacher: HeadFamily) -> None:
-        """Whether this student can imitate this teacher; once a pair.
+        """Check that this student can imitate this teacher.
+
+        Called once, when the teacher has been read.
+
+        Args:
+            student, teacher: their heads.
 
         Raises:
-            ValueError: they differ in what must be equal.
+            ValueError: they differ in something that must be equal.
         """
         same = [('strides', student.strides, teacher.strides),
                 ('num_classes', student.head.cls_out_channels,

@@ -1,4 +1,7 @@
-"""One small file per head family; nothing else knows a head's layer names."""
+"""Head families: what distillation needs to know of each kind of mmdet head.
+
+One file a family; nothing else knows the names of a head's layers.
+"""
 from .atss import ATSSHeadFamily
 from .base import HeadFamily, Predictions, Targets, family_of
 from .fcos import FCOSHeadFamily

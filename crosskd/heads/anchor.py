@@ -1,12 +1,16 @@
-"""What the anchor-based families share: how they record their targets."""
+"""What the families of anchor-based heads share."""
 import torch
 from mmdet.utils import reduce_mean
+from torch import Tensor
 
 from .base import HeadFamily, Targets
 
 
 class AnchorHeadFamily(HeadFamily):
-    """Heads whose ``get_targets`` returns labels, weights and a factor."""
+    """Heads whose ``get_targets`` returns labels, weights and an avg_factor.
+
+    RetinaNet, GFL and ATSS; see :class:`~crosskd.heads.HeadFamily`.
+    """
 
     #: where ``labels, label_weights`` start in what ``get_targets`` returns
     first_target = 0
@@ -14,12 +18,12 @@ class AnchorHeadFamily(HeadFamily):
     reduces_normalizer = False
 
     @property
-    def offset(self):
+    def offset(self) -> float:
         return self.head.prior_generator.center_offset
 
-    def level_of(self, boxes):
+    def level_of(self, boxes: Tensor) -> Tensor:
         # the level whose middle anchor is nearest in size, octave by octave
-        def log_size(b):
+        def log_size(b: Tensor) -> Tensor:
             sides = (b[:, 2:4] - b[:, :2]).clamp(min=1e-6)
             return sides.log2().mean(1)
 
@@ -29,7 +33,7 @@ class AnchorHeadFamily(HeadFamily):
         distance = log_size(boxes)[:, None] - anchors.to(boxes.device)
         return distance.abs().argmin(1)
 
-    def targets(self, recorded, num_images):
+    def targets(self, recorded: tuple, num_images: int) -> Targets:
         labels = recorded[self.first_target]
         label_weights = recorded[self.first_target + 1]
         normalizer = recorded[self.first_target + 4]

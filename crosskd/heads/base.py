@@ -1,12 +1,14 @@
-"""What the distillation needs to know of a dense head.
+"""Base class of the head families.
 
-A family wraps an mmdet head without owning it: it names the head's towers and
-predictors, brings its outputs into one layout, decodes them, and reads what
-the head's own ``get_targets`` returned.
+A family wraps an mmdet head without owning it: it names the layers of the
+head's towers (the stacked convs of a branch) and its predictors, brings its
+outputs into one layout, decodes them, and reads what the head's own
+``get_targets`` returned.
 """
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -18,13 +20,13 @@ from ..precision import at_least_float32
 
 @dataclass
 class Predictions:
-    """Outputs of a dense head, one entry a level, in one layout for all.
+    """Outputs of a dense head, one entry a level, in one layout for all heads.
 
-    In float32 at least, whatever the head made them in.
+    In float32 at least, whatever type the head computes in.
 
     Attributes:
-        cls: (N, P, C) classification logits; P priors of the level in the
-            order of the prior generator.
+        cls: (N, P, C) classification logits, of P priors (anchors or points)
+            in the order of the prior generator.
         reg: (N, P, R) regression outputs after the head's own transform.
         quality: (N, P) logits of centerness or IoU; empty where the head has
             none.
@@ -36,13 +38,14 @@ class Predictions:
 
 @dataclass
 class Targets:
-    """What the student's own target assignment means for distillation.
+    """What distillation reads of the student's own target assignment.
 
     Attributes:
-        label_weights: per level (N, P); 0 where the head's own classification
-            loss looks away.
-        positives: per level (N, P), bool.
-        normalizer: what the classification loss is divided by.
+        label_weights: per level (N, P); 0 for priors that the head's own
+            classification loss ignores.
+        positives: per level (N, P), bool; priors that an object is assigned
+            to.
+        normalizer: what the head's classification loss is divided by.
     """
     label_weights: list[Tensor]
     positives: list[Tensor]
@@ -50,7 +53,7 @@ class Targets:
 
 
 class HeadFamily:
-    """Base class of the families; a new family is a subclass in a new file.
+    """Base class of the head families; a new one is a subclass in a new file.
 
     ``class GFLHeadFamily(…, head_type=GFLHead)`` makes a family responsible
     for an mmdet head and its subclasses.
@@ -59,7 +62,8 @@ class HeadFamily:
         head: the mmdet head.
 
     Raises:
-        TypeError: the head lacks layers of its family or uses softmax scores.
+        TypeError: the head lacks layers of its family, or predicts softmax
+            scores.
     """
 
     #: short name of the family: ``'GFL'``, ``'FCOS'``, …
@@ -73,7 +77,7 @@ class HeadFamily:
 
     def __init_subclass__(cls,
                           head_type: type[BaseModule] | None = None,
-                          **kwargs) -> None:
+                          **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__.replace('HeadFamily', '')
         if head_type is not None:
@@ -108,7 +112,11 @@ class HeadFamily:
         return min(len(tower) for tower in self.towers)
 
     def channels(self, split: int) -> tuple[int, int]:
-        """Channels of the features held after ``split`` layers, per tower."""
+        """Channels of the intermediate features after ``split`` tower layers.
+
+        Returns:
+            tuple: those of the classification and of the regression tower.
+        """
         if split == 0:
             return self.head.in_channels, self.head.in_channels
         cls_tower, reg_tower = self.towers
@@ -131,7 +139,7 @@ class HeadFamily:
         return None
 
     def has_priors_of(self, other: 'HeadFamily') -> bool:
-        """Whether both heads predict for the very same priors."""
+        """Whether the priors of both heads are equal, in number and value."""
         sizes = [(2, 2)] * len(self.strides)
         ours, theirs = (
             torch.cat(f.head.prior_generator.grid_priors(sizes, device='cpu'))
@@ -141,7 +149,7 @@ class HeadFamily:
     # -- forward -----------------------------------------------------------
 
     def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
-        """Whether the head's forward returned what its family is known for.
+        """Check that the head's forward returned what its family expects.
 
         Args:
             outputs: what it returned: maps per branch and level.
@@ -165,13 +173,14 @@ class HeadFamily:
 
     def resume(self, held_cls: Sequence[Tensor], held_reg: Sequence[Tensor],
                split: int) -> tuple[list[Tensor], ...]:
-        """Run held features through the rest of the head.
+        """Run intermediate features through the rest of the head.
 
         Args:
-            held_cls: per level (N, C, H, W), aligned outputs of layer
-                ``split`` of the classification tower.
+            held_cls: per level (N, C, H, W), intermediate features after
+                ``split`` layers of the classification tower, aligned to the
+                statistics of this head's.
             held_reg: the same of the regression tower.
-            split: how many tower layers are already done.
+            split: how many tower layers the features have been through.
 
         Returns:
             tuple: what the head's forward returns.
@@ -187,11 +196,19 @@ class HeadFamily:
 
     def predict(self, cls_feat: Tensor, reg_feat: Tensor,
                 level: int) -> tuple[Tensor, ...]:
-        """Predictors and output transform of one level, on tower outputs."""
+        """Run the predictors and the output transform of one level.
+
+        Args:
+            cls_feat, reg_feat: (N, C, H, W) outputs of the two towers.
+            level: index of the level.
+
+        Returns:
+            tuple: maps of this level, one for each branch of the head.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def flatten(self, outputs: Sequence[Sequence[Tensor]]) -> Predictions:
-        """Bring what the head's forward returned into :class:`Predictions`."""
+        """Turn what the head's forward returned into :class:`Predictions`."""
         maps = [[_flatten_map(x, a) for x, a in zip(levels, self.num_priors)]
                 for levels in outputs]
         quality = [q.squeeze(-1) for q in maps[2]] if self.has_quality else []
@@ -205,10 +222,11 @@ class HeadFamily:
         return self.head.prior_generator.grid_priors(sizes, device=device)
 
     def encoded(self, reg: Tensor, level: int) -> Tensor:
-        """(..., R) regression outputs as (..., 4) numbers of similar size.
+        """(..., R) regression outputs as (..., 4) encoded boxes.
 
-        Deltas where the head predicts deltas, distances in units of strides
-        where it predicts distances.
+        Deltas where the head predicts deltas; where it predicts distances,
+        distances in units of the level's stride, so that those of all levels
+        are of similar size.
         """
         return reg
 
@@ -216,8 +234,8 @@ class HeadFamily:
         """Decode regression outputs.
 
         Args:
-            reg: (N, P, R).
-            priors: (P, 2 or 4).
+            reg: (N, P, R) regression outputs of a level.
+            priors: (P, 2 or 4) priors of that level, points or boxes.
             level: index of the level.
 
         Returns:
@@ -230,11 +248,11 @@ class HeadFamily:
 
     @property
     def offset(self) -> float:
-        """Where the first prior's centre lies, in units of the stride."""
+        """Where the centre of the first prior is, in units of the stride."""
         raise NotImplementedError(type(self).__name__)
 
     def level_of(self, boxes: Tensor) -> Tensor:
-        """The level that is made for boxes of such a size.
+        """The level that detects boxes of such a size.
 
         Args:
             boxes: (n, 4), xyxy in pixels.
@@ -252,6 +270,9 @@ class HeadFamily:
         Args:
             recorded: the return value of ``get_targets``.
             num_images: N.
+
+        Returns:
+            Targets: in the layout of :class:`Predictions`.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -260,7 +281,8 @@ class HeadFamily:
                      device: torch.device) -> list[Tensor]:
         """Per level (N, P) float: 1 for priors inside the padded image.
 
-        Serves as label weights where the student's priors are others.
+        They are the label weights where student and teacher have different
+        priors.
         """
         flags = [
             self.head.prior_generator.valid_flags(
@@ -278,12 +300,12 @@ def family_of(head: BaseModule, teaches: bool = False) -> HeadFamily:
 
     A project's subclass of a known head belongs to that head's family.
     mmdet's own subclasses (PAA, LD, FreeAnchor, …) assign targets or compute
-    losses in ways of their own, so they belong to it as teachers alone, and
-    only those whose forward is that of the known head.
+    losses in ways of their own.  They can be teachers, if they inherit the
+    forward of the known head, but not students.
 
     Args:
         head: the mmdet head.
-        teaches: whether its forward is all that is needed of it.
+        teaches: whether it is a teacher's, of which only the forward is used.
 
     Raises:
         TypeError: no family knows the head.
@@ -300,7 +322,7 @@ def family_of(head: BaseModule, teaches: bool = False) -> HeadFamily:
 
 
 def _inherits_forward(head: type) -> bool:
-    """Whether the pass through a head is untouched by this class."""
+    """Whether a class of heads leaves the forward as its base class has it."""
     return not {'forward', 'forward_single'} & set(vars(head))
 
 

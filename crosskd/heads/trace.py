@@ -1,21 +1,24 @@
-"""Watch one pass through a dense head."""
+"""Recording one pass through a dense head."""
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from torch import Tensor
 from torch.nn import Module
+from torch.utils.hooks import RemovableHandle
 
 from .base import HeadFamily
 
 
 class HeadTrace:
-    """What one pass through a dense head left behind.
+    """The record of one pass through a dense head.
 
     Attributes:
-        outputs (tuple): what the head's forward returned.
-        held_cls (list[Tensor]): per level (N, C, H, W), the output of layer
-            ``split`` of the classification tower; what the head was given
-            where ``split`` is 0.
+        outputs (tuple): what the head's forward returned: maps per branch and
+            level; empty if it was not run.
+        held_cls (list[Tensor]): per level (N, C, H, W), the intermediate
+            features after ``split`` layers of the classification tower (for a
+            split of 0, what the head was given); empty if none were asked for.
         held_reg (list[Tensor]): the same of the regression tower.
         targets (tuple): what ``get_targets`` returned, or None.
     """
@@ -32,18 +35,22 @@ def trace(family: HeadFamily,
           split: int | None = None) -> Iterator[HeadTrace]:
     """Record the pass through ``family.head`` that happens inside the block.
 
-    The head runs its own code, forward as well as loss; it is watched through
-    hooks, so nothing of it is copied and subclasses keep their behaviour.
+    The head runs its own code, forward as well as loss, and hooks record what
+    passes; so nothing of it is copied, and subclasses keep their behaviour.
 
     Args:
-        family: the head.
-        split: hold the features after this many tower layers; None for none.
+        family: the head, wrapped in its family.
+        split: record the intermediate features after so many tower layers;
+            None for none.
+
+    Yields:
+        HeadTrace: filled while the block runs.
     """
     seen = HeadTrace()
     head = family.head
     with ExitStack() as stack:
 
-        def watch(handle) -> None:
+        def watch(handle: RemovableHandle) -> None:
             stack.callback(handle.remove)
 
         watch(
@@ -59,7 +66,7 @@ def trace(family: HeadFamily,
 
         get_targets = head.get_targets
 
-        def recording_get_targets(*args, **kwargs):
+        def recording_get_targets(*args: Any, **kwargs: Any) -> tuple:
             seen.targets = get_targets(*args, **kwargs)
             return seen.targets
 
@@ -70,7 +77,7 @@ def trace(family: HeadFamily,
 
 def _set_on_instance(owner: Module, name: str,
                      value: Callable) -> Callable[[], None]:
-    """Set an attribute of the instance alone; returns what undoes it."""
+    """Set an attribute of the instance; returns a function that undoes it."""
     own = vars(owner)
     was_there, before = name in own, own.get(name)
     own[name] = value
@@ -86,9 +93,9 @@ def _set_on_instance(owner: Module, name: str,
     return undo
 
 
-def _hold_inputs(seen: HeadTrace):
+def _hold_inputs(seen: HeadTrace) -> Callable[[Module, tuple], None]:
 
-    def hook(_, args):
+    def hook(_: Module, args: tuple) -> None:
         seen.held_cls.extend(args[0])
         seen.held_reg.extend(args[0])
 
@@ -97,13 +104,14 @@ def _hold_inputs(seen: HeadTrace):
 
 def check_maps(student: HeadFamily, s: HeadTrace, teacher: HeadFamily,
                t: HeadTrace, inputs: Tensor, split: int | None) -> None:
-    """Whether the outputs of two heads can be compared, location by location.
+    """Check that the outputs of two heads can be compared at each location.
 
     Args:
-        student, teacher: families of the heads, of equal strides.
-        s, t: traces of their passes over the same batch.
+        student, teacher: the heads, of equal strides.
+        s, t: records of their passes over the same batch.
         inputs: (N, C, H, W), that batch.
-        split: the tower layer after which features were held, if any.
+        split: after how many tower layers intermediate features were
+            recorded; None if they were not.
 
     Raises:
         TypeError: a head returned something else than its family does.

@@ -1,4 +1,4 @@
-"""Hooks: what watches a run, around the steps."""
+"""The registered hooks."""
 from .repeatable_epochs import RepeatableEpochsHook
 from .skip_nonfinite import SkipNonFiniteHook
 from .state_beside import StateBesideHook

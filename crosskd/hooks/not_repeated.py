@@ -1,4 +1,4 @@
-"""What a resumed run does otherwise than one that was never interrupted."""
+"""Warnings of what differs between a resumed and an uninterrupted run."""
 from collections.abc import Iterator
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
@@ -12,11 +12,11 @@ def what_is_not_repeated(runner: Runner) -> list[str]:
     """Warnings for what the configured run cannot repeat when resumed.
 
     Args:
-        runner: that is about to train, with
+        runner: a Runner before training, with
             :class:`~crosskd.hooks.RepeatableEpochsHook`.
 
     Returns:
-        list[str]: one sentence each, with the config key.
+        list[str]: one sentence each, beginning with the config key.
     """
     loop, loader = runner.train_loop, runner.train_dataloader
     by_iteration = isinstance(loop, IterBasedTrainLoop)

@@ -1,4 +1,4 @@
-"""Randomness that a resumed run repeats."""
+"""Random numbers that a resumed run repeats."""
 from functools import partial
 from typing import Any
 
@@ -17,20 +17,22 @@ Attributes = dict[str, dict[str, Any]]
 
 @HOOKS.register_module()
 class RepeatableEpochsHook(Hook):
-    """Let what is random in an epoch depend on the seed and its number alone.
+    """Seed each epoch by the run's seed and the number of the epoch alone.
 
     mmengine's checkpoints hold no state of random number generators, so a
     resumed run would flip and crop other images than an uninterrupted one.
     With this hook both end with the same weights, bit by bit where the
-    arithmetic is deterministic.  ``tools/train.py`` of this package adds it.
+    arithmetic is deterministic.  ``tools/train.py`` of this package adds it;
+    with other tools: ``custom_hooks=[dict(type='RepeatableEpochsHook')]``.
 
-    The workers of the training data are started anew every epoch, persistent
-    or not: how far their generators have come is known to nobody but them.
+    The workers of the training data loader are started anew in every epoch,
+    persistent or not, because the state of their generators cannot be read.
     The seeds of all workers, on all ranks and in all epochs, differ.
 
-    Modules that count or remember in plain attributes (``DropBlock``,
-    ``BatchSyncRandomResize``) go on from there: what has changed in them is
-    in the checkpoint, under ``module_attributes``.
+    Some modules keep a state in plain attributes (``DropBlock`` counts its
+    steps, ``BatchSyncRandomResize`` keeps its size).  Attributes that have
+    changed are saved in the checkpoint, under ``module_attributes``, and set
+    when a run resumes.
 
     What is not repeated (runs counted in iterations, checkpoints inside an
     epoch, …) is warned of when training begins.
@@ -44,11 +46,11 @@ class RepeatableEpochsHook(Hook):
         self._resumed: Attributes = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Before anything is resumed."""
+        """Remember the seed that the samplers were built with."""
         self._built_with = runner.seed
 
     def before_train(self, runner: Runner) -> None:
-        """Say what will not be repeated."""
+        """Seed samplers as the run is; warn of what is not repeated."""
         # a run without a seed takes over that of the checkpoint
         loader = runner.train_dataloader
         samplers: list[Any] = [
@@ -60,7 +62,7 @@ class RepeatableEpochsHook(Hook):
             runner.logger.warning(warning)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed this process and the workers to come."""
+        """Seed this process and the workers of this epoch."""
         if self._at_first is None:  # what hooks set before is theirs
             self._at_first = _attributes(runner)
             modules = dict(_model(runner).named_modules())
@@ -85,7 +87,7 @@ class RepeatableEpochsHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:
-        """Put in what modules remember in plain attributes."""
+        """Save the plain attributes of modules that have changed."""
         changed = {}
         for name, now in _attributes(runner).items():
             before = (self._at_first or {}).get(name, now)
@@ -97,7 +99,7 @@ class RepeatableEpochsHook(Hook):
             checkpoint[KEY] = changed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take it out, where the run is resumed."""
+        """Read these attributes, if the run is resumed."""
         if runner._resume:
             self._resumed = checkpoint.get(KEY, {})
 

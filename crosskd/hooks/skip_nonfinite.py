@@ -1,4 +1,4 @@
-"""Going on after a step that came to nothing."""
+"""Skipping steps whose gradient is NaN or infinite."""
 from typing import Any
 
 import torch
@@ -17,17 +17,19 @@ from ..losses.checks import check_number
 class SkipNonFiniteHook(Hook):
     """Skip steps whose gradient is not finite, instead of ending the run.
 
-    ``custom_hooks=[dict(type='SkipNonFiniteHook', max_in_a_row=50)]``.  Such
-    a step changes nothing: no weight, no momentum, no weight decay.  It is
-    logged, and the detector logs which loss of which level was not finite.
-    With gradient accumulation the whole accumulated step is skipped.  Under
-    DDP gradients are the same on all ranks by then, so all ranks skip
-    together.  With ``--amp`` it is torch's loss scaling that skips the step.
+    Example config: ``custom_hooks=[dict(type='SkipNonFiniteHook',
+    max_in_a_row=50)]``.
+
+    A skipped step changes no weight and no momentum, and applies no weight
+    decay.  It is logged, and the detector logs which loss of which level was
+    not finite.  With gradient accumulation the whole accumulated step is
+    skipped.  Under DDP gradients are the same on all ranks by then, so all
+    ranks skip together.  With ``--amp``, torch's loss scaling skips the step.
 
     Args:
-        max_in_a_row: the run ends with so many skipped steps in a row, for
-            then it has diverged and learns nothing any more.  Loss scaling
-            finds its scale with some twenty.
+        max_in_a_row: after so many skipped steps in a row the run ends with
+            an error, because it has diverged.  Loss scaling may skip about
+            twenty at the start, to find its scale.
 
     Raises:
         FloatingPointError: ``max_in_a_row`` is reached, or a buffer (running
@@ -47,7 +49,7 @@ class SkipNonFiniteHook(Hook):
         self._dropped = False
 
     def before_train(self, runner: Runner) -> None:
-        """Stand between the gradients and the optimizer."""
+        """Look at the gradients before each step of an optimizer."""
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
@@ -70,7 +72,7 @@ class SkipNonFiniteHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int,
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Say so, and see whether skipping was enough."""
+        """Log a skipped step, and end the run where skipping does not help."""
         loss = (outputs or {}).get('loss')
         seen = self._dropped or not (loss is None or _all_finite([loss]))
         self._count(runner)
@@ -83,8 +85,8 @@ class SkipNonFiniteHook(Hook):
             raise FloatingPointError(
                 f'iteration {runner.iter + 1}: {self._in_a_row} steps in a '
                 'row were not finite and were skipped (SkipNonFiniteHook, '
-                'max_in_a_row), so the run has diverged and learns nothing '
-                f'any more. {ADVICE}; then begin anew, or resume from a '
+                'max_in_a_row), so the run has diverged. '
+                f'{ADVICE}; then begin anew, or resume from a '
                 'checkpoint before it diverged')
 
     def _count(self, runner: Runner) -> None:

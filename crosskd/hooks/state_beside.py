@@ -1,4 +1,4 @@
-"""Checkpoints that hold what trains with the student, too."""
+"""Saving and resuming the parameters of distillation losses."""
 from mmdet.registry import HOOKS
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
@@ -15,18 +15,20 @@ class StateBesideHook(Hook):
     """Save and resume the parameters and buffers of distillation losses.
 
     They are in the checkpoint under ``distillation_state_dict`` (and their
-    averages under ``ema_distillation_state_dict``), beside ``state_dict``,
-    which is the student's alone.  Where there are none the checkpoint has no
-    such key.  ``tools/train.py`` of this package adds this hook.
+    averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
+    in ``state_dict``, which holds the student alone.  Where the losses have
+    none, the checkpoint has no such key.  ``tools/train.py`` of this package
+    adds this hook; with other tools:
+    ``custom_hooks=[dict(type='StateBesideHook')]``.
 
     Raises:
-        ValueError: a checkpoint that is resumed from holds others than the
-            configured losses have.
+        ValueError: a run resumes from a checkpoint whose losses had other
+            parameters than those of ``kd_cfg``.
     """
 
     def before_save_checkpoint(self, runner: Runner,
                                checkpoint: dict) -> None:
-        """Put them in."""
+        """Add them to the checkpoint."""
         for key, module in _modules(runner).items():
             state = state_beside(module)
             if state:
@@ -36,7 +38,7 @@ class StateBesideHook(Hook):
                 }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take them out, where the run is resumed."""
+        """Load them, if the run is resumed."""
         if not runner._resume:  # only the student starts from that file
             return
         for key, module in _modules(runner).items():

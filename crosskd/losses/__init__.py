@@ -1,4 +1,4 @@
-"""Distillation losses: pure functions and registered modules around them."""
+"""Distillation losses: functions, and registered modules that call them."""
 from .kd_quality_focal_loss import KDQualityFocalLoss, kd_quality_focal_loss
 from .kl_div_loss import KnowledgeDistillationKLDivLoss, kl_div_loss
 from .pkd_loss import PKDLoss, pkd_loss

@@ -41,7 +41,10 @@ def kd_quality_focal_loss(pred: Tensor,
 
 @MODELS.register_module()
 class KDQualityFocalLoss(nn.Module):
-    """Module of :func:`kd_quality_focal_loss`.
+    """Quality focal loss towards a teacher's scores, for ``loss_cls_kd``.
+
+    The module of :func:`kd_quality_focal_loss` (CrossKD, arXiv 2306.11369,
+    section 3.3).
 
     Example config: ``loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1,
     loss_weight=1.0)``.
@@ -52,7 +55,7 @@ class KDQualityFocalLoss(nn.Module):
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: a number out of its range.
+        TypeError, ValueError: a parameter is no number or out of its range.
     """
 
     def __init__(self,

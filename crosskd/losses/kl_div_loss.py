@@ -45,10 +45,10 @@ def kl_div_loss(pred: Tensor,
 
 @MODELS.register_module(force=True)
 class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
-    """mmdet's loss of that name with ``class_reduction``.
+    """mmdet's loss of that name with one more argument, ``class_reduction``.
 
-    It takes the place of mmdet's in the registry and computes the same where
-    ``class_reduction`` is left at its default.
+    The module of :func:`kl_div_loss`.  It replaces mmdet's in the registry,
+    and computes the same where ``class_reduction`` has its default.
 
     Example config: ``loss_reg_kd=dict(type='KnowledgeDistillationKLDivLoss',
     class_reduction='sum', T=1, loss_weight=4.0)``.
@@ -60,7 +60,7 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
         T: temperature, > 0.
 
     Raises:
-        TypeError, ValueError: a parameter out of its range.
+        TypeError, ValueError: a parameter is no number or out of its range.
     """
 
     def __init__(self,

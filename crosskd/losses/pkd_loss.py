@@ -28,7 +28,10 @@ def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class PKDLoss(nn.Module):
-    """Module of :func:`pkd_loss`.
+    """Feature imitation by Pearson correlation, for ``loss_feat_kd``.
+
+    The module of :func:`pkd_loss` (PKD, Cao et al., NeurIPS 2022, arXiv
+    2207.02039).
 
     Example config: ``loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0)``.
 
@@ -36,7 +39,7 @@ class PKDLoss(nn.Module):
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: ``loss_weight`` out of its range.
+        TypeError, ValueError: ``loss_weight`` is no number or below 0.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
@@ -45,7 +48,11 @@ class PKDLoss(nn.Module):
             type(self).__name__, 'loss_weight', loss_weight, 0)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of one (N, C, H, W) level towards the teacher's.
+        """Loss of one FPN level towards the teacher's.
+
+        Args:
+            pred: (N, C, H, W) feature map that learns.
+            target: (N, C, H, W) feature map of the teacher.
 
         Returns:
             Tensor: scalar.

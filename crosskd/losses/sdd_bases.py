@@ -1,4 +1,4 @@
-"""Base losses of SDD: what one pair of logit vectors costs.
+"""Base losses of SDD: the loss of one cell, on its two vectors of logits.
 
 Each takes (n, K) logits that learn, (n, K) logits of a teacher that get no
 gradient, and (n, ) target classes, and returns (n, ) losses.
@@ -20,15 +20,15 @@ EXCLUDED = -1e9
 def base_loss(base: str, student: Tensor, teacher: Tensor, target: Tensor,
               temperature: float, alpha: float, beta: float,
               gamma: float) -> Tensor:
-    """The base loss of that name, one of ``BASES``.
+    """The base loss of that name.
 
     Args:
-        base: which one.
+        base: one of ``BASES``.
         student, teacher: (n, K) logits.
-        target: (n, ) target classes, of 'dkd' and 'nkd'.
-        temperature: T > 0, of all.
-        alpha, beta: of 'dkd'.
-        gamma: of 'nkd'.
+        target: (n, ) target classes; only 'dkd' and 'nkd' use them.
+        temperature: T > 0.
+        alpha, beta: weights in 'dkd' of the target class and of the others.
+        gamma: weight of the second term of 'nkd'.
 
     Returns:
         Tensor: (n, ).
@@ -66,10 +66,11 @@ def normalized_kd(student: Tensor, teacher: Tensor, target: Tensor,
                   temperature: float, gamma: float) -> Tensor:
     """NKD (Yang et al., arXiv 2303.13005, equation 9), as SDD uses it.
 
-    Cross-entropy of the target class with the teacher's score for it, which
-    knows no temperature, plus ``gamma T²`` times a cross-entropy with the
-    teacher's scores.  The paper's second term is among the other classes,
-    renormalised; SDD's reference figures agree only with all classes in it.
+    Cross-entropy of the target class with the teacher's score for it, without
+    temperature, plus ``gamma T²`` times a cross-entropy with the teacher's
+    scores at temperature T.  The paper's second term is among the other
+    classes, renormalised; SDD's reference figures agree only with all classes
+    in it.
     """
     of_target = -(F.softmax(teacher, -1) * F.log_softmax(student, -1)).gather(
         -1, target.unsqueeze(-1)).squeeze(-1)
@@ -80,7 +81,7 @@ def normalized_kd(student: Tensor, teacher: Tensor, target: Tensor,
 
 def bernoulli_kl(student: Tensor, teacher: Tensor,
                  temperature: float) -> Tensor:
-    """KL divergence of every class's own yes or no, summed, times ``T²``.
+    """KL divergence of each class's sigmoid score, summed, times ``T²``.
 
     For heads with sigmoid scores, whose classes do not compete.
     """
@@ -94,7 +95,7 @@ def bernoulli_kl(student: Tensor, teacher: Tensor,
 
 
 def _without(logits: Tensor, target: Tensor) -> Tensor:
-    """The target class excluded."""
+    """Logits with that of the target class at (about) minus infinity."""
     return logits.scatter(-1, target.unsqueeze(-1), EXCLUDED)
 
 

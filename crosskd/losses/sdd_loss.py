@@ -43,7 +43,7 @@ def sdd_loss(student_logits: Tensor,
         labels: (B, ) classes.
         base: 'kd', 'dkd' or 'nkd' on softmax scores, 'bernoulli' or 'qfl' on
             sigmoid scores.
-        scales: each not above H and W.
+        scales: cells a side of the grids; each at most H and W.
         temperature: > 0.
         alpha, beta: weights of target and non-target classes in 'dkd'.
         gamma: weight of the second term of 'nkd'.
@@ -54,8 +54,8 @@ def sdd_loss(student_logits: Tensor,
         by their number.
 
     Raises:
-        TypeError, ValueError: a parameter out of its range, a scale that does
-            not fit the map, shapes or labels that do not fit.
+        TypeError, ValueError: a parameter is out of its range, a scale is
+            larger than the map, or shapes or labels do not fit.
     """
     loss = SDDLoss(base, scales, temperature, alpha, beta, gamma,
                    complementary_weight)
@@ -65,7 +65,10 @@ def sdd_loss(student_logits: Tensor,
 
 @MODELS.register_module()
 class SDDLoss(nn.Module):
-    """Module of :func:`sdd_loss`, for maps with weights and masks.
+    """Scale decoupled distillation of logit maps, for ``loss_sdd``.
+
+    The module of :func:`sdd_loss` (Wei et al., CVPR 2024, arXiv 2403.13512),
+    which also takes weights and masks of locations.
 
     Example config: ``loss_sdd=dict(type='SDDLoss', base='bernoulli',
     scales=(1, 2, 4), temperature=1.0, loss_weight=1.0)``.
@@ -73,14 +76,15 @@ class SDDLoss(nn.Module):
     Args:
         base, scales, temperature, alpha, beta, gamma, complementary_weight:
             as in :func:`sdd_loss`.
-        label_free: decide without the labels which cells are complementary,
-            also where there are some.
+        label_free: whether labels are ignored when deciding which cells are
+            complementary.
         warmup_iters: the weight grows linearly over so many iterations of the
-            run, counted by mmengine's Runner, which resumes the count.
+            run.  mmengine's Runner counts them, also when it resumes.
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: a parameter out of its range.
+        TypeError, ValueError: a parameter is of another type or out of its
+            range.
     """
 
     def __init__(self,
@@ -137,7 +141,7 @@ class SDDLoss(nn.Module):
         return self.factor() * total / at_least_one_of(reduce_mean(count))
 
     def factor(self) -> float:
-        """``loss_weight``, as far as the warm-up has come."""
+        """``loss_weight``, or the part of it that the warm-up has reached."""
         done = None
         if MessageHub.check_instance_created(self._hub):  # in this process
             done = MessageHub.get_instance(self._hub).get_info('iter')
@@ -155,7 +159,7 @@ class SDDLoss(nn.Module):
              weight: Tensor | None = None,
              mask: Tensor | None = None,
              scales: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-        """What the loss is made of, before it is divided.
+        """The loss before it is divided: a sum, and what divides it.
 
         Args:
             student: (B, K, H, W) logits that learn.
@@ -163,9 +167,9 @@ class SDDLoss(nn.Module):
             labels: (B, ) classes.
             weight: (B, H, W), how much each location counts; a cell counts
                 their mean.
-            mask: (B, H, W), bool; the grid is laid over the extent of what is
-                True, and what is False counts nothing.
-            scales: instead of the module's.
+            mask: (B, H, W), bool; the grids are laid over the bounding box of
+                what is True, and what is False does not count.
+            scales: used instead of the module's.
 
         Returns:
             tuple: the weighted sum over cells and the sum of their weights
@@ -212,7 +216,7 @@ class SDDLoss(nn.Module):
 
 
 def at_least_one_of(count: Tensor) -> Tensor:
-    """A divisor for sums over nothing, which are 0."""
+    """``count``, or 1 where it is 0: a sum over nothing stays 0."""
     return torch.where(count > 0, count, torch.ones_like(count))
 
 
@@ -249,7 +253,7 @@ def _pool(maps: Tensor, mask: Tensor, m: int) -> tuple[Tensor, Tensor]:
     rows = _bins(mask.amax(2) > 0, m).to(maps.dtype)
     columns = _bins(mask.amax(1) > 0, m).to(maps.dtype)
 
-    def total(x):
+    def total(x: Tensor) -> Tensor:
         return rows.unsqueeze(1) @ x @ columns.transpose(1, 2).unsqueeze(1)
 
     mask = mask.unsqueeze(1)

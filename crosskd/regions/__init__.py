@@ -1,4 +1,4 @@
-"""Which parts of a dense head's logit maps are distilled, and how much."""
+"""The regions of a dense head's logit maps that SDD distils."""
 from .box import POINTS, box_regions
 from .logit_maps import LogitMaps
 from .map import map_regions

@@ -1,9 +1,9 @@
-"""Every ground-truth box is a region with a known label."""
+"""Box regions: the inside of each ground-truth box, whose label is known."""
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -20,13 +20,13 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
                 samples: SampleList) -> list[LogitMaps]:
     """Logits sampled inside each ground-truth box, on the level it belongs to.
 
-    A regular grid of points is laid over the box, as far as it lies in the
-    image, and the logits are interpolated there; so a box may be smaller than
-    a location.
+    A regular grid of points is laid over the part of the box that is inside
+    the image, and the logits are interpolated there; so a box may be smaller
+    than the stride.
 
     Args:
         student, teacher: per level (N, A * K, H, W) classification logits.
-        reader: family of the head that both are outputs of.
+        reader: the head whose layout of outputs both have.
         samples: N samples with ``gt_instances``.
 
     Returns:
@@ -50,7 +50,7 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
     return regions
 
 
-def _clipped(sample) -> Tensor:
+def _clipped(sample: DetDataSample) -> Tensor:
     """(n, 4) ground-truth boxes, as far as they lie in the image."""
     height, width = sample.img_shape[:2]
     boxes = get_box_tensor(sample.gt_instances.bboxes).float()

@@ -1,4 +1,4 @@
-"""Pairs of logit maps, as a distiller hands them to SDDLoss."""
+"""Pairs of logit maps, as they are given to ``SDDLoss``."""
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 
 @dataclass
 class LogitMaps:
-    """B regions of one size.
+    """Logits of student and teacher in B regions of one size.
 
     Attributes:
         student: (B, K, H, W) logits that learn.

@@ -1,4 +1,4 @@
-"""Every level of every image, for each anchor shape, is a region."""
+"""Map regions: whole levels of an image, one for each anchor shape."""
 from collections.abc import Sequence
 
 import torch
@@ -16,8 +16,9 @@ def map_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
 
     Args:
         student, teacher: per level (N, A * K, H, W) classification logits.
-        reader: family of the head that both are outputs of.
-        samples: for the extent of each image.
+        reader: the head whose layout of outputs both have.
+        samples: of the N images; their ``img_shape`` says where the padding
+            begins.
 
     Returns:
         list[LogitMaps]: per level N * A maps.
