@@ -88,10 +88,10 @@ def train(runs: Sequence[Run], threads: int) -> None:
         for run in runs if not run.checkpoint.is_file()
     }
     for run in runs:
-        latest = find_latest_checkpoint(str(run.work_dir))
         if run.checkpoint.is_file():
             print(f'[{run.name}] is trained already', flush=True)
-        elif latest:
+        elif (run.work_dir / 'last_checkpoint').is_file():
+            latest = find_latest_checkpoint(str(run.work_dir))
             print(f'[{run.name}] continues from {latest}', flush=True)
     _run_tools(commands, runs[0].root, threads)
 
