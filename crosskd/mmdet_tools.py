@@ -6,11 +6,13 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
+from typing import Any
 
 import mmdet
+import torch
 
-from .checkpoint import restrict_mmengine
+from .checkpoint import load_from_allow_list, restrict_mmengine
 from .cpu_ranks import use_gloo
 from .seaborn_styles import provide_seaborn_styles
 
@@ -62,7 +64,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
     guards = [node for node in tree.body
               if isinstance(node, ast.If) and _asks_for_main(node)]
     _execute([node for node in tree.body if node not in guards], module)
-    _name_parser(module, prog, example)
+    _change_names(module, prog, example)
     if tool == 'train.py':
         # not above: mmdet's data sets warn of what they lack when imported
         from .runner import Runner
@@ -94,10 +96,25 @@ def _execute(statements: list[ast.stmt], module: ModuleType) -> None:
     exec(code, vars(module))  # noqa: S102  -- mmdet's own
 
 
-def _name_parser(module: ModuleType, prog: str, example: str) -> None:
-    """Let the tool's parser say how it was called, and end with an example."""
+class _Changed(ModuleType):
+    """A module with other things under some names, for one tool alone."""
 
-    def parser(*args, **kwargs) -> argparse.ArgumentParser:
+    def __init__(self, module: ModuleType, **changes: Any) -> None:
+        super().__init__(module.__name__)
+        self._module = module
+        vars(self).update(changes)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def _change_names(module: ModuleType, prog: str, example: str) -> None:
+    """Let the tool's parser say how it was called, and end with an example.
+
+    And what it loads with torch go through the allow-list.
+    """
+
+    def parser(*args: Any, **kwargs: Any) -> argparse.ArgumentParser:
         made = argparse.ArgumentParser(*args, **kwargs)
         made.prog = prog
         if example:
@@ -105,8 +122,10 @@ def _name_parser(module: ModuleType, prog: str, example: str) -> None:
             made.formatter_class = argparse.RawDescriptionHelpFormatter
         return made
 
-    if 'argparse' in vars(module):
-        vars(module)['argparse'] = SimpleNamespace(
-            **{**vars(argparse), 'ArgumentParser': parser})
-    if 'ArgumentParser' in vars(module):
-        vars(module)['ArgumentParser'] = parser
+    changed = {
+        'argparse': _Changed(argparse, ArgumentParser=parser),
+        'ArgumentParser': parser,
+        'torch': _Changed(torch, load=load_from_allow_list),
+    }
+    names = vars(module)
+    names.update({k: v for k, v in changed.items() if k in names})
