@@ -1,6 +1,5 @@
 """Installation: what must be there, and what travels inside the package."""
 import importlib
-import os
 import re
 import shutil
 import subprocess
@@ -137,14 +136,6 @@ def test_an_incomplete_copy_of_the_sources_is_an_error(
     shutil.rmtree(tmp_path / 'copy/configs')
     out = setup('build', cwd=tmp_path / 'copy', ok=False)
     assert 'copy/configs is missing' in out
-
-
-def test_the_demo_starts_without_a_checkout(tmp_path):
-    out = subprocess.run(
-        [sys.executable, '-m', 'crosskd.demo', '--help'], text=True,
-        cwd=tmp_path, stdout=subprocess.PIPE, check=True,
-        env={**os.environ, 'PYTHONPATH': str(REPO)}).stdout
-    assert '--quick' in out and '--seed' in out and '--dir' in out
 
 
 @pytest.mark.parametrize('name, stack', [
