@@ -1,5 +1,6 @@
 """Installation: what must be there, and what travels inside the package."""
 import importlib
+import os
 import re
 import shutil
 import subprocess
