@@ -149,14 +149,6 @@ def test_an_incomplete_copy_of_the_sources_is_an_error(
     assert 'copy/configs is missing' in out
 
 
-def test_the_demo_starts_without_a_checkout(tmp_path):
-    out = subprocess.run(
-        [sys.executable, '-m', 'crosskd.demo', '--help'], text=True,
-        cwd=tmp_path, stdout=subprocess.PIPE, check=True,
-        env={**os.environ, 'PYTHONPATH': str(REPO)}).stdout
-    assert '--quick' in out and '--seed' in out and '--dir' in out
-
-
 @pytest.mark.parametrize('name, stack', [
     ('constraints.txt', 'onedl'), ('constraints-openmmlab.txt', 'openmmlab')])
 def test_constraints_agree_with_what_setup_asks_for(name, stack):

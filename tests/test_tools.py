@@ -162,7 +162,7 @@ def test_distributed_training_and_test(project, tmp_path):
 def test_a_missing_argument_is_a_usage_line(tmp_path, script, args, usage):
     out = run('bash', TOOLS / script, *args, cwd=tmp_path, ok=False)
     assert len(out.splitlines()) == 1
-    assert out.startswith(f'usage: {script} {usage} ')
+    assert out.startswith(f'usage: tools/{script} {usage} ')
 
 
 @pytest.mark.parametrize('script, args', [

@@ -1,5 +1,7 @@
 """Distil a small detector on generated images; see README."""
-from crosskd.demo.__main__ import main
+import sys
+
+from crosskd.commands import run_demo_command
 
 if __name__ == '__main__':
-    main()
+    run_demo_command(sys.argv[1:], 'python tools/demo.py')

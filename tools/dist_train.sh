@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # mmdet's command line: dist_train.sh CONFIG GPUS [arguments of train.py]
 # Several nodes: NNODES, NODE_RANK, PORT, MASTER_ADDR. Without a GPU: gloo.
-if ! [[ "${2:-}" =~ ^[1-9][0-9]*$ ]]; then
-    echo "usage: dist_train.sh CONFIG GPUS [arguments of train.py]; GPUS is a number" >&2
-    exit 2
-fi
+ARGUMENTS='CONFIG GPUS [arguments of train.py]; GPUS is a number'
+EXAMPLE='crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py 8'
+HERE=$(dirname "$0")
+. "$HERE/usage.sh"
+[[ "${2:-}" =~ ^[1-9][0-9]*$ ]] || wrong_call
 CONFIG=$1
 GPUS=$2
-HERE=$(dirname "$0")
 # the first node opens the port
-[ "${NODE_RANK:-0}" != 0 ] || python "$HERE/free_port.py" "${PORT:-29500}" || exit 1
-PYTHONPATH="$HERE/..":$PYTHONPATH exec python -m torch.distributed.run \
+[ "${NODE_RANK:-0}" != 0 ] || "$PYTHON" "$HERE/free_port.py" "${PORT:-29500}" || exit 1
+PYTHONPATH="$HERE/..":$PYTHONPATH exec "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -2,12 +2,12 @@
 # mmdet's command line:
 # slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS as in mmdet.
-if [ $# -lt 4 ]; then
-    echo "usage: slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]" >&2
-    exit 2
-fi
-set -x
+ARGUMENTS='PARTITION JOB_NAME CONFIG WORK_DIR [arguments of train.py]'
+EXAMPLE='gpu crosskd crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py work_dirs/crosskd_r18_gflv1_r50_fpn_1x_coco'
 HERE=$(dirname "$0")
+. "$HERE/usage.sh"
+[ $# -ge 4 ] || wrong_call
+set -x
 GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 # SRUN_ARGS is a list of arguments
 # shellcheck disable=SC2086
@@ -19,4 +19,4 @@ PYTHONPATH="$HERE/..":$PYTHONPATH exec srun -p "$1" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     $SRUN_ARGS \
-    python -u "$HERE/train.py" "$3" --work-dir="$4" --launcher=slurm "${@:5}"
+    "$PYTHON" -u "$HERE/train.py" "$3" --work-dir="$4" --launcher=slurm "${@:5}"

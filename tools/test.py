@@ -1,5 +1,7 @@
 """mmdet's test tool with crosskd registered: the same command line."""
-from crosskd.mmdet_tools import run
+import sys
+
+from crosskd.commands import run_test
 
 if __name__ == '__main__':
-    run('test.py')
+    run_test(sys.argv[1:], 'python tools/test.py')

@@ -1,5 +1,7 @@
 """mmdet's train tool with crosskd registered: the same command line."""
-from crosskd.mmdet_tools import run
+import sys
+
+from crosskd.commands import run_train
 
 if __name__ == '__main__':
-    run('train.py')
+    run_train(sys.argv[1:], 'python tools/train.py')

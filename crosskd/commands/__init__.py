@@ -1,0 +1,11 @@
+"""The commands of ``python -m crosskd``; the scripts in ``tools/`` call them.
+
+A command takes its arguments and the words that it was called with.
+"""
+from .main import COMMANDS, main
+from .tools import run_demo_command, run_mmdet, run_test, run_train
+
+__all__ = [
+    'COMMANDS', 'main', 'run_demo_command', 'run_mmdet', 'run_test',
+    'run_train'
+]

@@ -1,0 +1,25 @@
+"""The commands that are shell scripts in ``tools/``."""
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import crosskd
+
+TOOLS = Path(crosskd.__file__).parent / '.mim' / 'tools'
+
+
+def run_script(script: str, argv: Sequence[str], prog: str) -> NoReturn:
+    """Become a script, so that its exit code and its signals are its own.
+
+    Args:
+        script: file name, such as ``'dist_train.sh'``.
+        argv: its arguments.
+        prog: how it was called, for its usage line.
+    """
+    env = dict(os.environ, CROSSKD_COMMAND=prog, PYTHON=sys.executable)
+    sys.stdout.flush()
+    # no shell line: the arguments are passed on one by one
+    os.execvpe('bash', ['bash', str(TOOLS / script), *argv],  # noqa: S606,S607
+               env)
