@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).parent.parent
-PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md'))]
+PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md')),
+         *sorted((REPO / 'configs').rglob('*.md')),
+         *sorted(p for p in REPO.glob('*.md') if p.name != 'README.md')]
 BLOCK = re.compile(
     r'(?:<!-- (needs|run by|part of): (.*?) -->\n+)?```(\w+)\n(.*?)\n```',
     re.S)

@@ -9,6 +9,8 @@ from mmdet.registry import HOOKS
 from mmengine.config import Config
 
 from conftest import REPO
+from crosskd.commands import COMMANDS as COMMANDS_OF_CROSSKD
+from crosskd.mmdet_tools import available
 from crosskd.teacher import find_config
 from downstream import PIPELINES, SMALL, child
 from helpers import batch, build, distiller_cfg
@@ -27,6 +29,9 @@ def test_a_command_can_be_typed(block, command):
     scripts = [w for w in words if w.startswith(('tools/', 'tests/'))]
     for script in scripts:
         assert (REPO / script).is_file(), script
+    if words[:3] == ['python', '-m', 'crosskd']:
+        assert words[3] in (*COMMANDS_OF_CROSSKD, '--help')
+        assert words[3] != 'mmdet' or words[4] in available()
     for word in words:
         if word.startswith('configs/') and word.endswith('.py'):
             model = Config.fromfile(REPO / word).model
@@ -49,7 +54,7 @@ def test_what_is_not_run_from_the_page_says_why(block):
     else:
         assert block.kind == 'needs'
         assert set(block.value.split(', ')) <= {
-            'COCO', 'GPUs', 'hours', 'the network'}
+            'COCO', 'GPUs', 'hours', 'the network', 'mim'}
     if block.value == 'the network':
         setup = (REPO / 'setup.py').read_text()
         for extra in re.findall(r'\.\[(\w+)\]', block.text):
