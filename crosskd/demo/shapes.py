@@ -202,7 +202,7 @@ def _outline(name: str) -> np.ndarray:
                      [a, 1], [-a, 1], [-a, a], [-1, a], [-1, -a], [-a, -a]])
 
 
-def _polar(angles: np.ndarray, radius: float | np.ndarray) -> np.ndarray:
+def _polar(angles: np.ndarray, radii: float | np.ndarray) -> np.ndarray:
     return np.stack([np.sin(angles) * radii, -np.cos(angles) * radii], 1)
 
 
