@@ -8,6 +8,7 @@ import mmengine.hooks  # noqa: F401
 import mmengine.runner  # noqa: F401
 import mmengine.visualization  # noqa: F401
 import torch
+import torch.utils.cpp_extension  # noqa: F401  # for a run's environment
 from mmdet.utils import register_all_modules
 from yapf.yapflib import yapf_api
 
