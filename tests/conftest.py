@@ -23,8 +23,10 @@ import crosskd  # noqa: E402, F401  # first: it may stand in for mmcv._ext
 from mmdet.utils import register_all_modules  # noqa: E402
 
 from crosskd.demo import shapes  # noqa: E402
+from fast_start import fast_start  # noqa: E402
 
 register_all_modules()
+fast_start()
 torch.set_num_threads(1)  # the models are small, and tests run side by side
 
 REPO = Path(__file__).parent.parent

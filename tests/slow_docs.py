@@ -48,7 +48,7 @@ def checkout(tmp_path_factory):
         else:
             shutil.copy(REPO / name, folder / name)
     data = folder / 'data/shapes'
-    for split, count in (('train', 4), ('val', 2)):
+    for split, count in (('train', 2), ('val', 2)):
         shapes.generate(data, split, count)
         for image in (data / split).iterdir():
             (data / 'images').mkdir(exist_ok=True)

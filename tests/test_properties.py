@@ -12,10 +12,11 @@ from mmengine.structures import InstanceData
 from crosskd.losses.sdd_bases import BASES, BINARY_BASES
 from helpers import BCE, DISTILLER, KINDS, build, plain_cfg
 
-EXAMPLES = 400
 PRIORS = dict(retina=4, gfl=1, atss=1, fcos=1)  # per location, in helpers
 WITH_QUALITY = ('atss', 'fcos')
 BOX_LOSSES = ('GIoULoss', 'IoULoss', 'DIoULoss', 'EIoULoss')
+ALIKE = settings(derandomize=True, deadline=None, database=None,
+                 suppress_health_check=list(HealthCheck))
 PREDICTORS = ('retina_cls', 'gfl_cls', 'atss_cls', 'conv_cls')
 
 
@@ -202,10 +203,21 @@ def tensors(losses):
             for key, value in losses.items()}
 
 
-@settings(max_examples=EXAMPLES, derandomize=True, deadline=None,
-          database=None, suppress_health_check=list(HealthCheck))
+@settings(ALIKE, max_examples=100)
 @given(step=settings_of_a_step())
 def test_a_training_step(run, step):
+    take(run, step)
+
+
+@pytest.mark.slow
+@settings(ALIKE, max_examples=300)
+@given(step=settings_of_a_step())
+def test_more_training_steps(run, step):
+    take(run, step)
+
+
+def take(run, step):
+    """A training step and a prediction, beside the plain student's."""
     model, plain = (build(cfg, step['seed']).train()
                     for cfg in configs(step))
     sharpen(model, step['sharpness'])
