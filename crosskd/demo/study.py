@@ -38,7 +38,8 @@ FIXED = {
     'train_dataloader.dataset.pipeline.2.scale': (SIDE, SIDE),
     'val_dataloader.dataset.pipeline.1.scale': (SIDE, SIDE),
     'train_dataloader.batch_size': 8,
-    'optim_wrapper.optimizer.lr': 3e-3
+    'optim_wrapper.optimizer.lr': 3e-3,
+    'optim_wrapper.clip_grad': None
 }
 
 
