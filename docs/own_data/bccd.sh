@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The run on BCCD that the README reports: configs/own_data copied and edited as
+# The run on BCCD that docs/own_data.md reports: configs/own_data copied and edited as
 # it says, shrunk through --cfg-options. Usage: bccd.sh FOLDER_WITH_BCCD, from the
 # repository, in an environment that has crosskd.
 set -e
@@ -10,7 +10,7 @@ cd work_dirs/bccd
 ln -sfn "$DATA" data/own
 rm -rf my
 cp -r "$REPO/configs/own_data" my
-sed -i "s/^classes = .*/classes = ('RBC', 'WBC', 'Platelets')/; s/^scale = .*/scale = (320, 240)/" my/gfl_r50_own_data.py
+sed -i "s/^classes = .*/classes = ('RBC', 'WBC', 'Platelets')/; s/^scale = .*/scale = (160, 120)/" my/gfl_r50_own_data.py
 SMALL="model.backbone.norm_eval=False model.backbone.frozen_stages=-1 model.backbone.init_cfg=None model.backbone.depth=18 model.neck.out_channels=32 model.bbox_head.in_channels=32 model.bbox_head.feat_channels=32 optim_wrapper.optimizer._delete_=True optim_wrapper.optimizer.type=AdamW optim_wrapper.optimizer.lr=1e-3 train_dataloader.batch_size=8 train_dataloader.num_workers=0 train_dataloader.persistent_workers=False val_dataloader.batch_size=8 val_dataloader.num_workers=0 val_dataloader.persistent_workers=False test_dataloader.num_workers=0 test_dataloader.persistent_workers=False train_cfg.val_interval=4 param_scheduler.0.end=50 default_hooks.logger.interval=10"
 T="model.backbone.base_channels=32 model.neck.in_channels=[32,64,128,256]"
 S="model.backbone.base_channels=8 model.neck.in_channels=[8,16,32,64]"
