@@ -28,20 +28,23 @@ class Scene:
         objects: fewest and most shapes.
         strokes: fewest and most thin lines and arcs over them.
         noise: least and largest standard deviation of the pixels' noise.
+        hues: standard deviation of a class's hues, in OpenCV's units; the
+            classes are 36 apart.
     """
     sizes: tuple[tuple[float, float, float], ...]
     objects: tuple[int, int]
     strokes: tuple[int, int]
     noise: tuple[float, float]
+    hues: float
 
 
 DEMO = Scene(
     sizes=((20, 34, 0.35), (36, 64, 0.50), (72, 104, 0.15)), objects=(1, 4),
-    strokes=(0, 3), noise=(2, 6))
+    strokes=(0, 3), noise=(2, 6), hues=10)
 # of the study in docs/sdd.md, at 128 pixels a side
 CROWDED = Scene(
     sizes=((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10)), objects=(2, 6),
-    strokes=(1, 6), noise=(2, 10))
+    strokes=(1, 6), noise=(2, 10), hues=22)
 
 
 def generate(folder: str | Path, split: str, num_images: int,
@@ -133,7 +136,7 @@ def draw_image(rng: np.random.Generator, side: int,
         owner[mask] = len(labels)
         labels.append(label)
         areas.append(mask.sum())
-        _paint(rng, image, mask, label)
+        _paint(rng, image, mask, label, scene.hues)
     _strokes(rng, image, int(rng.integers(*scene.strokes, endpoint=True)))
     noise = rng.normal(0, rng.uniform(*scene.noise), image.shape)
     image = np.clip(image + noise, 0, 255).astype(np.uint8)
@@ -207,9 +210,9 @@ def _polar(angles: np.ndarray, radii: float | np.ndarray) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray,
-           label: int) -> None:
+           label: int, hues: float) -> None:
     """Fill the mask; a class prefers a hue, but the hues overlap."""
-    hue = rng.normal(180 * label / len(CLASSES), 22) % 180
+    hue = rng.normal(180 * label / len(CLASSES), hues) % 180
     hsv = np.array([[[hue, rng.uniform(60, 220), rng.uniform(90, 250)]]])
     color = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)[0, 0]
     shade = np.linspace(-1, 1, len(image))[:, None, None] * rng.uniform(0, 25)
