@@ -52,7 +52,6 @@ model = dict(
         init_cfg=dict(
             type='Xavier',
             layer='Conv2d',
-            distribution='uniform',
             override=[
                 dict(type='Normal', name='gfl_cls', std=0.01, bias_prob=0.01),
                 dict(type='Normal', name='gfl_reg', std=0.01)

@@ -39,7 +39,9 @@ FIXED = {
     'val_dataloader.dataset.pipeline.1.scale': (SIDE, SIDE),
     'train_dataloader.batch_size': 8,
     'optim_wrapper.optimizer.lr': 3e-3,
-    'optim_wrapper.clip_grad': None
+    'optim_wrapper.clip_grad': None,
+    'model.bbox_head.init_cfg.type': 'Normal',
+    'model.bbox_head.init_cfg.std': 0.01
 }
 
 
