@@ -1,4 +1,5 @@
 """The demo's data set and its reading of logs; CI runs it as a whole."""
+import copy
 import json
 
 import numpy as np
@@ -138,6 +139,24 @@ def test_a_failing_tool_shows_its_last_lines(run):
     run.changes['model.type'] = 'NoSuchDetector'
     with pytest.raises(RuntimeError, match='NoSuchDetector'):
         stages.train([run], threads=1)
+
+
+def test_the_study_trains_as_it_did_before_the_demo_changed(tmp_path):
+    cfg = stages.Run('x', 'demo/gfl_r18w8_shapes.py', tmp_path, tmp_path,
+                     study._schedule(12)).cfg
+    assert cfg.train_dataloader.dataset.pipeline[2].scale == (128, 128)
+    assert cfg.optim_wrapper == dict(
+        type='OptimWrapper', clip_grad=None,
+        optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05))
+    usual = copy.deepcopy(cfg.model)
+    del usual.bbox_head.init_cfg
+    spreads = []
+    for model in map(build, (cfg.model, usual)):
+        model.init_weights()
+        spreads.append({name: value.std() for name, value
+                        in model.bbox_head.named_parameters()
+                        if value.ndim == 4})
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
 
 
 @pytest.mark.slow
