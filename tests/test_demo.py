@@ -153,7 +153,7 @@ def test_the_study_trains_as_it_did_before_the_demo_changed(tmp_path):
     spreads = []
     for model in map(build, (cfg.model, usual)):
         model.init_weights()
-        spreads.append({name: value.std() for name, value
+        spreads.append({name: value.std().item() for name, value
                         in model.bbox_head.named_parameters()
                         if value.ndim == 4})
     assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
