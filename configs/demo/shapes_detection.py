@@ -3,7 +3,7 @@ _base_ = ['mmdet::_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
 metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross'))
-max_epochs = 14
+max_epochs = 12
 
 model = dict(
     type='GFL',
