@@ -19,9 +19,7 @@ from matplotlib.patches import Rectangle  # noqa: E402
 COLUMNS = {
     'AP': 'coco/bbox_mAP',
     'AP50': 'coco/bbox_mAP_50',
-    'AP75': 'coco/bbox_mAP_75',
-    'AP small': 'coco/bbox_mAP_s',
-    'AP medium': 'coco/bbox_mAP_m'  # no shape is large to COCO
+    'AP75': 'coco/bbox_mAP_75'
 }
 SCORE = 0.3  # detections below are not drawn
 IOU = 0.5  # a box that overlaps an object so much has found it
