@@ -10,7 +10,7 @@ from mmdet.utils import register_all_modules
 
 from . import report, shapes, stages
 
-NUM_TRAIN, NUM_VAL = 640, 200
+NUM_TRAIN, NUM_VAL = 576, 200
 QUICK_TRAIN, QUICK_VAL = 64, 16
 QUICK_CHANGES = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}
 TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
