@@ -114,7 +114,10 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+    type='EpochBasedTrainLoop',
+    max_epochs=max_epochs,
+    val_interval=4,
+    dynamic_intervals=[(9, 2)])  # what the last epochs add
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
