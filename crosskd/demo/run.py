@@ -10,7 +10,7 @@ from mmdet.utils import register_all_modules
 
 from . import report, shapes, stages
 
-NUM_TRAIN, NUM_VAL = 576, 200
+NUM_TRAIN, NUM_VAL = 640, 200
 QUICK_TRAIN, QUICK_VAL = 64, 16
 QUICK_CHANGES = {'train_cfg.max_epochs': 2, 'train_cfg.val_interval': 1}
 TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
@@ -46,14 +46,14 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     runs = [teacher, alone, crosskd]
     cores = torch.get_num_threads()
     half = max(cores // 2, 1)
-    threads = {teacher.name: half, alone.name: half, crosskd.name: cores}
+    threads = {teacher.name: cores, alone.name: half, crosskd.name: half}
     try:
         _draw(root / 'data' / 'shapes', quick)
-        _say('2 of 4: the teacher and the student alone are trained, side by '
-             'side')
-        stages.train([teacher, alone], half)
-        _say('3 of 4: the same student is trained with CrossKD')
-        stages.train([crosskd], cores)
+        _say('2 of 4: the teacher is trained')
+        stages.train([teacher], cores)
+        _say('3 of 4: the student is trained alone and, side by side with '
+             'that, with CrossKD')
+        stages.train([alone, crosskd], half)
         _say('4 of 4: all three are evaluated')
         metrics = stages.test(runs, half)
     except KeyboardInterrupt:

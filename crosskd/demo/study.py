@@ -126,7 +126,6 @@ def _schedule(epochs: int) -> dict[str, object]:
     return {
         **FIXED, 'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': epochs,
-        'train_cfg.dynamic_intervals': None,
         'param_scheduler.1.T_max': epochs,
         'param_scheduler.1.end': epochs,
         'default_hooks.checkpoint.max_keep_ckpts': 1
