@@ -4,7 +4,7 @@ custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 model = dict(
     type='CrossKDGFL',
     teacher_config='crosskd::demo/gfl_r18w24_shapes.py',
-    teacher_ckpt='work_dirs/gfl_r18w24_shapes/epoch_14.pth',
+    teacher_ckpt='work_dirs/gfl_r18w24_shapes/epoch_12.pth',
     kd_cfg=dict(
         loss_cls_kd=dict(
             type='KDQualityFocalLoss', beta=1, loss_weight=1.0),

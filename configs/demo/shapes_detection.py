@@ -3,7 +3,7 @@ _base_ = ['mmdet::_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
 metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross'))
-max_epochs = 14
+max_epochs = 12
 
 model = dict(
     type='GFL',
@@ -114,7 +114,7 @@ val_evaluator = dict(
 test_evaluator = val_evaluator
 
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
