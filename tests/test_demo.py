@@ -82,6 +82,15 @@ def test_table(run):
     assert len({row.count('|') for row in rows}) == 1 and len(rows) == 3
 
 
+def test_nothing_detected_is_an_ap_of_zero(run, tmp_path):
+    rows = report.table([run], {run.name: dict(time=0.1)}, {run.name: 2})
+    assert rows[0]['AP'] == rows[0]['AP75'] == 0
+    for log in run.work_dir.rglob('scalars.json'):
+        log.write_text(json.dumps(dict(data_time=0.1, time=0.1, step=1)))
+    report.curves([run], tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').stat().st_size
+
+
 def box(x, y, w, h, label=1):
     return dict(bbox=[x, y, w, h], category_id=label)
 

@@ -33,7 +33,8 @@ def table(runs: Sequence[Run], metrics: dict[str, dict],
     for run in runs:
         row: dict = dict(detector=run.name)
         row.update({
-            column: round(100 * metrics[run.name][key], 1)
+            # mmdet gives no AP where nothing was detected
+            column: round(100 * metrics[run.name].get(key, 0), 1)
             for column, key in COLUMNS.items()
         })
         row['parameters'] = count_parameters(run)
@@ -60,8 +61,8 @@ def curves(runs: Sequence[Run], path: Path) -> None:
     """AP of every validation during training, as a PNG."""
     figure, axes = plt.subplots(figsize=(7, 4), layout='constrained')
     for run in runs:
-        epochs, ap = zip(*ap_curve(run))
-        axes.plot(epochs, 100 * np.array(ap), marker='o', label=run.name)
+        curve = np.array(ap_curve(run)).reshape(-1, 2)
+        axes.plot(curve[:, 0], 100 * curve[:, 1], marker='o', label=run.name)
     axes.set(xlabel='epoch', ylabel='AP on the validation images')
     axes.grid(alpha=0.3)
     axes.legend()
