@@ -37,8 +37,9 @@ def shapes_root(tmp_path_factory) -> Path:
     """A folder with ``data/shapes``: twelve training and six other images."""
     root = tmp_path_factory.mktemp('shapes')
     data = root / 'data' / 'shapes'
-    shapes.generate(data, 'train', 12, side=64)
-    annotations = shapes.generate(data, 'val', 6, side=64)
+    scene = shapes.CROWDED  # boxes of all sizes in few images
+    shapes.generate(data, 'train', 12, side=64, scene=scene)
+    annotations = shapes.generate(data, 'val', 6, side=64, scene=scene)
     assert json.loads(annotations.read_text())['annotations']
     return root
 

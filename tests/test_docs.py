@@ -109,6 +109,8 @@ def test_links_and_paths_lead_somewhere():
         text = page.read_text()
         for link in re.findall(r'\]\((?!http)([^)#]+)', text):
             assert (page.parent / link).exists(), (page.name, link)
+        if page.name == 'CHANGELOG.md':
+            continue  # it names what is no more
         for path in re.findall(r'`((?:configs|tools|docs|tests|crosskd)/'
                                r'[\w+./-]*\w/?)`', text):
             assert (REPO / path).exists(), (page.name, path)
