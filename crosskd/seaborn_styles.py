@@ -5,8 +5,6 @@ from types import ModuleType
 
 from matplotlib import style
 
-NAMES = ('dark', 'darkgrid', 'ticks', 'white', 'whitegrid')
-
 
 def provide_seaborn_styles() -> None:
     """Let ``analyze_logs.py`` find the styles that it asks for.
@@ -15,8 +13,10 @@ def provide_seaborn_styles() -> None:
     the short ones, which fails; OpenMMLab's asks seaborn, which mmdet does not
     require.
     """
-    for name in NAMES:
-        style.library.setdefault(name, style.library[f'seaborn-v0_8-{name}'])
+    for name in list(style.library):
+        if name.startswith('seaborn-'):
+            short = name.rpartition('-')[2]
+            style.library.setdefault(short, style.library[name])
     if find_spec('seaborn') is None:
         seaborn = ModuleType('seaborn')
         vars(seaborn)['set_style'] = style.use
