@@ -156,6 +156,16 @@ def test_the_hook_skips_the_step_and_says_so(kind_of_run, make, caplog):
     assert not same(before, state(run))
 
 
+def test_steps_are_skipped_after_anything_was_compiled():
+    """torch 2.1 switches the hooks of all optimizers off then."""
+    torch.compile(torch.sin, backend='eager')(torch.ones(1))
+    run = Run(build(distiller_cfg('gfl'))).add(SkipNonFiniteHook())
+    spoil(run.model, 'loss_cls_kd', 2)
+    before = state(run)
+    run.step(*batch())
+    assert same(before, state(run))
+
+
 def test_the_hook_lets_the_run_go_on_past_a_loss_that_is_reported():
     run = Run(build(distiller_cfg('gfl'))).add(SkipNonFiniteHook())
     spoil(run.model, 'loss_cls_kd', 2)

@@ -1,4 +1,6 @@
 """Skipping steps whose gradient is NaN or infinite."""
+import functools
+import types
 from typing import Any
 
 import torch
@@ -56,9 +58,24 @@ class SkipNonFiniteHook(Hook):
         if isinstance(model, DistilledSingleStageDetector):
             model.stops_at_nonfinite = False
         for wrapper in _wrappers(runner):
-            wrapper.optimizer.register_step_pre_hook(self._drop)
+            self._watch(wrapper.optimizer)
 
-    def _drop(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _watch(self, optimizer: torch.optim.Optimizer) -> None:
+        # register_step_pre_hook is no way: once anything was compiled,
+        # torch up to 2.1 calls no hook of an optimizer any more
+        step = optimizer.step
+
+        @functools.wraps(step)
+        def checked(self_: torch.optim.Optimizer, *args: Any,
+                    **kwargs: Any) -> Any:
+            self._drop(self_)
+            return step(*args, **kwargs)
+
+        # a method, as those expect who wrap it further (schedulers)
+        optimizer.step = types.MethodType(  # type: ignore[method-assign]
+            checked, optimizer)
+
+    def _drop(self, optimizer: torch.optim.Optimizer) -> None:
         self._stepped = True
         gradients = [
             p.grad for group in optimizer.param_groups
