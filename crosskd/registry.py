@@ -1,4 +1,8 @@
-"""The registry scope ``crosskd``, known in any project.
+"""The registries of this package, and its scope, known in any project.
+
+``HEAD_ADAPTERS``, ``DISTILLERS`` and ``REGIONS`` are what other packages add
+to: families of heads, things that are distilled, and parts of logit maps for
+SDD.  Losses and channel adapters are in mmdet's ``MODELS``.
 
 mmengine notes the scope of every dict that a config inherits through
 ``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
@@ -11,6 +15,10 @@ from mmengine.registry import Registry
 
 SCOPE = 'crosskd'
 
+HEAD_ADAPTERS = Registry('head adapter', scope=SCOPE)
+DISTILLERS = Registry('distiller', scope=SCOPE)
+REGIONS = Registry('region', scope=SCOPE)
+
 
 def _child_of(parent: Registry) -> Registry:
     child = Registry(
@@ -18,6 +26,13 @@ def _child_of(parent: Registry) -> Registry:
     # names such as 'crosskd.CrossKDGFL' are looked up below the root alone
     parent.root._add_child(child)
     return child
+
+
+def in_our_scope(registry: Registry, cfg: dict) -> dict:
+    """The config of one of our or mmdet's classes, for a project's scope."""
+    with registry.switch_scope_and_registry(None) as current:
+        known = not isinstance(cfg['type'], str) or current.get(cfg['type'])
+    return dict(cfg) if known else {'_scope_': SCOPE, **cfg}
 
 
 def register_everywhere() -> None:

@@ -14,8 +14,8 @@ from torch import nn
 
 from .activation_checkpointing import prepare_checkpointing
 from .cpu_ranks import without_sync_bn
-from .data_checks import check_data, check_same_classes
-from .detectors.base import DistilledSingleStageDetector
+from .data_checks import built_classes, check_data, check_same_classes
+from .detectors import DistillationMixin
 from .hooks import RepeatableEpochsHook, StateBesideHook
 from .pretrained import check_pretrained
 from .resuming import choose_checkpoint, on_all_ranks
@@ -81,13 +81,16 @@ class Runner(runner.Runner):
         detector: Any = model.module if is_model_wrapper(model) else model
         prepare_checkpointing(detector,
                               self.cfg.get('activation_checkpointing'))
-        if isinstance(detector, DistilledSingleStageDetector):
-            detector.join_teacher()
-        check_optimizer(model, self.optim_wrapper)
+        distils = isinstance(detector, DistillationMixin)
+        if distils:  # what is wrong there is said before data is looked at
+            detector.teacher.join(detector)
         self._check_types()
         data = [self._check_data(part, detector) for part in ('train', 'val')]
         check_same_classes(*data)
-        if isinstance(detector, DistilledSingleStageDetector):
+        if distils:
+            detector.join_teacher(next(iter(built_classes(data[0])), None))
+        check_optimizer(model, self.optim_wrapper)
+        if distils:
             # where it will train: some ops are there on one device alone
             detector.to(get_device())
             try_pair(detector, data[0])

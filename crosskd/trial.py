@@ -12,10 +12,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .detectors.base import DistilledSingleStageDetector
-from .detectors.imitation import cross_head
-from .heads import check_maps, trace
-from .randomness import untouched_randomness
+from .detectors import DistillationMixin
+from .heads import record
+from .numerics.randomness import untouched_randomness
+from .pairs.checks import check_passes
 from .user_errors import is_for_user
 
 KEY = 'train_dataloader.dataset'
@@ -24,7 +24,7 @@ PIXELS = 256  # a side, and what is left over by the largest stride
 EVEN = 32  # what the strides of all common backbones divide
 
 
-def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
+def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
     """Run teacher, student and cross-head predictions once, for their errors.
 
     The input is the first image of the data set, cut to a few hundred pixels
@@ -46,10 +46,10 @@ def try_pair(model: DistilledSingleStageDetector, dataset: Any = None) -> None:
             _pass(model, inputs, samples)
 
 
-def _pass(model: DistilledSingleStageDetector, inputs: Tensor,
+def _pass(model: DistillationMixin, inputs: Tensor,
           samples: SampleList) -> None:
-    student, teacher = model.student_head(), model.teacher
-    split = model.kd.split
+    student, teacher = model.head_adapter, model.teacher
+    kept, left_out = model.pair.split or (None, None)
     with _naming('model', model, inputs):
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
@@ -57,20 +57,19 @@ def _pass(model: DistilledSingleStageDetector, inputs: Tensor,
         student.check_outputs(outputs)
     except TypeError as e:
         raise TypeError(f'model.{e}') from None
-    with _naming('model', model, inputs), trace(student, split) as s:
+    with _naming('model', model, inputs), record(student, kept) as s:
         model.bbox_head.loss(features, samples)
     with _naming('teacher_config.model', teacher.detector, inputs):
-        t_features, t = teacher(inputs, samples, model.data_preprocessor,
-                                split)
-    check_maps(student, s, teacher.head, t, inputs, split)
-    if split is not None:
-        with _naming('teacher_config.model', teacher.detector, inputs):
-            outputs = cross_head(s, teacher.head, t, split)
-        teacher.head.check_outputs(outputs)
-    model.imitation.features(features, t_features)
+        t = teacher(inputs, samples, model.data_preprocessor, left_out,
+                    model.distillers.need_the_head)
+    check_passes(model.pair, student, s, teacher.head, t, inputs.shape)
+    with _naming('teacher_config.model', teacher.detector, inputs):
+        paired = model.pair(student, s, teacher.head, t, samples)
+    with _naming('model', model, inputs):
+        model.distillers(paired)
 
 
-def _batches(model: DistilledSingleStageDetector,
+def _batches(model: DistillationMixin,
              dataset: Any) -> Iterator[tuple[Tensor, SampleList]]:
     """Batches of one image, twice, as the model is given it: (2, C, h, w).
 
@@ -88,7 +87,7 @@ def _batches(model: DistilledSingleStageDetector,
             yield inputs, samples
 
 
-def _noise(model: DistilledSingleStageDetector) -> dict:
+def _noise(model: DistillationMixin) -> dict:
     sample = DetDataSample()
     size = (2 * _largest_stride(model), ) * 2
     sample.set_metainfo(dict(img_shape=size, ori_shape=size))
@@ -97,8 +96,8 @@ def _noise(model: DistilledSingleStageDetector) -> dict:
     return dict(inputs=torch.randint(0, 255, (3, *size)), data_samples=sample)
 
 
-def _largest_stride(model: DistilledSingleStageDetector) -> int:
-    return max(s for pair in model.student_head().strides for s in pair)
+def _largest_stride(model: DistillationMixin) -> int:
+    return max(s for pair in model.head_adapter.strides for s in pair)
 
 
 def _preprocessed(model: SingleStageDetector,

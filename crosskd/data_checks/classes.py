@@ -1,11 +1,11 @@
-"""Comparing the classes of data, detector and teacher."""
+"""Comparing the classes of data and detector."""
 import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from ..heads import family_of
+from ..heads import adapter_of
 from .leaves import Leaf
 from .messages import few
 
@@ -82,7 +82,7 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
 
 
 def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
-    """Compare the classes of a data set with those of student and teacher.
+    """Compare the classes of a data set with those of the student.
 
     Args:
         key: of the data loader, for messages.
@@ -90,8 +90,7 @@ def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
         model: the detector.
 
     Raises:
-        ValueError: the number of classes differs from the student's, or their
-            names from those in the teacher's checkpoint.
+        ValueError: the number of classes differs from the student's.
     """
     for classes in built_classes(dataset):
         _compare(key, classes, model)
@@ -122,7 +121,7 @@ def built_classes(dataset: Any) -> list[tuple]:
 
 def _compare(key: str, classes: tuple, model: nn.Module) -> None:
     try:
-        head = family_of(getattr(model, 'bbox_head', None)).head
+        head = adapter_of(getattr(model, 'bbox_head', None)).head
     except TypeError:  # other heads know what their num_classes means
         return
     if head.num_classes != len(classes):
@@ -130,17 +129,3 @@ def _compare(key: str, classes: tuple, model: nn.Module) -> None:
             f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
             f'has {len(classes)} classes ({few(classes)}); they must be '
             'equal')
-    teacher = getattr(model, 'teacher', None)
-    learned = getattr(teacher, 'classes', None)
-    if learned is not None and _plain(learned) != _plain(classes):
-        raise ValueError(
-            f'model.teacher_ckpt: the teacher was trained on the classes '
-            f'{few(learned)}, {key}.dataset.metainfo.classes has '
-            f'{few(classes)}; expected the same names in the same order '
-            '(a checkpoint saved without its meta is not compared)')
-
-
-def _plain(names: Any) -> list[str]:
-    """Names in the spelling that all versions of mmdet have in common."""
-    return [str(n).lower().replace('_', ' ') for n in names]
-

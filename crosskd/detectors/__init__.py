@@ -6,9 +6,12 @@ from .crosskd import (
     CrossKDRetinaNet,
     CrossKDSingleStageDetector,
 )
+from .mixin import DistillationMixin
 from .sdd import SDDSingleStageDetector
+from .single_stage import DistilledSingleStageDetector
 
 __all__ = [
     'CrossKDATSS', 'CrossKDFCOS', 'CrossKDGFL', 'CrossKDRetinaNet',
-    'CrossKDSingleStageDetector', 'SDDSingleStageDetector'
+    'CrossKDSingleStageDetector', 'DistillationMixin',
+    'DistilledSingleStageDetector', 'SDDSingleStageDetector'
 ]

@@ -2,12 +2,12 @@
 from mmdet.registry import MODELS
 
 from ..heads import (
-    ATSSHeadFamily,
-    FCOSHeadFamily,
-    GFLHeadFamily,
-    RetinaHeadFamily,
+    ATSSHeadAdapter,
+    FCOSHeadAdapter,
+    GFLHeadAdapter,
+    RetinaHeadAdapter,
 )
-from .base import DistilledSingleStageDetector
+from .single_stage import DistilledSingleStageDetector
 
 
 @MODELS.register_module()
@@ -34,10 +34,9 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
                 reused_teacher_head_idx=3))
 
     Arguments and errors as those of
-    :class:`~crosskd.detectors.base.DistilledSingleStageDetector`.
+    :class:`DistilledSingleStageDetector`.
     """
-    required: tuple[str, ...] = ('loss_cls_kd', 'loss_reg_kd')
-    prediction = 'cross_head'
+    required = ('loss_cls_kd', 'loss_reg_kd')
 
 
 @MODELS.register_module()
@@ -46,7 +45,7 @@ class CrossKDRetinaNet(CrossKDSingleStageDetector):
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
-    family = RetinaHeadFamily
+    family = RetinaHeadAdapter
 
 
 @MODELS.register_module()
@@ -55,7 +54,7 @@ class CrossKDGFL(CrossKDSingleStageDetector):
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
-    family = GFLHeadFamily
+    family = GFLHeadAdapter
 
 
 @MODELS.register_module()
@@ -64,7 +63,7 @@ class CrossKDATSS(CrossKDSingleStageDetector):
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
-    family = ATSSHeadFamily
+    family = ATSSHeadAdapter
 
 
 @MODELS.register_module()
@@ -73,4 +72,4 @@ class CrossKDFCOS(CrossKDSingleStageDetector):
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
-    family = FCOSHeadFamily
+    family = FCOSHeadAdapter

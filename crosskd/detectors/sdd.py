@@ -1,7 +1,7 @@
 """The SDD detector."""
 from mmdet.registry import MODELS
 
-from .base import DistilledSingleStageDetector
+from .single_stage import DistilledSingleStageDetector
 
 
 @MODELS.register_module()
@@ -26,7 +26,7 @@ class SDDSingleStageDetector(DistilledSingleStageDetector):
                 sdd_regions=dict(map=dict())))
 
     Arguments and errors as those of
-    :class:`~crosskd.detectors.base.DistilledSingleStageDetector`.
+    :class:`DistilledSingleStageDetector`.
     """
-    required: tuple[str, ...] = ('loss_sdd', )
+    required = ('loss_sdd', )
     prediction = 'student'

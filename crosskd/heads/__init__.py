@@ -1,16 +1,19 @@
-"""Head families: what distillation needs to know of each kind of mmdet head.
+"""Head adapters: what distillation needs to know of each kind of mmdet head.
 
 One file a family; nothing else knows the names of a head's layers.
 """
-from .atss import ATSSHeadFamily
-from .base import HeadFamily, Predictions, Targets, family_of
-from .fcos import FCOSHeadFamily
-from .gfl import GFLHeadFamily
-from .retina import RetinaHeadFamily
-from .trace import HeadTrace, check_maps, trace
+from .anchor import AnchorHeadAdapter
+from .atss import ATSSHeadAdapter
+from .base import HeadAdapter
+from .fcos import FCOSHeadAdapter
+from .finding import adapter_of
+from .gfl import GFLHeadAdapter
+from .layout import Geometry, Targets
+from .recorder import HeadRecord, record
+from .retina import RetinaHeadAdapter
 
 __all__ = [
-    'ATSSHeadFamily', 'FCOSHeadFamily', 'GFLHeadFamily', 'HeadFamily',
-    'HeadTrace', 'Predictions', 'RetinaHeadFamily', 'Targets', 'check_maps',
-    'family_of', 'trace'
+    'ATSSHeadAdapter', 'AnchorHeadAdapter', 'FCOSHeadAdapter',
+    'GFLHeadAdapter', 'Geometry', 'HeadAdapter', 'HeadRecord',
+    'RetinaHeadAdapter', 'Targets', 'adapter_of', 'record'
 ]

@@ -1,15 +1,19 @@
 """What the families of anchor-based heads share."""
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
-from .base import HeadFamily, Targets
+from .base import HeadAdapter
+from .layout import Targets
 
 
-class AnchorHeadFamily(HeadFamily):
+class AnchorHeadAdapter(HeadAdapter):
     """Heads whose ``get_targets`` returns labels, weights and an avg_factor.
 
-    RetinaNet, GFL and ATSS; see :class:`~crosskd.heads.HeadFamily`.
+    RetinaNet, GFL and ATSS; see :class:`~crosskd.heads.HeadAdapter`.
     """
 
     #: where ``labels, label_weights`` start in what ``get_targets`` returns
@@ -33,16 +37,17 @@ class AnchorHeadFamily(HeadFamily):
         distance = log_size(boxes)[:, None] - anchors.to(boxes.device)
         return distance.abs().argmin(1)
 
-    def targets(self, recorded: tuple, num_images: int) -> Targets:
-        labels = recorded[self.first_target]
-        label_weights = recorded[self.first_target + 1]
-        normalizer = recorded[self.first_target + 4]
+    def targets(self, returned: Mapping[str, list[Any]],
+                num_images: int) -> Targets:
+        result = returned['get_targets'][-1]
+        labels, weights = result[self.first_target:self.first_target + 2]
+        normalizer = result[self.first_target + 4]
         if self.reduces_normalizer:
             normalizer = reduce_mean(
                 torch.tensor(
                     normalizer, dtype=torch.float,
-                    device=labels[0].device)).item()
+                    device=labels[0].device))
         return Targets(
-            label_weights=label_weights,
-            positives=[self.is_positive(level) for level in labels],
-            normalizer=float(normalizer))
+            labels=[self.class_or_none(level) for level in labels],
+            weights=dict.fromkeys(self.outputs, weights),
+            normalizers=dict.fromkeys(self.outputs, normalizer))

@@ -2,24 +2,27 @@
 from mmdet.models.dense_heads import ATSSHead
 from torch import Tensor
 
-from .anchor import AnchorHeadFamily
+from ..registry import HEAD_ADAPTERS
+from .anchor import AnchorHeadAdapter
 
 
-class ATSSHeadFamily(AnchorHeadFamily, head_type=ATSSHead):
+@HEAD_ADAPTERS.register_module()
+class ATSSHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``ATSSHead``, and subclasses (Zhang et al., arXiv 1912.02424).
 
     Its ``reg`` are deltas of one anchor a location, its ``quality`` is
     centerness, predicted from the regression tower.
     """
 
+    head_type = ATSSHead
+    outputs = ('cls', 'reg', 'quality')
     predictors = ('atss_cls', 'atss_reg', 'atss_centerness', 'scales')
-    has_quality = True
     first_target = 1
     reduces_normalizer = True
 
-    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+    def predict(self, features: dict[str, Tensor],
                 level: int) -> tuple[Tensor, ...]:
         head = self.head
-        reg = head.scales[level](head.atss_reg(reg_feat))
-        return (head.atss_cls(cls_feat), reg.float(),
-                head.atss_centerness(reg_feat))
+        reg = head.scales[level](head.atss_reg(features['reg']))
+        return (head.atss_cls(features['cls']), reg.float(),
+                head.atss_centerness(features['reg']))

@@ -1,62 +1,33 @@
-"""Base class of the head families.
-
-A family wraps an mmdet head without owning it: it names the layers of the
-head's towers (the stacked convs of a branch) and its predictors, brings its
-outputs into one layout, decodes them, and reads what the head's own
-``get_targets`` returned.
-"""
+"""Base class of the head adapters."""
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..precision import at_least_float32
+from ..numerics.precision import at_least_float32
+from .layout import Geometry, Targets
 
-
-@dataclass
-class Predictions:
-    """Outputs of a dense head, one entry a level, in one layout for all heads.
-
-    In float32 at least, whatever type the head computes in.
-
-    Attributes:
-        cls: (N, P, C) classification logits, of P priors (anchors or points)
-            in the order of the prior generator.
-        reg: (N, P, R) regression outputs after the head's own transform.
-        quality: (N, P) logits of centerness or IoU; empty where the head has
-            none.
-    """
-    cls: list[Tensor]
-    reg: list[Tensor]
-    quality: list[Tensor] = field(default_factory=list)
+KEPT_SIZES = 8  # of batches, whose priors are kept
 
 
-@dataclass
-class Targets:
-    """What distillation reads of the student's own target assignment.
+class HeadAdapter:
+    """What distillation knows of one family of mmdet heads.
 
-    Attributes:
-        label_weights: per level (N, P); 0 for priors that the head's own
-            classification loss ignores.
-        positives: per level (N, P), bool; priors that an object is assigned
-            to.
-        normalizer: what the head's classification loss is divided by.
-    """
-    label_weights: list[Tensor]
-    positives: list[Tensor]
-    normalizer: float
+    An adapter wraps a head without owning it: it gives its layers by branch
+    and level, continues its forward from intermediate features, names its
+    outputs, decodes them, and reads what the head's own methods said about
+    targets.  A new family is a subclass, registered::
 
+        @HEAD_ADAPTERS.register_module()
+        class MyHeadAdapter(HeadAdapter):
+            head_type = MyHead
 
-class HeadFamily:
-    """Base class of the head families; a new one is a subclass in a new file.
-
-    ``class GFLHeadFamily(…, head_type=GFLHead)`` makes a family responsible
-    for an mmdet head and its subclasses.
+    It is responsible for heads of that type and of subclasses.
 
     Args:
         head: the mmdet head.
@@ -66,30 +37,22 @@ class HeadFamily:
             scores.
     """
 
-    #: short name of the family: ``'GFL'``, ``'FCOS'``, …
-    name = ''
-    #: names of the head's layers after the towers
+    #: the mmdet head that the family is about
+    head_type: type[BaseModule]
+    #: the branches whose layers can be split, such as the two towers
+    branches: tuple[str, ...] = ('cls', 'reg')
+    #: names of what the head's forward returns, in that order
+    outputs: tuple[str, ...] = ('cls', 'reg')
+    #: names of the head's layers that follow those of the branches
     predictors: tuple[str, ...] = ()
-    #: whether the head predicts a quality (centerness, IoU) per prior
-    has_quality = False
-
-    known: dict[type[BaseModule], type['HeadFamily']] = {}
-
-    def __init_subclass__(cls,
-                          head_type: type[BaseModule] | None = None,
-                          **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.name = cls.__name__.replace('HeadFamily', '')
-        if head_type is not None:
-            HeadFamily.known[head_type] = cls
+    #: the head's own methods that tell the targets, in the order of calls
+    target_methods: tuple[str, ...] = ('get_targets', )
 
     def __init__(self, head: BaseModule) -> None:
         self.head = head
+        self._geometries: OrderedDict[tuple, Geometry] = OrderedDict()
         name = type(head).__name__
-        missing = [
-            p for p in ('cls_convs', 'reg_convs', *self.predictors)
-            if not hasattr(head, p)
-        ]
+        missing = [p for p in self.needed_layers() if not hasattr(head, p)]
         if missing:
             raise TypeError(
                 f'bbox_head: {name} is taken for a {self.name} head but has '
@@ -99,54 +62,59 @@ class HeadFamily:
                             'distillation needs sigmoid scores '
                             '(loss_cls.use_sigmoid=True)')
 
-    # -- structure ---------------------------------------------------------
-
     @property
-    def towers(self) -> tuple[Sequence[ConvModule], Sequence[ConvModule]]:
-        """The classification and the regression tower."""
-        return self.head.cls_convs, self.head.reg_convs
+    def name(self) -> str:
+        """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""
+        return type(self).__name__.replace('HeadAdapter', '')
+
+    # -- layers ------------------------------------------------------------
+
+    def needed_layers(self) -> tuple[str, ...]:
+        """Names of the head's attributes that the adapter uses."""
+        return ('cls_convs', 'reg_convs', *self.predictors)
+
+    def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
+        """The layers of a branch that features of a level go through."""
+        return getattr(self.head, f'{branch}_convs')
 
     @property
     def depth(self) -> int:
-        """Number of layers of a tower."""
-        return min(len(tower) for tower in self.towers)
+        """How many layers the shortest branch has."""
+        return min(len(self.layers(branch, 0)) for branch in self.branches)
 
-    def channels(self, split: int) -> tuple[int, int]:
-        """Channels of the intermediate features after ``split`` tower layers.
-
-        Returns:
-            tuple: those of the classification and of the regression tower.
-        """
+    def channels(self, branch: str, split: int) -> int:
+        """Channels of the features after ``split`` layers of a branch."""
         if split == 0:
-            return self.head.in_channels, self.head.in_channels
-        cls_tower, reg_tower = self.towers
-        return (cls_tower[split - 1].out_channels,
-                reg_tower[split - 1].out_channels)
+            return self.head.in_channels
+        layer: Any = self.layers(branch, 0)[split - 1]
+        return layer.out_channels
 
     @property
     def strides(self) -> list[tuple[int, int]]:
-        """Stride of every level, in pixels."""
+        """Stride of every level, in x and y, in pixels."""
         return [tuple(s) for s in self.head.prior_generator.strides]
 
     @property
-    def num_priors(self) -> list[int]:
-        """Priors per location, for every level."""
-        return list(self.head.prior_generator.num_base_priors)
+    def num_priors(self) -> int:
+        """Priors per location."""
+        return self.head.prior_generator.num_base_priors[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that the head predicts."""
+        return self.head.cls_out_channels
 
     @property
     def num_bins(self) -> int | None:
         """Bins per side where boxes are predicted as distributions."""
         return None
 
-    def has_priors_of(self, other: 'HeadFamily') -> bool:
-        """Whether the priors of both heads are equal, in number and value."""
-        sizes = [(2, 2)] * len(self.strides)
-        ours, theirs = (
-            torch.cat(f.head.prior_generator.grid_priors(sizes, device='cpu'))
-            for f in (self, other))
-        return ours.shape == theirs.shape and torch.equal(ours, theirs)
-
     # -- forward -----------------------------------------------------------
+
+    def named(self, outputs: Sequence[Sequence[Tensor]]
+              ) -> dict[str, list[Tensor]]:
+        """What the head's forward returned, by name: maps per level."""
+        return dict(zip(self.outputs, map(list, outputs), strict=True))
 
     def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
         """Check that the head's forward returned what its family expects.
@@ -157,92 +125,130 @@ class HeadFamily:
         Raises:
             TypeError: another number of branches, levels or channels.
         """
-        expected = dict(cls=self.head.cls_out_channels,
-                        reg=4 * (self.num_bins or 1))
-        if self.has_quality:
-            expected['quality'] = 1
-        wanted = [[a * n for a in self.num_priors] for n in expected.values()]
+        channels = dict.fromkeys(self.outputs, 1)
+        channels.update(cls=self.num_classes, reg=4 * (self.num_bins or 1))
+        wanted = [[n * self.num_priors] * len(self.strides)
+                  for n in channels.values()]
         found = [[x.size(1) if isinstance(x, Tensor) else type(x).__name__
                   for x in levels] if isinstance(levels, (list, tuple)) else
                  type(levels).__name__ for levels in outputs]
         if found != wanted:
             raise TypeError(
                 f'bbox_head: the forward of {type(self.head).__name__} must '
-                f'return maps of {", ".join(expected)} with {wanted} channels '
+                f'return maps of {", ".join(channels)} with {wanted} channels '
                 f'per level, as {self.name} heads do; found {found}')
 
-    def resume(self, held_cls: Sequence[Tensor], held_reg: Sequence[Tensor],
-               split: int) -> tuple[list[Tensor], ...]:
-        """Run intermediate features through the rest of the head.
+    def forward_from(self, features: Mapping[str, Sequence[Tensor]],
+                     split: int, levels: Sequence[int]
+                     ) -> dict[str, list[Tensor]]:
+        """Continue the head's forward from intermediate features.
+
+        The features are left as they are.
 
         Args:
-            held_cls: per level (N, C, H, W), intermediate features after
-                ``split`` layers of the classification tower, aligned to the
-                statistics of this head's.
-            held_reg: the same of the regression tower.
-            split: how many tower layers the features have been through.
+            features: by branch, for each of ``levels`` (N, C, H, W), features
+                after ``split`` layers, aligned to the statistics of this
+                head's.
+            split: how many layers they have been through.
+            levels: indices of the levels.
 
         Returns:
-            tuple: what the head's forward returns.
+            dict: maps by name, one for each of ``levels``.
         """
-        cls_tower, reg_tower = self.towers
-        levels = [
-            self.predict(
-                _rest_of_tower(cls_tower, cls, split),
-                _rest_of_tower(reg_tower, reg, split), level)
-            for level, (cls, reg) in enumerate(zip(held_cls, held_reg))
+        maps = [
+            self.predict({
+                branch: _rest_of_branch(
+                    self.layers(branch, level), features[branch][i], split)
+                for branch in self.branches
+            }, level) for i, level in enumerate(levels)
         ]
-        return tuple(map(list, zip(*levels)))
+        return self.named(list(zip(*maps)))
 
-    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+    def predict(self, features: dict[str, Tensor],
                 level: int) -> tuple[Tensor, ...]:
         """Run the predictors and the output transform of one level.
 
         Args:
-            cls_feat, reg_feat: (N, C, H, W) outputs of the two towers.
+            features: by branch (N, C, H, W), what its layers return.
             level: index of the level.
 
         Returns:
-            tuple: maps of this level, one for each branch of the head.
+            tuple: maps of this level, in the order of :attr:`outputs`.
         """
         raise NotImplementedError(type(self).__name__)
 
-    def flatten(self, outputs: Sequence[Sequence[Tensor]]) -> Predictions:
-        """Turn what the head's forward returned into :class:`Predictions`."""
-        maps = [[_flatten_map(x, a) for x, a in zip(levels, self.num_priors)]
-                for levels in outputs]
-        quality = [q.squeeze(-1) for q in maps[2]] if self.has_quality else []
-        return Predictions(cls=maps[0], reg=maps[1], quality=quality)
+    def flatten(self, name: str, maps: Sequence[Tensor],
+                geometry: Geometry) -> Tensor:
+        """Bring the maps of an output into one tensor.
 
-    # -- boxes -------------------------------------------------------------
+        Args:
+            name: of the output.
+            maps: per level (N, A * K, H, W), of A priors a location.
+            geometry: the priors of these levels.
 
-    def priors(self, sizes: Sequence[Sequence[int]],
-               device: torch.device) -> list[Tensor]:
-        """Per level (P, 2 or 4) priors for feature maps of these sizes."""
-        return self.head.prior_generator.grid_priors(sizes, device=device)
+        Returns:
+            Tensor: (N, P, K), in float32 at least.  Regression outputs are as
+            the head's ``predict`` would have them.
+        """
+        flat = at_least_float32(torch.cat([x.flatten(2) for x in maps], 2))
+        return flat.transpose(1, 2).reshape(
+            len(flat), sum(geometry.counts), -1)
 
-    def encoded(self, reg: Tensor, level: int) -> Tensor:
-        """(..., R) regression outputs as (..., 4) encoded boxes.
+    # -- priors and boxes --------------------------------------------------
+
+    def geometry(self, sizes: Sequence[Sequence[int]], levels: Sequence[int],
+                 device: torch.device) -> Geometry:
+        """The priors of some levels; kept for the next batch of this size.
+
+        Args:
+            sizes: height and width of the maps of every level of the head.
+            levels: indices of the levels that are asked for.
+            device: where the priors shall be.
+        """
+        key = (tuple(map(tuple, sizes)), tuple(levels), device)
+        if key not in self._geometries:
+            while len(self._geometries) >= KEPT_SIZES:
+                self._geometries.popitem(last=False)
+            priors = self.head.prior_generator.grid_priors(
+                sizes, device=device)
+            strides = [p.new_full((len(p), 1), stride[0])
+                       for p, stride in zip(priors, self.strides)]
+            self._geometries[key] = Geometry(
+                torch.cat([priors[i] for i in levels]),
+                torch.cat([strides[i] for i in levels]),
+                [len(priors[i]) for i in levels])
+        return self._geometries[key]
+
+    def same_priors(self, levels: Sequence[int], other: 'HeadAdapter',
+                    others_levels: Sequence[int]) -> bool:
+        """Whether the priors of two heads are equal, in number and value."""
+        ours, theirs = (
+            a.geometry([(2, 2)] * len(a.strides), which,
+                       torch.device('cpu')).priors
+            for a, which in ((self, levels), (other, others_levels)))
+        return ours.shape == theirs.shape and torch.equal(ours, theirs)
+
+    @property
+    def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
+        """In which forms regression outputs can be compared.
+
+        Each takes (N, P, R) outputs and the geometry of the P priors.
+        """
+        return dict(boxes=self.boxes, encoded=self.encoded)
+
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        """(N, P, R) regression outputs as (N * P, 4) encoded boxes.
 
         Deltas where the head predicts deltas; where it predicts distances,
         distances in units of the level's stride, so that those of all levels
         are of similar size.
         """
-        return reg
+        return reg.flatten(0, 1)
 
-    def boxes(self, reg: Tensor, priors: Tensor, level: int) -> Tensor:
-        """Decode regression outputs.
-
-        Args:
-            reg: (N, P, R) regression outputs of a level.
-            priors: (P, 2 or 4) priors of that level, points or boxes.
-            level: index of the level.
-
-        Returns:
-            Tensor: (N * P, 4) boxes, xyxy in pixels.
-        """
+    def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        """(N, P, R) regression outputs as (N * P, 4) boxes, xyxy in pixels."""
         return self.head.bbox_coder.decode(
-            priors.repeat(len(reg), 1), reg.flatten(0, 1))
+            geometry.priors.repeat(len(reg), 1), reg.flatten(0, 1))
 
     # -- places on the feature maps ----------------------------------------
 
@@ -264,86 +270,53 @@ class HeadFamily:
 
     # -- targets -----------------------------------------------------------
 
-    def targets(self, recorded: tuple, num_images: int) -> Targets:
-        """Read what the head's own ``get_targets`` returned.
+    def targets(self, returned: Mapping[str, list[Any]],
+                num_images: int) -> Targets:
+        """Read what the head's own methods said about the targets.
 
         Args:
-            recorded: the return value of ``get_targets``.
+            returned: by the names in :attr:`target_methods`, what each call
+                of that method returned.
             num_images: N.
-
-        Returns:
-            Targets: in the layout of :class:`Predictions`.
         """
         raise NotImplementedError(type(self).__name__)
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],
-                     img_metas: Sequence[dict],
-                     device: torch.device) -> list[Tensor]:
-        """Per level (N, P) float: 1 for priors inside the padded image.
+                     levels: Sequence[int], metas: Sequence[dict],
+                     device: torch.device) -> Tensor:
+        """(N, P) float: 1 for priors inside the padded image.
 
-        They are the label weights where student and teacher have different
-        priors.
+        They are the weights where student and teacher have different priors.
+        Arguments as those of :meth:`geometry`, and the meta information of
+        the N images.
         """
         flags = [
             self.head.prior_generator.valid_flags(
-                sizes, meta['pad_shape'], device=device) for meta in img_metas
+                sizes, meta['pad_shape'], device=device) for meta in metas
         ]
-        return [torch.stack(level).float() for level in zip(*flags)]
+        return torch.stack([
+            torch.cat([image[i] for i in levels]) for image in flags
+        ]).float()
 
-    def is_positive(self, labels: Tensor) -> Tensor:
-        """Which labels are classes, neither background nor ignored."""
-        return (labels >= 0) & (labels < self.head.num_classes)
-
-
-def family_of(head: BaseModule, teaches: bool = False) -> HeadFamily:
-    """Wrap a head in its family.
-
-    A project's subclass of a known head belongs to that head's family.
-    mmdet's own subclasses (PAA, LD, FreeAnchor, …) assign targets or compute
-    losses in ways of their own.  They can be teachers, if they inherit the
-    forward of the known head, but not students.
-
-    Args:
-        head: the mmdet head.
-        teaches: whether it is a teacher's, of which only the forward is used.
-
-    Raises:
-        TypeError: no family knows the head.
-    """
-    for base in type(head).__mro__:
-        if base in HeadFamily.known:
-            return HeadFamily.known[base](head)
-        if base.__module__.startswith('mmdet.') and not (
-                teaches and _inherits_forward(base)):
-            break
-    known = ', '.join(sorted(h.__name__ for h in HeadFamily.known))
-    raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
-                    f'expected one of {known}, or a subclass')
+    def class_or_none(self, labels: Tensor) -> Tensor:
+        """mmdet's labels with -1 for what is no class."""
+        known = (labels >= 0) & (labels < self.head.num_classes)
+        return torch.where(known, labels, -1)
 
 
-def _inherits_forward(head: type) -> bool:
-    """Whether a class of heads leaves the forward as its base class has it."""
-    return not {'forward', 'forward_single'} & set(vars(head))
-
-
-def _rest_of_tower(tower: Sequence[ConvModule], held: Tensor,
-                   split: int) -> Tensor:
+def _rest_of_branch(layers: Sequence[nn.Module], features: Tensor,
+                    split: int) -> Tensor:
     # Aligned features have negative values again, which the next layer never
     # saw in training: the activation of the layer they left is applied anew.
-    if split > 0 and tower[split - 1].with_activation:
-        activate = copy.copy(tower[split - 1].activate)
+    left = layers[split - 1] if split > 0 else None
+    if isinstance(left, ConvModule) and left.with_activation:
+        activate = copy.copy(left.activate)
         if hasattr(activate, 'inplace'):  # the input is not ours
             activate.inplace = False
-        held = activate(held)
-    elif split < len(tower) and tower[split].order[0] != 'conv':
-        held = held.clone()  # that layer may begin in place
-    for layer in tower[split:]:
-        held = layer(held)
-    return held
-
-
-def _flatten_map(x: Tensor, priors: int) -> Tensor:
-    """(N, A * K, H, W) -> (N, H * W * A, K)."""
-    n, _, h, w = x.shape
-    x = at_least_float32(x).permute(0, 2, 3, 1)
-    return x.reshape(n, h * w * priors, -1)
+        features = activate(features)
+    elif split < len(layers) and getattr(
+            layers[split], 'order', ('conv', ))[0] != 'conv':
+        features = features.clone()  # that layer may begin in place
+    for layer in layers[split:]:
+        features = layer(features)
+    return features

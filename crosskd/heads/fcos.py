@@ -1,49 +1,53 @@
 """FCOS: points, distances to the four sides, centerness."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
-from .base import HeadFamily, Predictions, Targets
+from ..registry import HEAD_ADAPTERS
+from .base import HeadAdapter
+from .layout import Geometry, Targets
 
 
-class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
+@HEAD_ADAPTERS.register_module()
+class FCOSHeadAdapter(HeadAdapter):
     """mmdet's ``FCOSHead``, and subclasses (Tian et al., arXiv 1904.01355).
 
     Its ``reg`` are distances from a point to the four sides, in pixels; its
     ``quality`` is centerness.
     """
 
+    head_type = FCOSHead
+    outputs = ('cls', 'reg', 'quality')
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
-    has_quality = True
 
-    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+    def predict(self, features: dict[str, Tensor],
                 level: int) -> tuple[Tensor, ...]:
         head = self.head
-        quality_feat = reg_feat if head.centerness_on_reg else cls_feat
-        reg = head.scales[level](head.conv_reg(reg_feat)).float()
+        branch = 'reg' if head.centerness_on_reg else 'cls'
+        reg = head.scales[level](head.conv_reg(features['reg'])).float()
         if head.norm_on_bbox:
             reg = reg.clamp(min=0)
             if not head.training:  # as the head's own forward
                 reg = reg * self.strides[level][0]
         else:
             reg = reg.exp()
-        return head.conv_cls(cls_feat), reg, head.conv_centerness(quality_feat)
+        return (head.conv_cls(features['cls']), reg,
+                head.conv_centerness(features[branch]))
 
-    def flatten(self, outputs: Sequence[Sequence[Tensor]]) -> Predictions:
-        predictions = super().flatten(outputs)
-        if self.head.norm_on_bbox and self.head.training:
+    def flatten(self, name: str, maps: Sequence[Tensor],
+                geometry: Geometry) -> Tensor:
+        flat = super().flatten(name, maps, geometry)
+        if name == 'reg' and self.head.norm_on_bbox and self.head.training:
             # in training the head leaves its distances in units of strides
-            predictions.reg = [
-                reg * stride[0]
-                for reg, stride in zip(predictions.reg, self.strides)
-            ]
-        return predictions
+            flat = flat * geometry.strides
+        return flat
 
-    def encoded(self, reg: Tensor, level: int) -> Tensor:
-        return reg / self.strides[level][0]
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return (reg / geometry.strides).flatten(0, 1)
 
     @property
     def offset(self) -> float:
@@ -55,25 +59,29 @@ class FCOSHeadFamily(HeadFamily, head_type=FCOSHead):
         upper = [high for _, high in self.head.regress_ranges[:-1]]
         return torch.bucketize(reach, reach.new_tensor(upper))
 
-    def targets(self, recorded: tuple, num_images: int) -> Targets:
-        labels, bbox_targets = recorded
-        positives = [self.is_positive(level) for level in labels]
-        pos_targets = torch.cat(
-            [boxes[pos] for boxes, pos in zip(bbox_targets, positives)])
+    def targets(self, returned: Mapping[str, list[Any]],
+                num_images: int) -> Targets:
+        labels, boxes = returned['get_targets'][-1]
+        labels = [self.class_or_none(level) for level in labels]
+        positive = torch.cat(labels) >= 0
         centerness = reduce_mean(
-            self.head.centerness_target(pos_targets).sum().detach()).item()
-        positives = [pos.reshape(num_images, -1) for pos in positives]
+            self.head.centerness_target(
+                torch.cat(boxes)[positive]).sum().detach())
+        # where no rank has a positive, 1, as in the head's own loss_cls
+        normalizer = torch.where(centerness > 0, centerness.clamp(min=1e-6),
+                                 torch.ones_like(centerness))
+        labels = [level.reshape(num_images, -1) for level in labels]
         return Targets(
-            label_weights=[pos.new_ones(pos.shape).float()
-                           for pos in positives],
-            positives=positives,
-            # where no rank has a positive, 1, as in the head's own loss_cls
-            normalizer=max(centerness, 1e-6) if centerness > 0 else 1.0)
+            labels=labels,
+            weights=dict.fromkeys(
+                self.outputs,
+                [torch.ones_like(level, dtype=torch.float)
+                 for level in labels]),
+            normalizers=dict.fromkeys(self.outputs, normalizer))
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],
-                     img_metas: Sequence[dict],
-                     device: torch.device) -> list[Tensor]:
+                     levels: Sequence[int], metas: Sequence[dict],
+                     device: torch.device) -> Tensor:
         # FCOS gives every point a weight of 1
-        return [
-            torch.ones(len(img_metas), h * w, device=device) for h, w in sizes
-        ]
+        count = sum(sizes[i][0] * sizes[i][1] for i in levels)
+        return torch.ones(len(metas), count, device=device)

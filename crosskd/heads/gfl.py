@@ -1,17 +1,23 @@
 """GFL: one anchor a location, box sides as distributions over bins."""
+from collections.abc import Callable
+
 from mmdet.models.dense_heads import GFLHead
 from torch import Tensor
 
-from .anchor import AnchorHeadFamily
+from ..registry import HEAD_ADAPTERS
+from .anchor import AnchorHeadAdapter
+from .layout import Geometry
 
 
-class GFLHeadFamily(AnchorHeadFamily, head_type=GFLHead):
+@HEAD_ADAPTERS.register_module()
+class GFLHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``GFLHead``, and subclasses (Li et al., arXiv 2006.04388).
 
     Its ``reg`` are logits of the bins of four distributions, of the distances
     to the four sides in units of the stride.
     """
 
+    head_type = GFLHead
     predictors = ('gfl_cls', 'gfl_reg', 'scales', 'integral')
     first_target = 1
     reduces_normalizer = True
@@ -20,14 +26,25 @@ class GFLHeadFamily(AnchorHeadFamily, head_type=GFLHead):
     def num_bins(self) -> int:
         return self.head.reg_max + 1
 
-    def predict(self, cls_feat: Tensor, reg_feat: Tensor,
+    def predict(self, features: dict[str, Tensor],
                 level: int) -> tuple[Tensor, ...]:
-        reg = self.head.scales[level](self.head.gfl_reg(reg_feat))
-        return self.head.gfl_cls(cls_feat), reg.float()
+        reg = self.head.scales[level](self.head.gfl_reg(features['reg']))
+        return self.head.gfl_cls(features['cls']), reg.float()
 
-    def encoded(self, reg: Tensor, level: int) -> Tensor:
-        return self.head.integral(reg).reshape(*reg.shape[:-1], 4)
+    @property
+    def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
+        return dict(super().forms, bins=self.bins)
 
-    def boxes(self, reg: Tensor, priors: Tensor, level: int) -> Tensor:
-        distances = self.encoded(reg, level) * self.strides[level][0]
-        return super().boxes(distances, self.head.anchor_center(priors), level)
+    def bins(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        """(N, P, 4 * bins) outputs as (N * P * 4, bins) logits."""
+        return reg.unflatten(-1, (4, -1)).flatten(0, -2)
+
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return self.head.integral(reg).reshape(-1, 4)
+
+    def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        distances = self.encoded(reg, geometry).view(
+            len(reg), -1, 4) * geometry.strides
+        centers = self.head.anchor_center(geometry.priors)
+        return self.head.bbox_coder.decode(
+            centers.repeat(len(reg), 1), distances.flatten(0, 1))

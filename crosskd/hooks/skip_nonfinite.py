@@ -10,8 +10,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
-from ..detectors.base import DistilledSingleStageDetector
-from ..detectors.finite import ADVICE
+from ..detectors import DistillationMixin
+from ..detectors.nonfinite import ADVICE
 from ..losses.checks import check_number
 
 
@@ -55,7 +55,7 @@ class SkipNonFiniteHook(Hook):
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        if isinstance(model, DistilledSingleStageDetector):
+        if isinstance(model, DistillationMixin):
             model.stops_at_nonfinite = False
         for wrapper in _wrappers(runner):
             self._watch(wrapper.optimizer)

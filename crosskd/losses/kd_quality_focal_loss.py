@@ -7,7 +7,7 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ..precision import at_least_float32
+from ..numerics.precision import at_least_float32
 from .checks import check_number
 
 
@@ -58,6 +58,8 @@ class KDQualityFocalLoss(nn.Module):
         TypeError, ValueError: a parameter is no number or out of its range.
     """
 
+    compares = ('logits', )
+
     def __init__(self,
                  beta: float = 1.0,
                  reduction: str = 'mean',
@@ -72,7 +74,8 @@ class KDQualityFocalLoss(nn.Module):
                 pred: Tensor,
                 target: Tensor,
                 weight: Tensor | None = None,
-                avg_factor: float | None = None) -> Tensor:
+                avg_factor: float | None = None,
+                reduction_override: str | None = None) -> Tensor:
         """Loss of (n, C) logits towards the teacher's (n, C) logits.
 
         Args:
@@ -80,10 +83,11 @@ class KDQualityFocalLoss(nn.Module):
             target: (n, C) logits of the teacher.
             weight: (n, ), one weight a location.
             avg_factor: what a 'mean' divides the sum by.
+            reduction_override: used instead of ``reduction``.
 
         Returns:
             Tensor: scalar, or (n, ) with reduction 'none'.
         """
         loss = kd_quality_focal_loss(pred, target, self.beta)
         return self.loss_weight * weight_reduce_loss(
-            loss, weight, self.reduction, avg_factor)
+            loss, weight, reduction_override or self.reduction, avg_factor)

@@ -8,7 +8,7 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ..precision import at_least_float32
+from ..numerics.precision import at_least_float32
 from .checks import check_number
 
 CLASS_REDUCTIONS = ('mean', 'sum')
@@ -62,6 +62,8 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
     Raises:
         TypeError, ValueError: a parameter is no number or out of its range.
     """
+
+    compares = ('logits', 'bins')
 
     def __init__(self,
                  class_reduction: str = 'mean',

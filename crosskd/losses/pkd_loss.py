@@ -3,7 +3,7 @@ import torch.nn as nn
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from ..align import standardize
+from ..numerics.statistics import standardize
 from .checks import check_number
 
 
@@ -41,6 +41,8 @@ class PKDLoss(nn.Module):
     Raises:
         TypeError, ValueError: ``loss_weight`` is no number or below 0.
     """
+
+    compares = ('features', )
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

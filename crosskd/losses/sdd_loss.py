@@ -7,7 +7,7 @@ from mmdet.utils import reduce_mean
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from ..precision import at_least_float32
+from ..numerics.precision import at_least_float32
 from .checks import check_number
 from .sdd_bases import BASES, SOFTMAX_BASES, base_loss
 
@@ -86,6 +86,8 @@ class SDDLoss(nn.Module):
         TypeError, ValueError: a parameter is of another type or out of its
             range.
     """
+
+    compares = ('regions', )
 
     def __init__(self,
                  base: str = 'kd',

@@ -1,29 +1,27 @@
 """Checking that the student gets gradients from what was recorded of it."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from ..heads import HeadFamily, HeadTrace
+from ..heads import HeadAdapter, HeadRecord
 
 CAUSE = ('something runs it without its gradients or its hooks, such as '
          "activation_checkpointing in mmengine's own train tool (crosskd's "
          'Runner keeps gradients), or a compiler')
 
 
-def check_graph(detector: nn.Module, features: Sequence[Tensor],
-                family: HeadFamily, seen: HeadTrace,
-                split: int | None) -> None:
+def check_gradients(detector: nn.Module, adapter: HeadAdapter,
+                    seen: HeadRecord, split: int | None) -> None:
     """Raise an error where a part of the student would get no gradient.
 
     Args:
         detector: the student, with ``backbone``, ``neck`` and ``bbox_head``.
-        features: per level (N, C, H, W), what the head was given.
-        family: the student's head.
+        adapter: the student's head.
         seen: record of the pass through the head.
-        split: after how many tower layers intermediate features were
-            recorded; None if they were not.
+        split: after how many layers intermediate features were recorded; None
+            if they were not.
 
     Raises:
         RuntimeError: outputs or intermediate features are not all there, or
@@ -31,13 +29,12 @@ def check_graph(detector: nn.Module, features: Sequence[Tensor],
     """
     levels = len(seen.outputs[0]) if seen.outputs else 0
     maps = {'bbox_head': ([x for kind in seen.outputs for x in kind],
-                          levels * len(seen.outputs), [family.head])}
+                          levels * len(seen.outputs), [adapter.head])}
     if split is not None:
-        for name, held, tower in zip(
-                ('classification tower of bbox_head',
-                 'regression tower of bbox_head'),
-                (seen.held_cls, seen.held_reg), family.towers):
-            maps[name] = (held, levels, list(tower[:split]))
+        for branch, found in seen.intermediates.items():
+            maps[f'{branch} branch of bbox_head'] = (
+                found, levels, [m for level in range(levels) for m in
+                                adapter.layers(branch, level)[:split]])
     for name, (found, expected, _) in maps.items():
         if not expected or len(found) != expected:
             raise RuntimeError(
@@ -47,10 +44,11 @@ def check_graph(detector: nn.Module, features: Sequence[Tensor],
         return
     below = [m for name, m in detector.named_children()
              if name in ('backbone', 'neck')]
-    if _trains(below) and not _has_graph(features):
+    features_train = _has_graph(seen.features)
+    if _trains(below) and not features_train:
         raise RuntimeError(f'backbone and neck have no gradient: {CAUSE}')
     for name, (found, _, layers) in maps.items():
-        if _has_graph(features):
+        if features_train:
             whole = all(x.requires_grad for x in found)
         else:  # from frozen layers; a branch may be frozen, too
             whole = _has_graph(found) or not _trains(layers)

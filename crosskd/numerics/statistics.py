@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..precision import at_least_float32
+from .precision import at_least_float32
 
 EPS = 1e-6
 # Far below EPS**2: bounds the gradient of the square root, changes no value.

@@ -8,16 +8,16 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..heads import HeadFamily
-from ..precision import at_least_float32
+from ..numerics.precision import at_least_float32
+from ..pairs import PairedPass
+from ..registry import REGIONS
 from .logit_maps import LogitMaps
 
 POINTS = 8  # sampled along each side of a box
 
 
-def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
-                reader: HeadFamily,
-                samples: SampleList) -> list[LogitMaps]:
+@REGIONS.register_module(name='box')
+def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     """Logits sampled inside each ground-truth box, on the level it belongs to.
 
     A regular grid of points is laid over the part of the box that is inside
@@ -25,29 +25,37 @@ def box_regions(student: Sequence[Tensor], teacher: Sequence[Tensor],
     than the stride.
 
     Args:
-        student, teacher: per level (N, A * K, H, W) classification logits.
-        reader: the head whose layout of outputs both have.
-        samples: N samples with ``gt_instances``.
+        paired: what both detectors made of a batch; its samples have
+            ``gt_instances``.  Boxes of other than the shared classes are left
+            out.
+        prediction: whose logits learn.
 
     Returns:
         list[LogitMaps]: per level A maps of 8 × 8 points a box.
     """
+    head, samples = paired.teacher, paired.samples
     boxes = [_clipped(s) for s in samples]
-    levels = [reader.level_of(b) for b in boxes]
+    labels = [paired.pair.shared_labels(s.gt_instances.labels)
+              for s in samples]
+    levels = [torch.where(label >= 0, head.level_of(b), -1)
+              for b, label in zip(boxes, labels)]
     regions = []
-    for level, (x, t, anchors, stride) in enumerate(
-            zip(student, teacher, reader.num_priors, reader.strides)):
+    for level, (ours, theirs) in zip(paired.teacher_levels,
+                                     paired.class_maps(prediction)):
         here = [found == level for found in levels]
-        labels = torch.cat(
-            [s.gt_instances.labels[i] for s, i in zip(samples, here)])
-        places = _places([b[i] for b, i in zip(boxes, here)], samples, stride,
-                         reader.offset)
-        x = _sample(x, places, anchors)
+        places = _places([b[i] for b, i in zip(boxes, here)], samples,
+                         head.strides[level], head.offset)
+        ours = _sample(ours, places, head.num_priors)
         with torch.no_grad():
-            t = _sample(t, places, anchors)
+            theirs = _sample(theirs, places, head.num_priors)
+        label = torch.cat([every[i] for every, i in zip(labels, here)])
         regions.append(
-            LogitMaps(x, t, labels=labels.repeat_interleave(anchors)))
+            LogitMaps(ours, theirs,
+                      labels=label.repeat_interleave(head.num_priors)))
     return regions
+
+
+box_regions.points = POINTS
 
 
 def _clipped(sample: DetDataSample) -> Tensor:

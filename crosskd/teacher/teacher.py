@@ -1,11 +1,7 @@
 """The teacher: finding its config, building, loading and freezing it."""
 import copy
-import inspect
-import sys
-from collections import OrderedDict
 from pathlib import Path
 
-import mmdet
 import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.registry import MODELS
@@ -16,9 +12,11 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from .checkpoint import load_checkpoint
-from .heads import HeadFamily, HeadTrace, family_of, trace
-from .randomness import untouched_randomness
+from ..checkpoint import load_checkpoint
+from ..heads import HeadAdapter, HeadRecord, adapter_of, record
+from ..numerics.randomness import untouched_randomness
+from .finding import model_config
+from .loading import classes_of, load_strictly
 from .renormalize import renormalize
 
 RANDOM = 'random'
@@ -56,6 +54,7 @@ class Teacher:
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
         self._detector: SingleStageDetector | None = None
+        self._head: HeadAdapter | None = None
         self.classes: tuple[str, ...] | None = None
         self._follows = False
         self._shared = False
@@ -81,9 +80,12 @@ class Teacher:
         return self._detector
 
     @property
-    def head(self) -> HeadFamily:
-        """The teacher's head, wrapped in its family."""
-        return family_of(self.detector.bbox_head, teaches=True)
+    def head(self) -> HeadAdapter:
+        """The teacher's head, in its adapter."""
+        if self._head is None or self._head.head is not (
+                self.detector.bbox_head):
+            self._head = adapter_of(self.detector.bbox_head, teaches=True)
+        return self._head
 
     def _read(self) -> SingleStageDetector:
         if not isinstance(self.config, (str, Path, dict, Config)):
@@ -99,7 +101,7 @@ class Teacher:
         # the same seed is the same student, with a teacher and without; and a
         # student may be built without values
         with untouched_randomness(), torch.device('cpu'):
-            detector = _build(_model_config(self.config, self._scope))
+            detector = _build(model_config(self.config, self._scope))
         if ckpt == RANDOM:
             print_log(
                 "teacher_ckpt='random': the teacher has random weights",
@@ -108,8 +110,8 @@ class Teacher:
             checkpoint = load_checkpoint(
                 ckpt, 'teacher_ckpt', 'If you trust the file, set '
                 'trust_teacher_ckpt=True in the model', self.trust_ckpt)
-            self.classes = _classes(checkpoint)
-            _load_strictly(detector, checkpoint, f'teacher_ckpt={ckpt!r}')
+            self.classes = classes_of(checkpoint)
+            load_strictly(detector, checkpoint, f'teacher_ckpt={ckpt!r}')
         return detector.requires_grad_(False).eval()
 
     def join(self, student: nn.Module) -> None:
@@ -139,7 +141,7 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
-                 split: int | None) -> tuple[tuple[Tensor], HeadTrace]:
+                 split: int | None, needs_head: bool = True) -> HeadRecord:
         """Run the teacher on a batch that was preprocessed for the student.
 
         Args:
@@ -147,19 +149,22 @@ class Teacher:
             samples: of the N images; their ``img_shape`` says where the
                 padding begins.
             preprocessor: the student's data preprocessor.
-            split: record the head's intermediate features after so many tower
+            split: record the head's intermediate features after so many
                 layers; None for none.
+            needs_head: whether more than its features is needed.
 
         Returns:
-            tuple: per level (N, C, H, W) features that the head is given, and
-            the record of the pass through the head.
+            HeadRecord: of the pass through the head; without it, of the
+            features that it would be given.
         """
         inputs = renormalize(inputs, samples, preprocessor,
                              self.detector.data_preprocessor)
         features = self.detector.extract_feat(inputs)
-        with trace(self.head, split) as seen:
+        if not needs_head:
+            return HeadRecord(features)
+        with record(self.head, split) as seen:
             self.detector.bbox_head(features)
-        return features, seen
+        return seen
 
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
@@ -189,78 +194,6 @@ def _is_channels_last(x: Tensor) -> bool:
             and x.is_contiguous(memory_format=torch.channels_last))
 
 
-def find_config(name: str) -> str:
-    """The file that ``teacher_config`` names.
-
-    Args:
-        name: a path, or ``'package::….py'`` for a config of a package.  For
-            where a relative path is looked up see :class:`Teacher`.
-
-    Raises:
-        FileNotFoundError: the file is in none of these places, or the package
-            is not known to mmengine or not installed.
-    """
-    if '::' in name:
-        try:
-            return Config._get_cfg_path(name, '')[0]
-        except (AssertionError, ImportError, OSError, ValueError) as e:
-            raise FileNotFoundError(f'teacher_config={name!r}: {e}') from None
-    path = Path(name).expanduser()
-    installed = Path(mmdet.__file__).parent / '.mim'
-    beside = [
-        Path(arg).parent for arg in sys.argv[1:]
-        if arg.endswith('.py') and Path(arg).is_file()
-    ]
-    places = [Path.cwd(), *beside[:1], installed, installed / 'configs']
-    for place in places:  # an absolute path is itself whatever the place
-        if (place / path).is_file():
-            return str(place / path)
-    looked = [str(place / path) for place in places]
-    raise FileNotFoundError(
-        f'teacher_config={name!r}: no such config file; looked for '
-        f'{" and ".join(dict.fromkeys(looked))}')
-
-
-def _model_config(config: str | Path | dict | Config,
-                  scope: str | None) -> ConfigDict:
-    """The ``model`` of a teacher config, whatever form it came in.
-
-    Args:
-        config: as for :class:`Teacher`.
-        scope: the registry scope it is built in, if it has no
-            ``default_scope`` of its own.
-    """
-    if isinstance(config, (str, Path)):
-        file = find_config(str(config))
-        try:
-            config = Config.fromfile(file)
-        except Exception as e:  # a config is a program of its own
-            raise ValueError(f'teacher_config={file!r}: cannot be read: '
-                             f'{type(e).__name__}: {e}') from None
-    model = config.get('model')
-    if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError("teacher_config: expected a config with a 'model', "
-                         f'found the keys {sorted(config)}')
-    model = ConfigDict(copy.deepcopy(dict(model)))
-    if config.get('data_preprocessor') is not None:  # as the Runner merges it
-        model.setdefault('data_preprocessor',
-                         copy.deepcopy(config.get('data_preprocessor')))
-    scope = config.get('default_scope') or scope
-    if scope is not None:
-        model.setdefault('_scope_', scope)
-    if any(str(key).startswith('teacher_') for key in model):
-        _leave_out_teacher(model)
-    return model
-
-
-def _leave_out_teacher(model: ConfigDict) -> None:
-    """Turn a distilled student into the plain detector that it is."""
-    known = inspect.signature(SingleStageDetector.__init__).parameters
-    for key in set(model) - set(known) - {'_scope_'}:
-        del model[key]
-    model.type = SingleStageDetector
-
-
 def _build(model: ConfigDict) -> SingleStageDetector:
     try:
         detector = MODELS.build(model)
@@ -272,58 +205,7 @@ def _build(model: ConfigDict) -> SingleStageDetector:
             f'teacher_config: {type(detector).__name__} is no single-stage '
             'detector; expected one with a dense bbox_head')
     try:
-        family_of(detector.bbox_head, teaches=True)
+        adapter_of(detector.bbox_head, teaches=True)
     except TypeError as e:
         raise TypeError(f'teacher_config.model.{e}') from None
     return detector
-
-
-def _classes(checkpoint: dict) -> tuple[str, ...] | None:
-    """Names of the classes a checkpoint was trained on, where it says so."""
-    meta = checkpoint.get('meta')
-    if not isinstance(meta, dict):
-        return None
-    # mmdet 2 kept them in the meta itself
-    dataset = {**meta, **(meta.get('dataset_meta') or {})}
-    classes = dataset.get('classes', dataset.get('CLASSES'))
-    return tuple(classes) if isinstance(classes, (list, tuple)) else None
-
-
-def _load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
-    """Load weights; missing, unexpected and misshapen keys are errors."""
-    saved = checkpoint.get('state_dict', checkpoint)
-    weights = OrderedDict(
-        (str(k).removeprefix('module.'), v) for k, v in saved.items()
-        if isinstance(v, Tensor)) if isinstance(saved, dict) else {}
-    if not weights:
-        raise ValueError(f'{found}: holds no weights (its keys: '
-                         f'{sorted(map(str, checkpoint))[:8]})')
-    own = detector.state_dict()
-    misshapen = [
-        f'{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}'
-        for k, v in weights.items() if k in own and v.shape != own[k].shape
-    ]
-    fitting = OrderedDict(
-        (k, v) for k, v in weights.items()
-        if k not in own or v.shape == own[k].shape)
-    # layers decide by the version in it whether to rename old keys
-    vars(fitting)['_metadata'] = getattr(saved, '_metadata', None)
-    result = detector.load_state_dict(fitting, strict=False)
-    # mmengine's own loader looks over these, too
-    missing = [k for k in result.missing_keys
-               if 'num_batches_tracked' not in k and k not in weights]
-    problems = [
-        _first_few(kind, keys) for kind, keys in (
-            ('missing', missing),
-            ('unexpected', result.unexpected_keys),
-            ('misshapen', misshapen)) if keys
-    ]
-    if problems:
-        raise ValueError(
-            f'{found} does not fit the model of teacher_config '
-            f'({type(detector).__name__}): ' + '; '.join(problems))
-
-
-def _first_few(kind: str, keys: list[str], few: int = 3) -> str:
-    more = f', … ({len(keys)} in all)' if len(keys) > few else ''
-    return f'{len(keys)} {kind}: ' + ', '.join(keys[:few]) + more

@@ -1,0 +1,154 @@
+"""Translating ``kd_cfg`` into a pair and its distillers."""
+import difflib
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from .distillers import Distiller, Distillers
+from .distillers.base import PREDICTIONS, build_distiller
+from .distillers.choices import one_of
+from .heads import HeadAdapter
+from .pairs import Pair
+from .pairs.pair import ADAPTER, SPLIT, check_split
+
+LOCATION_LOSSES = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd')
+SDD_KEYS = ('sdd_regions', 'sdd_weighting')
+KEYS = (*LOCATION_LOSSES, 'loss_sdd', 'loss_feat_kd',
+        'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS,
+        'adapter', 'classes', 'teacher_classes', 'distillers')
+
+
+def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
+                required: Collection[str],
+                prediction: str) -> tuple[Pair, Distillers]:
+    """Build what ``kd_cfg`` describes.
+
+    Its keys, all of which may be None for their default:
+
+    - ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``, ``region``: see
+      :class:`~crosskd.distillers.PredictionDistiller`.
+    - ``loss_sdd``, ``sdd_regions``, ``sdd_weighting``: see
+      :class:`~crosskd.distillers.RegionDistiller`.
+    - ``loss_feat_kd``: see :class:`~crosskd.distillers.FeatureDistiller`.
+    - ``distillers``: a list of configs of further distillers, such as those
+      of another package.
+    - ``prediction``: whose predictions imitate the teacher's:
+      ``'cross_head'`` or the ``'student'``'s own.
+    - ``reused_teacher_head_idx``: how many layers of a branch the student
+      keeps for cross-head predictions, which is also how many of the
+      teacher's are left out; two numbers (student, teacher) where these
+      differ.
+    - ``adapter``: config of the layer between features of different widths,
+      by default :class:`~crosskd.pairs.ChannelAdapter`.
+    - ``classes``: the teacher's name for some of the student's classes:
+      ``dict(pedestrian='person')``.
+    - ``teacher_classes``: names of the teacher's classes, for checkpoints
+      that do not say them.
+
+    Args:
+        kd_cfg: a dict with these keys.
+        student: the student's head.
+        required: keys of losses that must be there.
+        prediction: default of ``prediction``.
+
+    Raises:
+        TypeError, ValueError: a key, a loss or the split cannot be used; the
+            message names the key, what was found and what was expected.
+    """
+    if not isinstance(kd_cfg, dict):
+        raise TypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
+    for key in kd_cfg:
+        _check_known('kd_cfg', key, KEYS)
+    given = {k: v for k, v in kd_cfg.items() if v is not None}
+    for key in required:
+        if key not in given:
+            raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
+                             "with the 'type' of a loss")
+    if 'loss_sdd' not in given:
+        for key in SDD_KEYS:
+            if key in given:
+                raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
+                                 'is missing')
+    whose = one_of('prediction', given.get('prediction', prediction),
+                   PREDICTIONS)
+    distillers = Distillers(_distillers(given, whose))
+    if not distillers.needs:
+        raise ValueError('kd_cfg: nothing is distilled; expected one of '
+                         f'{", ".join(k for k in KEYS if "loss" in k)} or '
+                         'distillers')
+    split = _split(given) if 'cross_head' in distillers.needs else None
+    if split is not None:
+        check_split('student', split[0], student)
+    return Pair(split, _adapter(given), _synonyms(given),
+                _names(given)), distillers
+
+
+def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
+    built = {}
+
+    def add(name: str, kind: str, keys: Iterable[str], **kwargs: str) -> None:
+        cfg = {key: given[key] for key in keys if key in given}
+        if any(key.startswith('loss') for key in cfg):
+            built[name] = build_distiller('', dict(cfg, type=kind, **kwargs))
+
+    add('predictions', 'PredictionDistiller', (*LOCATION_LOSSES, 'region'),
+        prediction=prediction)
+    add('regions', 'RegionDistiller', ('loss_sdd', *SDD_KEYS),
+        prediction=prediction)
+    add('features', 'FeatureDistiller', ('loss_feat_kd', ))
+    more = given.get('distillers', [])
+    if not isinstance(more, (list, tuple)):
+        raise TypeError('kd_cfg.distillers must be a list of configs, found '
+                        f'{more!r}')
+    for index, cfg in enumerate(more):
+        built[f'more_{index}'] = build_distiller(
+            f'kd_cfg.distillers[{index}]', cfg)
+    return built
+
+
+def _split(given: dict) -> tuple[int, int]:
+    found = given.get('reused_teacher_head_idx')
+    both = found if isinstance(found, (list, tuple)) else (found, found)
+    if len(both) != 2 or any(
+            isinstance(n, bool) or not isinstance(n, int) for n in both):
+        raise TypeError(
+            f'{SPLIT} must be an integer (how many tower layers the student '
+            'keeps), or two where teacher and student differ (how many the '
+            'student keeps, how many of the teacher are left out), found '
+            f'{found!r}')
+    return both[0], both[1]
+
+
+def _adapter(given: dict) -> dict:
+    cfg = given.get('adapter', ADAPTER)
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise TypeError("kd_cfg.adapter must be a dict with a 'type', found "
+                        f'{cfg!r}')
+    return cfg
+
+
+def _synonyms(given: dict) -> dict[str, str]:
+    classes = given.get('classes', {})
+    if not isinstance(classes, dict) or not all(
+            isinstance(name, str) for pair in classes.items()
+            for name in pair):
+        raise TypeError(
+            'kd_cfg.classes must be a dict of names, student to teacher, '
+            f"such as dict(pedestrian='person'), found {classes!r}")
+    return classes
+
+
+def _names(given: dict) -> tuple[str, ...] | None:
+    names: Any = given.get('teacher_classes')
+    if names is not None and (not isinstance(names, (list, tuple)) or not all(
+            isinstance(name, str) for name in names)):
+        raise TypeError('kd_cfg.teacher_classes must be a tuple of names, '
+                        f'found {names!r}')
+    return None if names is None else tuple(names)
+
+
+def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
+    if key not in known:
+        near = difflib.get_close_matches(str(key), known, 1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        raise ValueError(f'{owner}: unknown key {key!r}, expected '
+                         f'{", ".join(known)}{hint}')

@@ -1,0 +1,220 @@
+"""What turns a detector into a student that learns from a teacher."""
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mmdet.models.detectors import SingleStageDetector
+from mmdet.structures import SampleList
+from mmdet.utils import ConfigType, OptConfigType
+from mmengine.dist import get_world_size
+from mmengine.logging import print_log
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from torch import Tensor, nn
+
+from ..config import read_kd_cfg
+from ..heads import HeadAdapter, adapter_of, record
+from ..mmcv_ext import announce
+from ..numerics.randomness import untouched_randomness
+from ..pairs.checks import check_passes
+from ..teacher import Teacher
+from .gradients import check_gradients
+from .nonfinite import ADVICE, check_images, find_nonfinite
+
+
+HOW_TO_TRAIN = (
+    "Train with this package's tools, which read the teacher first, or call "
+    'join_teacher() of the detector yourself')
+
+
+class DistillationMixin(SingleStageDetector):
+    """A detector that learns from a teacher while it trains.
+
+    Before a detector class of mmdet, it adds distillation losses to its
+    :meth:`loss`.  Outside training the detector is the plain student: it
+    predicts like one, and its checkpoint is that of one::
+
+        @MODELS.register_module()
+        class DistilledFSAF(DistillationMixin, FSAF):
+            required = ('loss_cls_kd', 'loss_reg_kd')
+            prediction = 'cross_head'
+
+    The teacher's config and checkpoint are read when training begins: by
+    ``init_weights``, which the Runner calls before the first iteration, or by
+    the first call of ``loss``.  Testing and inference do not open them.
+
+    Args:
+        args, kwargs: the student, as for the detector class.
+        teacher_config: config with the teacher's ``model``: a dict, a Config,
+            a path or ``'mmdet::gfl/….py'``.
+        teacher_ckpt: path or URL of the teacher's checkpoint; ``'random'``
+            for a teacher with random weights.
+        kd_cfg: the distillation losses and where they apply, see
+            :func:`~crosskd.config.read_kd_cfg`.
+        trust_teacher_ckpt: unpickle the teacher's checkpoint without
+            restriction, which lets it run any code; by default only tensors,
+            plain containers and what mmengine writes are loaded.
+
+    Raises:
+        TypeError, ValueError: ``kd_cfg`` or the head cannot be used; the
+            message names the key, what was found and what was expected.
+    """
+
+    #: keys that ``kd_cfg`` must have, and its default of ``prediction``
+    required: tuple[str, ...] = ()
+    prediction: str = 'cross_head'
+    #: the head adapter that a subclass requires; None for any
+    family: type[HeadAdapter] | None = None
+    #: whether a loss that is not finite ends the run
+    stops_at_nonfinite = True
+
+    _head: HeadAdapter | None = None
+    _optimizer_is_checked = False
+
+    def __init__(self,
+                 *args: Any,
+                 teacher_config: ConfigType | None = None,
+                 teacher_ckpt: str | None = None,
+                 kd_cfg: OptConfigType = None,
+                 trust_teacher_ckpt: bool = False,
+                 **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        announce()
+        head = self.head_adapter
+        if self.family is not None and not isinstance(head, self.family):
+            raise TypeError(
+                f'bbox_head: {type(self).__name__} distils '
+                f'{self.family.__name__.removesuffix("HeadAdapter")} '
+                f'heads, found {type(self.bbox_head).__name__} '
+                f'({head.name}); use CrossKDSingleStageDetector or the '
+                'detector of that family')
+        # the same seed is the same student, whatever is distilled
+        with untouched_randomness():
+            self.pair, self.distillers = read_kd_cfg(
+                kd_cfg, head, self.required, self.prediction)
+        self.teacher = Teacher(teacher_config, teacher_ckpt,
+                               trust_teacher_ckpt)
+
+    @property
+    def head_adapter(self) -> HeadAdapter:
+        """The student's head, in its adapter."""
+        if self._head is None or self._head.head is not self.bbox_head:
+            self._head = adapter_of(self.bbox_head)
+        return self._head
+
+    # -- before training ---------------------------------------------------
+
+    def init_weights(self) -> None:
+        """Initialise the student's weights, after reading the teacher."""
+        was_joined = self.pair.is_joined
+        self.join_teacher()
+        if not was_joined and self.pair.adapters and get_world_size() > 1:
+            raise RuntimeError(
+                'kd_cfg.adapter: the channel adapters were built after the '
+                f'detector was distributed. {HOW_TO_TRAIN}')
+        super().init_weights()
+
+    def join_teacher(self, classes: Sequence[str] | None = None) -> None:
+        """Read the teacher, unless that has happened, and match the pair.
+
+        An optimizer has to be built after it: it may add channel adapters.
+
+        Args:
+            classes: names of the student's classes, where they are known.
+
+        Raises:
+            FileNotFoundError: its config or its checkpoint does not exist.
+            TypeError, ValueError: teacher and student do not fit together; the
+                message names what differs.
+        """
+        self.teacher.join(self)
+        if self.pair.is_joined:
+            return
+        student, teacher = self.head_adapter, self.teacher.head
+        self.pair.join(student, teacher, self.distillers.needs,
+                       next(self.parameters()), classes, self.teacher.classes)
+        self.distillers.check(self.pair, student, teacher)
+
+    # -- training ----------------------------------------------------------
+
+    def loss(self, batch_inputs: Tensor,
+             batch_data_samples: SampleList) -> dict:
+        """Detection losses and distillation losses of a batch.
+
+        Args:
+            batch_inputs: (N, 3, H, W), preprocessed for the student.
+            batch_data_samples: ground truth and meta information of the N
+                images.
+
+        Returns:
+            dict: the losses of the student's own head, and those of the
+            distillers, such as ``loss_cls_kd``, ``loss_reg_kd``,
+            ``loss_center_kd``, ``loss_feat_kd`` and ``loss_sdd_<region>``,
+            each a list of one scalar a level.
+
+        Raises:
+            ValueError: an image has values that are not finite.
+            FloatingPointError: a loss is not finite.
+            RuntimeError: intermediate features of the student have no
+                gradient, such as under mmengine's activation checkpointing.
+        """
+        self.join_teacher()
+        student, teacher = self.head_adapter, self.teacher.head
+        kept, left_out = self.pair.split or (None, None)
+
+        t = self.teacher(batch_inputs, batch_data_samples,
+                         self.data_preprocessor, left_out,
+                         self.distillers.need_the_head)
+        with record(student, kept) as s:
+            losses = super().loss(batch_inputs, batch_data_samples)
+        check_gradients(self, student, s, kept)
+        check_passes(self.pair, student, s, teacher, t, batch_inputs.shape)
+
+        paired = self.pair(student, s, teacher, t, batch_data_samples)
+        losses.update(self.distillers(paired))
+        self._check_finite(losses, batch_inputs, batch_data_samples)
+        return losses
+
+    def _check_finite(self, losses: dict, inputs: Tensor,
+                      samples: SampleList) -> None:
+        found = find_nonfinite(losses)
+        if not found:
+            return
+        check_images(inputs, samples)
+        message = f'loss is not finite: {", ".join(found)}'
+        if self.stops_at_nonfinite:
+            raise FloatingPointError(
+                f'{message}. No weight has changed. {ADVICE}. To skip a few '
+                'such steps, add '
+                "custom_hooks=[dict(type='SkipNonFiniteHook')]")
+        print_log(message, logger='current', level=logging.WARNING)
+
+    def train_step(self, data: Any,
+                   optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """As the detector's; adapters that nobody trains are an error."""
+        if not self._optimizer_is_checked:
+            self._optimizer_is_checked = True
+            _check_trained(self.pair, optim_wrapper)
+        return super().train_step(data, optim_wrapper)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,
+               **kwargs: Any) -> 'DistillationMixin':
+        """Move the student (``to``, ``cuda``, …), and the teacher with it."""
+        super()._apply(fn, *args, **kwargs)
+        self.teacher.follow(self)
+        return self
+
+
+def _check_trained(pair: nn.Module, optim_wrapper: Any) -> None:
+    """Check that the optimizer has the parameters of the channel adapters."""
+    wrappers = (optim_wrapper.values() if isinstance(
+        optim_wrapper, OptimWrapperDict) else [optim_wrapper])
+    trained = {id(p) for wrapper in wrappers
+               for group in wrapper.optimizer.param_groups
+               for p in group['params']}
+    missing = [name for name, p in pair.named_parameters()
+               if p.requires_grad and id(p) not in trained]
+    if missing:
+        raise RuntimeError(
+            f'kd_cfg.adapter: the optimizer was built before {missing[0]}, '
+            f'so it does not train it. {HOW_TO_TRAIN}, before the optimizer '
+            'is built')

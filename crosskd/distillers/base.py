@@ -1,0 +1,140 @@
+"""Base class of the distillers, and the module that holds them."""
+from collections.abc import Mapping
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ..beside import Beside
+from ..heads import HeadAdapter
+from ..pairs import Pair, PairedPass
+from ..registry import DISTILLERS
+
+Losses = dict[str, Tensor | list[Tensor]]
+
+#: whose predictions can imitate the teacher's
+PREDICTIONS = ('cross_head', 'student')
+
+
+class Distiller(BaseModule):
+    """One thing that is distilled from a teacher to a student.
+
+    A subclass is registered, and named in a config::
+
+        @DISTILLERS.register_module()
+        class MyDistiller(Distiller):
+
+            def forward(self, paired):
+                ...
+
+        kd_cfg=dict(..., distillers=[dict(type='MyDistiller')])
+
+    Parameters that it has train with the student and are saved beside the
+    student's, see :class:`~crosskd.beside.Beside`.
+    """
+
+    @property
+    def needs(self) -> set[str]:
+        """What it needs of the two passes.
+
+        Names of outputs (``'cls'``, ``'reg'``, ``'quality'``),
+        ``'cross_head'`` for cross-head predictions, ``'features'`` for FPN
+        features of one width.
+        """
+        return {'cls'}
+
+    def check(self, pair: Pair, student: HeadAdapter,
+              teacher: HeadAdapter) -> None:
+        """Check, when training begins, that it can work on this pair.
+
+        Raises:
+            ValueError: it cannot; the message names the config key.
+        """
+
+    def forward(self, paired: PairedPass) -> Losses:
+        """The losses of a batch.
+
+        Args:
+            paired: what both detectors made of it.
+
+        Returns:
+            dict: names that begin with ``loss_``; a scalar each, or a list of
+            one scalar a level.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+class Distillers(Beside):
+    """The distillers of a detector, by name.
+
+    Args:
+        distillers: by a name that their parameters are saved under.
+    """
+
+    def __init__(self, distillers: Mapping[str, Distiller]) -> None:
+        super().__init__()
+        for name, distiller in distillers.items():
+            self.add_module(name, distiller)
+
+    @property
+    def needs(self) -> set[str]:
+        """What all of them need together."""
+        return set().union(*(d.needs for d in self.children()))
+
+    @property
+    def need_the_head(self) -> bool:
+        """Whether any needs more of the teacher than its features."""
+        return bool(self.needs - {'features'})
+
+    def check(self, pair: Pair, student: HeadAdapter,
+              teacher: HeadAdapter) -> None:
+        """Check that all of them can work on this pair."""
+        for distiller in self.children():
+            distiller.check(pair, student, teacher)
+
+    def forward(self, paired: PairedPass) -> Losses:
+        """The losses of all of them.
+
+        Raises:
+            ValueError: two of them have a loss of one name.
+        """
+        losses: Losses = {}
+        for distiller in self.children():
+            for name, loss in distiller(paired).items():
+                if name in losses:
+                    raise ValueError(
+                        f'kd_cfg: two distillers have a loss {name!r}')
+                losses[name] = loss
+        return losses
+
+
+def build_distiller(key: str, cfg: dict) -> Distiller:
+    """Build a distiller from its config.
+
+    Args:
+        key: of the config, for messages; may be empty.
+        cfg: with the ``type`` of a distiller, and its arguments.
+
+    Raises:
+        TypeError, ValueError: it cannot be built.
+    """
+    prefix = f'{key}: ' if key else ''
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise TypeError(f"{prefix}expected a dict with the 'type' of a "
+                        f'distiller, found {cfg!r}')
+    arguments = dict(cfg)
+    kind = arguments.pop('type')
+    found = DISTILLERS.get(kind) if isinstance(kind, str) else kind
+    if found is None:
+        raise ValueError(f'{prefix}no distiller {kind!r} is registered; '
+                         f'expected {", ".join(DISTILLERS.module_dict)}')
+    try:
+        distiller = found(**arguments)
+    except (KeyError, TypeError, ValueError) as e:
+        if not key:
+            raise
+        error = TypeError if isinstance(e, TypeError) else ValueError
+        raise error(f'{prefix}{e}') from None
+    if not isinstance(distiller, Distiller):
+        raise TypeError(f'{prefix}expected a Distiller, found '
+                        f'{type(distiller).__name__}')
+    return distiller

@@ -1,0 +1,154 @@
+"""Distilling predictions, location by location."""
+from collections.abc import Callable
+
+import torch
+from mmdet.utils import reduce_mean
+from torch import Tensor, nn
+
+from ..heads import HeadAdapter
+from ..losses.building import build_loss
+from ..losses.comparing import compared_forms
+from ..pairs import Pair, PairedPass
+from ..registry import DISTILLERS
+from .base import PREDICTIONS, Distiller, Losses
+from .choices import one_of
+
+PLACES = ('all', 'positives', 'confidence')
+REGRESSION_FORMS = ('boxes', 'encoded', 'bins')
+
+
+@DISTILLERS.register_module()
+class PredictionDistiller(Distiller):
+    """Predictions imitate the teacher's at every prior.
+
+    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions* do,
+    in plain prediction imitation (its equation 1) the student's own.
+
+    Example config: ``dict(type='PredictionDistiller',
+    prediction='cross_head', loss_cls_kd=dict(type='KDQualityFocalLoss'),
+    loss_reg_kd=dict(type='GIoULoss'))``.
+
+    Args:
+        prediction: ``'cross_head'`` or ``'student'``.
+        region: which priors count in the losses of classification and
+            regression (the paper's S(r)): ``'all'`` alike, the student's
+            ``'positives'``, or all by the teacher's ``'confidence'``.
+            Regression is weighted by that confidence in any case.
+        loss_cls_kd: config of a loss that compares ``'logits'``.
+        loss_reg_kd: of one that compares ``'boxes'``, ``'encoded'`` boxes or
+            ``'bins'``.
+        loss_center_kd: of one that compares ``'scores'``, for the quality.
+
+    Raises:
+        TypeError, ValueError: an argument cannot be used.
+    """
+
+    def __init__(self,
+                 prediction: str = 'cross_head',
+                 region: str = 'all',
+                 loss_cls_kd: dict | None = None,
+                 loss_reg_kd: dict | None = None,
+                 loss_center_kd: dict | None = None) -> None:
+        super().__init__()
+        self.prediction = one_of('prediction', prediction, PREDICTIONS)
+        self.region = one_of('region', region, PLACES)
+        for key, cfg, forms in (
+                ('loss_cls_kd', loss_cls_kd, ('logits', )),
+                ('loss_reg_kd', loss_reg_kd, REGRESSION_FORMS),
+                ('loss_center_kd', loss_center_kd, ('scores', ))):
+            if cfg is not None:
+                self.add_module(key, build_loss(key, cfg, forms))
+
+    @property
+    def needs(self) -> set[str]:
+        outputs = dict(loss_cls_kd='cls', loss_reg_kd='reg',
+                       loss_center_kd='quality')
+        return {outputs[key] for key, _ in self.named_children()} | (
+            {'cross_head'} if self.prediction == 'cross_head' else set())
+
+    @property
+    def form(self) -> str | None:
+        """The form in which regression outputs are compared, if they are."""
+        loss = getattr(self, 'loss_reg_kd', None)
+        if loss is None:
+            return None
+        return next(f for f in compared_forms(loss) if f in REGRESSION_FORMS)
+
+    def check(self, pair: Pair, student: HeadAdapter,
+              teacher: HeadAdapter) -> None:
+        """Check that predictions of the two heads can be compared."""
+        whose = teacher if self.prediction == 'cross_head' else student
+        if whose is student and student.num_priors != teacher.num_priors:
+            _differ('priors per location', student.num_priors,
+                    teacher.num_priors)
+        for head in (whose, teacher):
+            if self.form is not None and self.form not in head.forms:
+                raise ValueError(
+                    f'kd_cfg.loss_reg_kd: {type(self.loss_reg_kd).__name__} '
+                    f'compares {self.form}, and {head.name} heads predict '
+                    'none; use GIoULoss')
+            if 'quality' in self.needs and 'quality' not in head.outputs:
+                raise ValueError(
+                    f'kd_cfg.loss_center_kd: {head.name} heads have no '
+                    'quality branch; remove it')
+        if self.form == 'bins' and whose.num_bins != teacher.num_bins:
+            _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
+        if self.form == 'encoded' and whose.name != teacher.name:
+            _differ('coder of kd_cfg.loss_reg_kd', whose.name, teacher.name)
+
+    def forward(self, paired: PairedPass) -> Losses:
+        makers: dict[str, Callable[[PairedPass], Tensor]] = dict(
+            loss_cls_kd=self._classification, loss_reg_kd=self._regression,
+            loss_center_kd=self._quality)
+        # under autocast GFL would decode and L1 losses compare in half
+        with torch.autocast(paired.confidence.device.type, enabled=False):
+            return {key: paired.by_level(makers[key](paired))
+                    for key, _ in self.named_children()}
+
+    def _classification(self, paired: PairedPass) -> Tensor:
+        """(N, P) losses."""
+        ours, theirs = paired.logits(self.prediction)
+        weight = self._weight('cls', paired)
+        if self.region == 'confidence':
+            weight = weight * paired.confidence
+        return weight * _each(
+            self.loss_cls_kd, ours.flatten(0, 1), theirs.flatten(0, 1),
+            weight) / paired.normalizer('cls')
+
+    def _regression(self, paired: PairedPass) -> Tensor:
+        """(N, P) losses."""
+        ours, theirs = paired.regression(self.prediction, str(self.form))
+        weight = self._weight('reg', paired) * paired.confidence
+        losses = weight * _each(self.loss_reg_kd, ours, theirs, weight)
+        if self.form == 'bins':
+            # the mean of the four sides, by the weight of all priors
+            return losses / 4 / reduce_mean(weight.sum()).clamp(min=1e-6)
+        return losses / paired.normalizer('reg')
+
+    def _quality(self, paired: PairedPass) -> Tensor:
+        """(N, P) losses."""
+        ours, theirs = paired.quality(self.prediction)
+        weight = paired.positives.to(ours.dtype)
+        return weight * _each(
+            self.loss_center_kd, ours.flatten(), theirs.flatten().sigmoid(),
+            weight) / paired.normalizer('quality')
+
+    def _weight(self, term: str, paired: PairedPass) -> Tensor:
+        """(N, P), how much each prior counts before confidence."""
+        weight = paired.weights(term)
+        if self.region == 'positives':
+            weight = weight * paired.positives
+        return weight
+
+
+def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
+          like: Tensor) -> Tensor:
+    """The loss of each prior, in the shape of ``like``: (N, P)."""
+    rows = loss(ours, theirs, reduction_override='none')
+    return rows.reshape(*like.shape, -1).sum(-1)
+
+
+def _differ(what: str, ours: object, theirs: object) -> None:
+    raise ValueError(
+        f'teacher_config does not fit the student: {what} must be equal, '
+        f'found {ours} (student) and {theirs} (teacher)')

@@ -1,0 +1,142 @@
+"""Distilling regions of logit maps (SDD)."""
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.utils import reduce_mean
+from mmengine.logging import print_log
+from mmengine.model import ModuleDict
+
+from ..heads import HeadAdapter
+from ..losses.building import build_loss
+from ..losses.sdd_bases import SOFTMAX_BASES
+from ..losses.sdd_loss import SDDLoss, at_least_one_of
+from ..pairs import Pair, PairedPass
+from ..registry import DISTILLERS, REGIONS
+from .base import PREDICTIONS, Distiller, Losses
+from .choices import one_of
+
+WEIGHTINGS = ('all', 'confidence')
+
+
+@DISTILLERS.register_module()
+class RegionDistiller(Distiller):
+    """SDD (Wei et al., CVPR 2024, arXiv 2403.13512) on a dense head.
+
+    The classification logits of both detectors in a region are pooled to
+    grids of several scales, and every cell is distilled by itself.
+
+    Example config: ``dict(type='RegionDistiller', prediction='student',
+    loss_sdd=dict(type='SDDLoss', base='kd', temperature=1.0),
+    sdd_regions=dict(map=dict(), box=None))``.
+
+    Args:
+        loss_sdd: config of an ``SDDLoss``.
+        sdd_regions: by the kind of region, what is different in ``loss_sdd``
+            there; None for a kind leaves it out.  By default map and box.
+        sdd_weighting: whether cells count ``'all'`` alike or by the teacher's
+            ``'confidence'``.
+        prediction: ``'cross_head'`` or ``'student'``.
+
+    Raises:
+        TypeError, ValueError: an argument cannot be used.
+    """
+
+    def __init__(self,
+                 loss_sdd: dict,
+                 sdd_regions: Mapping[str, dict | None] | None = None,
+                 sdd_weighting: str = 'all',
+                 prediction: str = 'student') -> None:
+        super().__init__()
+        self.prediction = one_of('prediction', prediction, PREDICTIONS)
+        self.weighting = one_of('sdd_weighting', sdd_weighting, WEIGHTINGS)
+        if sdd_regions is None:
+            sdd_regions = dict(map=dict(), box=dict())
+        if not isinstance(sdd_regions, dict) or all(
+                changes is None for changes in sdd_regions.values()):
+            raise TypeError('kd_cfg.sdd_regions must be a dict such as '
+                            f'dict(map=dict(), box=dict()), found '
+                            f'{sdd_regions!r}')
+        self.losses = ModuleDict({
+            kind: _build(kind, loss_sdd, changes)
+            for kind, changes in sdd_regions.items()
+            if changes is not None or kind not in REGIONS
+        })
+        self._warned: set[str] = set()
+
+    @property
+    def needs(self) -> set[str]:
+        return {'cls', self.prediction} - {'student'}
+
+    def check(self, pair: Pair, student: HeadAdapter,
+              teacher: HeadAdapter) -> None:
+        """Check that logit maps have one layout, and classes to compare."""
+        if self.prediction == 'student' and (
+                student.num_priors != teacher.num_priors):
+            raise ValueError(
+                'teacher_config does not fit the student: priors per location '
+                f'must be equal, found {student.num_priors} (student) and '
+                f'{teacher.num_priors} (teacher)')
+        for kind, loss in self.losses.items():
+            if loss.base in SOFTMAX_BASES and len(pair.shared_student) < 2:
+                raise ValueError(
+                    f'kd_cfg.loss_sdd: base {loss.base!r} compares classes '
+                    'with each other, and there is one '
+                    f"({kind} regions); use 'bernoulli' or 'qfl'")
+
+    def forward(self, paired: PairedPass) -> Losses:
+        losses: Losses = {}
+        for kind, loss in self.losses.items():
+            regions = REGIONS.get(kind)(paired, self.prediction)
+            sides = [min(maps.teacher.shape[2:]) for maps in regions]
+            self._warn_of_scales(kind, max(loss.scales), max(sides))
+            sums = [
+                loss.sums(
+                    maps.student,
+                    maps.teacher,
+                    labels=maps.labels,
+                    weight=maps.confidence
+                    if self.weighting == 'confidence' else None,
+                    mask=maps.mask,
+                    # a small level does without grids that are finer than it
+                    scales=[m for m in loss.scales if m <= side])
+                for maps, side in zip(regions, sides)
+            ]
+            # all levels share one divisor
+            count = at_least_one_of(reduce_mean(sum(n for _, n in sums)))
+            losses[f'loss_sdd_{kind}'] = [
+                loss.factor() * value / count for value, _ in sums
+            ]
+        return losses
+
+    def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:
+        # no error, for the next batch may have larger images
+        if finest > side and kind not in self._warned:
+            self._warned.add(kind)
+            print_log(
+                f'kd_cfg.loss_sdd: scale {finest} is finer than every {kind} '
+                f'region of this batch ({side} at most) and is left out',
+                logger='current',
+                level=logging.WARNING)
+
+
+def _build(kind: str, common: dict, changes: object) -> SDDLoss:
+    """The loss of a kind of region."""
+    if kind not in REGIONS:
+        raise ValueError(f'kd_cfg.sdd_regions: unknown key {kind!r}, expected '
+                         f'{", ".join(REGIONS.module_dict)}')
+    if not isinstance(changes, dict):
+        raise TypeError(
+            f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
+            f'from loss_sdd there, found {changes!r}')
+    key, cfg = 'loss_sdd', common
+    if changes and isinstance(common, dict):
+        key, cfg = f'sdd_regions.{kind}', {**common, **changes}
+    loss: Any = build_loss(key, cfg, ('regions', ))
+    points = getattr(REGIONS.get(kind), 'points', None)
+    if points is not None and max(loss.scales) > points:
+        raise ValueError(
+            f'kd_cfg.{key}: scales: {max(loss.scales)} does not fit {kind} '
+            f'regions, which are sampled at {points}×{points} points; set '
+            f'sdd_regions.{kind}.scales, or sdd_regions.{kind}=None')
+    return loss

@@ -1,0 +1,38 @@
+"""Finding the adapter of a head."""
+from mmengine.model import BaseModule
+
+from ..registry import HEAD_ADAPTERS
+from .base import HeadAdapter
+
+
+def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
+    """Wrap a head in the adapter of its family.
+
+    A project's subclass of a known head belongs to that head's family.
+    mmdet's own subclasses (PAA, LD, FreeAnchor, …) assign targets or compute
+    losses in ways of their own.  They can be teachers, if they inherit the
+    forward of the known head, but not students.
+
+    Args:
+        head: the mmdet head.
+        teaches: whether it is a teacher's, of which only the forward is used.
+
+    Raises:
+        TypeError: no adapter is registered for the head.
+    """
+    known = {kind.head_type: kind
+             for kind in HEAD_ADAPTERS.module_dict.values()}
+    for base in type(head).__mro__:
+        if base in known:
+            return known[base](head)
+        if base.__module__.startswith('mmdet.') and not (
+                teaches and _inherits_forward(base)):
+            break
+    names = ', '.join(sorted(kind.__name__ for kind in known))
+    raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
+                    f'expected one of {names}, or a subclass')
+
+
+def _inherits_forward(head: type) -> bool:
+    """Whether a class of heads leaves the forward as its base class has it."""
+    return not {'forward', 'forward_single'} & set(vars(head))

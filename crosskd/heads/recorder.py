@@ -1,0 +1,118 @@
+"""Recording one pass through a dense head."""
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.nn import Module
+
+from .base import HeadAdapter
+
+
+@dataclass
+class HeadRecord:
+    """The record of one pass through a dense head.
+
+    Attributes:
+        features: per level (N, C, H, W), what the head was given; empty if it
+            was not run.
+        outputs: what the head's forward returned: maps per branch and level.
+        intermediates: by branch, per level (N, C, H, W), the features after
+            ``split`` layers (for a split of 0, what the head was given);
+            empty if none were asked for.
+        returned: by the name of a method that tells targets, what each call
+            of it returned.
+    """
+    features: Sequence[Tensor] = ()
+    outputs: Sequence[Sequence[Tensor]] = ()
+    intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
+    returned: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the maps of every level."""
+        return [(x.size(2), x.size(3)) for x in self.outputs[0]]
+
+
+@contextmanager
+def record(adapter: HeadAdapter,
+           split: int | None = None) -> Iterator[HeadRecord]:
+    """Record the pass through ``adapter.head`` that happens in the block.
+
+    The head runs its own code, forward as well as loss, and hooks record what
+    passes; so nothing of it is copied, and subclasses keep their behaviour.
+
+    Args:
+        adapter: the head, in its adapter.
+        split: record the intermediate features after so many layers of each
+            branch; None for none.
+
+    Yields:
+        HeadRecord: filled while the block runs.
+    """
+    seen = HeadRecord()
+    head = adapter.head
+    with ExitStack() as stack:
+
+        def given(_: Module, args: tuple) -> None:
+            seen.features = args[0]
+            if split == 0:
+                seen.intermediates = {
+                    branch: list(args[0]) for branch in adapter.branches
+                }
+
+        def made(_: Module, args: tuple, outputs: tuple) -> None:
+            seen.outputs = outputs
+
+        handles = [head.register_forward_pre_hook(given),
+                   head.register_forward_hook(made)]
+        if split:
+            for branch in adapter.branches:
+                found = seen.intermediates[branch] = []
+                # shared by all levels, or one a level
+                last = {id(m): m for m in (
+                    adapter.layers(branch, level)[split - 1]
+                    for level in range(len(adapter.strides)))}
+                handles += [m.register_forward_hook(partial(_append, found))
+                            for m in last.values()]
+        for handle in handles:
+            stack.callback(handle.remove)
+        for name in adapter.target_methods:
+            results = seen.returned[name] = []
+            stack.callback(_set_on_instance(
+                head, name, _recording(getattr(head, name), results)))
+        yield seen
+
+
+def _append(found: list[Tensor], _: Module, args: tuple,
+            out: Tensor) -> None:
+    found.append(out)
+
+
+def _recording(method: Callable, results: list[Any]) -> Callable:
+
+    def recording(*args: Any, **kwargs: Any) -> Any:
+        results.append(method(*args, **kwargs))
+        return results[-1]
+
+    return recording
+
+
+def _set_on_instance(owner: Module, name: str,
+                     value: Callable) -> Callable[[], None]:
+    """Set an attribute of the instance; returns a function that undoes it."""
+    own = vars(owner)
+    was_there, before = name in own, own.get(name)
+    own[name] = value
+
+    def undo() -> None:
+        if own.get(name) is not value:
+            return  # somebody else has set another since
+        if was_there:
+            own[name] = before
+        else:
+            del own[name]
+
+    return undo

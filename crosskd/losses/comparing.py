@@ -1,0 +1,45 @@
+"""What losses compare."""
+from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
+from mmdet.models.losses.iou_loss import (
+    DIoULoss,
+    EIoULoss,
+    GIoULoss,
+    IoULoss,
+)
+from torch import nn
+
+#: the forms, and what a loss is given of each
+FORMS = dict(
+    logits='(n, C) class logits',
+    boxes='(n, 4) boxes, xyxy in pixels',
+    encoded='(n, 4) deltas or distances, before they are decoded',
+    bins='(n, bins) logits of a distribution',
+    scores='(n, ) logits, and scores between 0 and 1 as targets',
+    features='(N, C, H, W) feature maps',
+    regions='(B, K, H, W) logit maps')
+
+# Ours say it themselves.  mmdet's CIoU and SIoU are NaN for boxes that are
+# equal or without area, which students do predict, and its bounded IoU takes
+# no weight a box.
+OF_MMDET: dict[type[nn.Module], str] = {
+    IoULoss: 'boxes', GIoULoss: 'boxes', DIoULoss: 'boxes', EIoULoss: 'boxes',
+    L1Loss: 'encoded', SmoothL1Loss: 'encoded', CrossEntropyLoss: 'scores'}
+
+
+def compared_forms(loss: nn.Module) -> tuple[str, ...]:
+    """What a loss compares: keys of ``FORMS``.
+
+    A loss says it by an attribute ``compares``, such as ``compares =
+    ('logits', )``; of mmdet's own it is known.  It is called as
+    ``loss(pred, target, reduction_override='none')`` on all priors at once
+    and returns a loss for each row (on ``'features'`` as ``loss(pred,
+    target)``, one level at a time, and returns a scalar).
+
+    Returns:
+        tuple: empty for a loss that does not say.
+    """
+    said = getattr(loss, 'compares', None)
+    if said is not None:
+        return (said, ) if isinstance(said, str) else tuple(said)
+    return next(((OF_MMDET[kind], ) for kind in type(loss).__mro__
+                 if kind in OF_MMDET), ())

@@ -1,0 +1,1 @@
+"""Floating point and random numbers: what all other folders may use."""

@@ -1,0 +1,50 @@
+"""Checking that the passes of two heads can be compared."""
+from ..heads import HeadAdapter, HeadRecord
+from .pair import Pair
+
+
+def check_passes(pair: Pair, student: HeadAdapter, s: HeadRecord,
+                 teacher: HeadAdapter, t: HeadRecord,
+                 size: tuple[int, ...]) -> None:
+    """Check what two heads made of a batch, before it is compared.
+
+    Args:
+        pair: what bridges the two.
+        student, teacher: the heads.
+        s, t: records of their passes.
+        size: (N, C, H, W) of the batch.
+
+    Raises:
+        TypeError: a head returned something else than its family does.
+        ValueError: the maps of a level differ in size.
+    """
+    for key, adapter, seen in (('model', student, s),
+                               ('teacher_config.model', teacher, t)):
+        if not seen.outputs:  # a teacher of features alone
+            return
+        try:
+            adapter.check_outputs(seen.outputs)
+        except TypeError as e:
+            raise TypeError(f'{key}.{e}') from None
+        levels = len(seen.sizes)
+        for branch, features in seen.intermediates.items():
+            if len(features) != levels:
+                raise TypeError(
+                    f'{key}.bbox_head: {len(features)} of {levels} levels '
+                    f'went through the {branch} branch of '
+                    f'{type(adapter.head).__name__}; CrossKD needs a head '
+                    'whose layers are run, once a level')
+    for i, j in pair.levels:
+        ours, theirs = s.sizes[i], t.sizes[j]
+        if ours != theirs:
+            raise ValueError(
+                f'teacher_config: at stride {student.strides[i][0]} the maps '
+                f'of the teacher are {_text(theirs)} and those of the student '
+                f'{_text(ours)}, for a batch of {_text(size[2:])} pixels. '
+                'They are equal where the sides of a batch are multiples of '
+                'the strides of both backbones: set '
+                'model.data_preprocessor.pad_size_divisor, to 32 for most')
+
+
+def _text(size: tuple[int, ...]) -> str:
+    return '×'.join(map(str, size))

@@ -1,0 +1,124 @@
+"""Matching the classes of a student and a teacher by name."""
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+KEY = 'kd_cfg.classes'
+
+
+@dataclass
+class SharedClasses:
+    """The classes that both detectors of a pair know.
+
+    Attributes:
+        student: their indices among the student's classes.
+        teacher: their indices among the teacher's, in the same order.
+        message: what to say of it in the log; empty where classes are equal.
+    """
+    student: list[int]
+    teacher: list[int]
+    message: str = ''
+
+
+def match_classes(student: Sequence[str] | None,
+                  teacher: Sequence[str] | None,
+                  counts: tuple[int, int],
+                  synonyms: Mapping[str, str]) -> SharedClasses:
+    """Match classes by name.
+
+    Spellings that differ in case, or by ``_`` for a space, are the same name,
+    as in mmdet's own versions of a data set.  Where names are not known,
+    classes of an equal number are matched in their order.
+
+    Args:
+        student, teacher: names of the classes, where they are known.
+        counts: how many classes the two heads predict.
+        synonyms: the teacher's name for some of the student's.
+
+    Raises:
+        ValueError: no class is shared, names are needed and not known, or
+            names do not fit the heads or the synonyms.
+    """
+    for names, count, whose in ((student, counts[0], 'student'),
+                                (teacher, counts[1], 'teacher')):
+        if names is not None and len(names) != count:
+            raise ValueError(
+                f'the head of the {whose} predicts {count} classes, found '
+                f'{len(names)} names: {_few(names)}')
+    if student is None or teacher is None:
+        return _by_number(student, teacher, counts, synonyms)
+    ours, theirs = ([_plain(n) for n in names] for names in (student, teacher))
+    renamed = {_plain(k): _plain(v) for k, v in synonyms.items()}
+    for name in synonyms:
+        if _plain(name) not in ours:
+            raise ValueError(f'{KEY}: {name!r} is no class of the student, '
+                             f'which has {_few(student)}')
+        if renamed[_plain(name)] not in theirs:
+            raise ValueError(
+                f'{KEY}: {synonyms[name]!r} is no class of the teacher, '
+                f'which has {_few(teacher)}')
+    pairs = [(i, theirs.index(wanted)) for i, name in enumerate(ours)
+             if (wanted := renamed.get(name, name)) in theirs]
+    if not pairs:
+        raise ValueError(
+            f'{KEY}: student and teacher have no class in common. The '
+            f'student has {_few(student)}, the teacher {_few(teacher)}; '
+            "synonyms are written classes=dict(pedestrian='person')")
+    shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
+    if ours != theirs:
+        shared.message = _message(student, teacher, shared)
+    return shared
+
+
+def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
+               counts: tuple[int, int],
+               synonyms: Mapping[str, str]) -> SharedClasses:
+    unknown = []
+    if student is None:
+        unknown.append('those of the student are not known (they are in the '
+                       'data set of tools/train.py of this package)')
+    if teacher is None:
+        unknown.append('those of the teacher are not in its checkpoint '
+                       '(set kd_cfg.teacher_classes)')
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f'{KEY}: the student has {counts[0]} classes and the teacher '
+            f'{counts[1]}, so they are matched by name, and '
+            + ' and '.join(unknown))
+    if synonyms:
+        raise ValueError(f'{KEY}: synonyms need the names of the classes, and '
+                         + ' and '.join(unknown))
+    every = list(range(counts[0]))
+    return SharedClasses(every, every)
+
+
+def _message(student: Sequence[str], teacher: Sequence[str],
+             shared: SharedClasses) -> str:
+    """What is distilled, what is not, and which names nearly match."""
+    names = [student[i] if _plain(student[i]) == _plain(teacher[j])
+             else f'{student[i]} (the teacher\'s {teacher[j]})'
+             for i, j in zip(shared.student, shared.teacher)]
+    said = (f'{len(names)} of {len(student)} classes are distilled: '
+            f'{", ".join(names)}')
+    alone = [n for i, n in enumerate(student) if i not in shared.student]
+    if alone:
+        said += f'; {", ".join(alone)} learn from labels alone'
+    unused = [n for i, n in enumerate(teacher) if i not in shared.teacher]
+    for name in alone:
+        near = difflib.get_close_matches(
+            _plain(name), [_plain(n) for n in unused], 1)
+        for other in unused:
+            if [_plain(other)] == near:
+                said += (f'; if {name!r} is what the teacher calls {other!r}, '
+                         f'set {KEY}=dict({name}={other!r})')
+    return said
+
+
+def _plain(name: str) -> str:
+    """A name in the spelling that all versions of mmdet have in common."""
+    return str(name).lower().replace('_', ' ')
+
+
+def _few(names: Sequence[str], few: int = 100) -> str:
+    more = f', … ({len(names)} in all)' if len(names) > few else ''
+    return ', '.join(map(str, names[:few])) + more

@@ -1,0 +1,226 @@
+"""A student and a teacher, with all that bridges them."""
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor
+
+from ..beside import Beside
+from ..heads import HeadAdapter, HeadRecord
+from ..numerics.randomness import untouched_randomness
+from ..registry import in_our_scope
+from .classes import match_classes
+from .paired_pass import PairedPass
+
+ADAPTER = dict(type='ChannelAdapter')
+SPLIT = 'kd_cfg.reused_teacher_head_idx'
+
+
+class Pair(Beside):
+    """All that is about two detectors: levels, classes, priors, channels.
+
+    What the two heads are like is known when the teacher has been read, so
+    :meth:`join` does the matching, once, when training begins.  Its channel
+    adapters train with the student and are saved beside its ``state_dict``,
+    see :class:`~crosskd.beside.Beside`.
+
+    Args:
+        split: how many layers of its branches the student keeps for
+            cross-head predictions, and how many of the teacher's are left
+            out; None if there are no such predictions.
+        adapter: config of the channel adapters.
+        synonyms: the teacher's name for some of the student's classes.
+        teacher_classes: names of the teacher's classes; by default those in
+            its checkpoint.
+
+    Attributes:
+        levels: indices of the levels that both have, as (student's,
+            teacher's), matched by stride.
+        same_priors: whether the priors of these levels are equal.
+    """
+
+    shared_student: Tensor
+    shared_teacher: Tensor
+    shared_label: Tensor
+
+    def __init__(self,
+                 split: tuple[int, int] | None = None,
+                 adapter: dict | None = None,
+                 synonyms: Mapping[str, str] | None = None,
+                 teacher_classes: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.split = split
+        self.adapter = adapter or ADAPTER
+        self.synonyms = synonyms or {}
+        self.teacher_classes = teacher_classes
+        self.adapters = ModuleDict()
+        self.levels: list[tuple[int, int]] = []
+        self.same_priors = False
+        self.all_classes = True
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the two heads have been matched."""
+        return bool(self.levels)
+
+    # -- when training begins ----------------------------------------------
+
+    def join(self, student: HeadAdapter, teacher: HeadAdapter,
+             needs: Collection[str], like: Tensor,
+             student_classes: Sequence[str] | None = None,
+             teacher_classes: Sequence[str] | None = None) -> None:
+        """Match the two heads, and build the adapters between them.
+
+        Args:
+            student, teacher: the two heads.
+            needs: what the distillers need.
+            like: a parameter of the student, for device and data type.
+            student_classes, teacher_classes: names, where they are known.
+
+        Raises:
+            ValueError: they have no level or no class in common, or a split
+                is beyond a head's layers.
+            TypeError: an adapter cannot be built.
+        """
+        self._match_levels(student, teacher)
+        self._match_classes(student, teacher, student_classes,
+                            self.teacher_classes or teacher_classes)
+        self.same_priors = student.same_priors(
+            [s for s, _ in self.levels], teacher,
+            [t for _, t in self.levels])
+        if self.split is not None:
+            for whose, adapter, split in (('student', student, self.split[0]),
+                                          ('teacher', teacher,
+                                           self.split[1])):
+                check_split(whose, split, adapter)
+            if student.branches != teacher.branches:
+                raise ValueError(
+                    'teacher_config does not fit the student: the branches '
+                    f'of a {teacher.name} head are {teacher.branches}, those '
+                    f'of a {student.name} head {student.branches}; cross-head '
+                    "predictions need the same; set kd_cfg.prediction="
+                    "'student'")
+            for branch in student.branches:
+                self._bridge(branch, f'{branch} branch',
+                             student.channels(branch, self.split[0]),
+                             teacher.channels(branch, self.split[1]))
+        if 'features' in needs:
+            self._bridge('features', 'FPN', student.channels(
+                student.branches[0], 0), teacher.channels(
+                    teacher.branches[0], 0))
+        self.to(like.device, like.dtype)
+
+    def _match_levels(self, student: HeadAdapter,
+                      teacher: HeadAdapter) -> None:
+        ours, theirs = student.strides, teacher.strides
+        self.levels = [(i, theirs.index(stride))
+                       for i, stride in enumerate(ours) if stride in theirs]
+        if not self.levels:
+            raise ValueError(
+                'teacher_config does not fit the student: no level of the '
+                f'teacher has a stride of the student. Strides: {ours} '
+                f'(student) and {theirs} (teacher)')
+        for whose, strides, others in (('student', ours, theirs),
+                                       ('teacher', theirs, ours)):
+            alone = [str(s[0]) for s in strides if s not in others]
+            if alone:
+                _say(f'levels of stride {", ".join(alone)} are the '
+                     f'{whose}\'s alone and are not distilled')
+
+    def _match_classes(self, student: HeadAdapter, teacher: HeadAdapter,
+                       student_names: Sequence[str] | None,
+                       teacher_names: Sequence[str] | None) -> None:
+        counts = student.num_classes, teacher.num_classes
+        shared = match_classes(student_names, teacher_names, counts,
+                               self.synonyms)
+        if shared.message:
+            _say(shared.message)
+        label = torch.full((counts[0], ), -1)
+        label[shared.student] = torch.arange(len(shared.student))
+        self.all_classes = counts[0] == counts[1] == len(shared.student) and (
+            shared.student == shared.teacher)
+        for name, value in (('shared_student', torch.tensor(shared.student)),
+                            ('shared_teacher', torch.tensor(shared.teacher)),
+                            ('shared_label', label)):
+            self.register_buffer(name, value, persistent=False)
+
+    def _bridge(self, key: str, what: str, ours: int, theirs: int) -> None:
+        """Build a channel adapter where widths differ."""
+        if ours == theirs:
+            return
+        # the same seed is the same student, whatever is distilled
+        with untouched_randomness(), torch.device('cpu'):
+            try:
+                adapter = MODELS.build(
+                    dict(in_our_scope(MODELS, self.adapter),
+                         in_channels=ours, out_channels=theirs))
+            except (KeyError, TypeError, ValueError) as e:
+                kind = TypeError if isinstance(e, TypeError) else ValueError
+                raise kind(f'kd_cfg.adapter: {e}') from None
+            if isinstance(adapter, BaseModule):
+                adapter.init_weights()
+        self.adapters[key] = adapter
+        _say(f'{what}: the student has {ours} channels and the teacher '
+             f'{theirs}; {type(adapter).__name__} brings the student\'s '
+             'features to the teacher\'s width (kd_cfg.adapter)')
+
+    # -- in a training step ------------------------------------------------
+
+    def forward(self, student: HeadAdapter, s: HeadRecord,
+                teacher: HeadAdapter, t: HeadRecord,
+                samples: SampleList) -> PairedPass:
+        """Bring the passes of both detectors over a batch together.
+
+        Args:
+            student, teacher: the two heads.
+            s, t: records of their passes.
+            samples: ground truth and meta information of the batch.
+        """
+        return PairedPass(self, student, s, teacher, t, samples)
+
+    def adapt(self, key: str, features: Tensor) -> Tensor:
+        """A student's (N, C, H, W) features in the teacher's width."""
+        if key not in self.adapters:
+            return features
+        return self.adapters[key](features)
+
+    def select(self, classes: Tensor, whose: str, dim: int) -> Tensor:
+        """The shared ones of the classes along a dimension.
+
+        Args:
+            classes: a tensor with a dimension of all classes.
+            whose: ``'student'`` or ``'teacher'``.
+            dim: that dimension.
+        """
+        if self.all_classes:
+            return classes
+        return classes.index_select(dim, getattr(self, f'shared_{whose}'))
+
+    def shared_labels(self, labels: Tensor) -> Tensor:
+        """Labels of the student as indices of shared classes; -1 for none."""
+        if self.all_classes:
+            return labels
+        return torch.where(labels >= 0, self.shared_label[labels.clamp(0)],
+                           labels)
+
+
+def check_split(whose: str, split: int, head: HeadAdapter) -> None:
+    """Check that a head's branches can be split after so many layers.
+
+    Raises:
+        ValueError: they have fewer layers.
+    """
+    if not 0 <= split <= head.depth:
+        raise ValueError(
+            f'{SPLIT} must be between 0 and the number '
+            f"of tower layers ({head.depth} in the {whose}'s head), "
+            f'found {split}')
+
+
+def _say(message: str, level: Any = logging.INFO) -> None:
+    print_log(f'distillation: {message}', logger='current', level=level)

@@ -1,0 +1,215 @@
+"""What both detectors made of one batch, ready to be compared."""
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from ..heads import Geometry, HeadAdapter, HeadRecord, Targets
+from ..numerics.statistics import align_statistics
+
+if TYPE_CHECKING:
+    from .pair import Pair
+
+Maps = dict[str, list[Tensor]]
+
+
+class PairedPass:
+    """The passes of student and teacher over one batch, brought together.
+
+    On the levels and in the classes that both have.  P counts the *teacher's*
+    priors on these levels: distillation happens in its prediction space.
+    ``prediction`` in the methods says whose predictions imitate the
+    teacher's: ``'cross_head'`` (the student's intermediate features, run
+    through the rest of the teacher's head) or the ``'student'``'s own.
+
+    Args:
+        pair: what bridges the two detectors.
+        student, teacher: their heads.
+        s, t: records of their passes.
+        samples: ground truth and meta information of the batch.
+    """
+
+    def __init__(self, pair: 'Pair', student: HeadAdapter, s: HeadRecord,
+                 teacher: HeadAdapter, t: HeadRecord,
+                 samples: SampleList) -> None:
+        self.pair = pair
+        self.student = student
+        self.teacher = teacher
+        self.samples = samples
+        self._s = s
+        self._t = t
+        self.student_levels, self.teacher_levels = (
+            list(side) for side in zip(*pair.levels))
+        # not when first asked for: that may be in another precision
+        self._cross_head: Maps = {}
+        if pair.split is not None and s.intermediates:
+            self._cross_head = self._make_cross_head(pair.split)
+
+    # -- predictions -------------------------------------------------------
+
+    def _make_cross_head(self, split: tuple[int, int]) -> Maps:
+        """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
+        features = {
+            branch: [
+                align_statistics(
+                    self.pair.adapt(branch,
+                                    self._s.intermediates[branch][ours]),
+                    self._t.intermediates[branch][theirs])
+                for ours, theirs in self.pair.levels
+            ] for branch in self.teacher.branches
+        }
+        return self.teacher.forward_from(features, split[1], self.teacher_levels)
+
+    def predictor(self, prediction: str) -> HeadAdapter:
+        """The head whose coder and priors such predictions are made with."""
+        return self.student if prediction == 'student' else self.teacher
+
+    def maps(self, prediction: str, name: str) -> list[Tensor]:
+        """Per level (N, A * K, H, W) maps of an output, as the head has it."""
+        if prediction == 'cross_head':
+            return self._cross_head[name]
+        adapter, seen, levels = (
+            (self.student, self._s, self.student_levels)
+            if prediction == 'student' else
+            (self.teacher, self._t, self.teacher_levels))
+        every = adapter.named(seen.outputs)[name]
+        return [every[i] for i in levels]
+
+    def geometry(self, prediction: str) -> Geometry:
+        """The priors of such predictions."""
+        if prediction == 'student':
+            return self._student_geometry
+        return self._teacher_geometry
+
+    @cached_property
+    def _student_geometry(self) -> Geometry:
+        return self.student.geometry(self._s.sizes, self.student_levels,
+                                     self._s.outputs[0][0].device)
+
+    @cached_property
+    def _teacher_geometry(self) -> Geometry:
+        return self.teacher.geometry(self._t.sizes, self.teacher_levels,
+                                     self._t.outputs[0][0].device)
+
+    def flat(self, prediction: str, name: str) -> Tensor:
+        """(N, P, K) of an output."""
+        return self.predictor(prediction).flatten(
+            name, self.maps(prediction, name), self.geometry(prediction))
+
+    def logits(self, prediction: str) -> tuple[Tensor, Tensor]:
+        """(N, P, C) logits of the C shared classes, of both."""
+        if self.pair.all_classes:
+            return self.flat(prediction, 'cls'), self._teacher_logits
+        whose = 'student' if prediction == 'student' else 'teacher'
+        return (self.pair.select(self.flat(prediction, 'cls'), whose, -1),
+                self._teacher_logits)
+
+    @cached_property
+    def _teacher_logits(self) -> Tensor:
+        return self.pair.select(self.flat('teacher', 'cls'), 'teacher', -1)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """(N, P), the teacher's highest score among the shared classes."""
+        return self._teacher_logits.detach().sigmoid().amax(-1)
+
+    def class_maps(self, prediction: str) -> list[tuple[Tensor, Tensor]]:
+        """Per level (N, A * C, H, W) logit maps of shared classes, of both."""
+        return list(zip(self._class_maps(prediction),
+                        self._class_maps('teacher')))
+
+    def _class_maps(self, prediction: str) -> list[Tensor]:
+        maps = self.maps(prediction, 'cls')
+        if self.pair.all_classes:
+            return maps
+        whose = 'student' if prediction == 'student' else 'teacher'
+        priors = self.predictor(prediction).num_priors
+        return [
+            self.pair.select(x.unflatten(1, (priors, -1)), whose, 2).flatten(
+                1, 2) for x in maps
+        ]
+
+    def regression(self, prediction: str,
+                   form: str) -> tuple[Tensor, Tensor]:
+        """Regression outputs of both, in a form of ``HeadAdapter.forms``.
+
+        Returns:
+            tuple: (n, ...) each, as many rows a prior as the form has.
+        """
+        ours, theirs = (
+            self.predictor(which).forms[form](self.flat(which, 'reg'),
+                                              self.geometry(which))
+            for which in (prediction, 'teacher'))
+        return ours, theirs
+
+    def quality(self, prediction: str) -> tuple[Tensor, Tensor]:
+        """(N, P) logits of the quality, of both."""
+        return (self.flat(prediction, 'quality').squeeze(-1),
+                self.flat('teacher', 'quality').squeeze(-1))
+
+    def features(self) -> list[tuple[Tensor, Tensor]]:
+        """Per level (N, C, H, W) FPN features of both, of one width."""
+        return [(self.pair.adapt('features', self._s.features[ours]),
+                 self._t.features[theirs])
+                for ours, theirs in self.pair.levels]
+
+    # -- targets -----------------------------------------------------------
+
+    @cached_property
+    def _targets(self) -> Targets:
+        for name, results in self._s.returned.items():
+            if not results:
+                raise TypeError(
+                    f'bbox_head: the loss of '
+                    f'{type(self.student.head).__name__} did not call '
+                    f'{name}, whose result distillation needs')
+        return self.student.targets(self._s.returned, len(self.samples))
+
+    @cached_property
+    def positives(self) -> Tensor:
+        """(N, P), bool: an object of a shared class is assigned there.
+
+        Where the priors of the two differ, a prior of the teacher's is
+        positive if any of the student's at that location is.
+        """
+        labels = [self._targets.labels[i] for i in self.student_levels]
+        positives = self.pair.shared_labels(torch.cat(labels, 1)) >= 0
+        if self.pair.same_priors:
+            return positives
+        ours, theirs = self.student.num_priors, self.teacher.num_priors
+        return positives.unflatten(1, (-1, ours)).any(-1).repeat_interleave(
+            theirs, dim=1)
+
+    def weights(self, term: str) -> Tensor:
+        """(N, P): 0 where the student's own loss of that term ignores priors.
+
+        There are none for priors that are the teacher's alone: of those, the
+        valid ones (inside the padded image) have 1.
+        """
+        if self.pair.same_priors:
+            every = self._targets.weights
+            weights = every.get(term, every['cls'])
+            return torch.cat([weights[i] for i in self.student_levels], 1)
+        return self._valid
+
+    @cached_property
+    def _valid(self) -> Tensor:
+        return self.teacher.valid_priors(
+            self._t.sizes, self.teacher_levels,
+            [sample.metainfo for sample in self.samples],
+            self._t.outputs[0][0].device)
+
+    def normalizer(self, term: str) -> float | Tensor:
+        """What the student's own losses of that term are divided by.
+
+        Its classification losses, where it has no such term.
+        """
+        every = self._targets.normalizers
+        return every.get(term, every['cls'])
+
+    def by_level(self, values: Tensor) -> list[Tensor]:
+        """Sums of (N, P) values over each level, for the log."""
+        return [x.sum() for x in values.split(
+            self._teacher_geometry.counts, 1)]
