@@ -8,6 +8,9 @@ from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
+from crosskd.heads import HeadRecord
+from crosskd.pairs import Pair
+
 KINDS = ('retina', 'gfl', 'atss', 'fcos')
 NUM_CLASSES = 3
 CHANNELS = 8
@@ -173,6 +176,15 @@ def batch(boxes=(2, 3), size=(64, 96), seed: int = 0,
                 ori_shape=size, scale_factor=(1.0, 1.0), img_id=index))
         samples.append(sample)
     return inputs, samples
+
+
+def paired_maps(head, student: list, teacher: list, samples: list):
+    """Class logits of two detectors with that head, as regions take them."""
+    pair = Pair()
+    pair.levels = [(i, i) for i in range(len(head.strides))]
+    s, t = (HeadRecord(outputs=[maps] * len(head.outputs))
+            for maps in (student, teacher))
+    return pair(head, s, head, t, samples)
 
 
 def total(losses: dict) -> dict:

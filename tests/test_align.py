@@ -1,8 +1,8 @@
-"""Alignment of held features."""
+"""Alignment of intermediate features."""
 import pytest
 import torch
 
-from crosskd.align import align_statistics, standardize
+from crosskd.numerics.statistics import align_statistics, standardize
 
 
 def feature(*shape, seed=0, scale=1.0, shift=0.0):

@@ -15,8 +15,8 @@ from crosskd.losses import KDQualityFocalLoss, SDDLoss
 from helpers import SDD, batch, build, distiller_cfg, plain_cfg, sdd_cfg
 from test_module import Images
 
-NAMES = ['imitation.losses.loss_cls_kd.seen',
-         'imitation.losses.loss_cls_kd.sharpness']
+NAMES = ['distillers.predictions.loss_cls_kd.seen',
+         'distillers.predictions.loss_cls_kd.sharpness']
 
 
 @MODELS.register_module()
@@ -49,20 +49,20 @@ def learned():
 
 
 def loss_of(model):
-    return model.imitation.losses['loss_cls_kd']
+    return model.distillers.predictions.loss_cls_kd
 
 
 def test_the_students_state_dict_is_its_own():
     """torch's and mmengine's, read and written, strictly and in wrappers."""
     model, plain = build(learned()), build(plain_cfg('gfl'))
-    assert [n for n, _ in model.named_parameters() if 'imitation' in n] == [
+    assert [n for n, _ in model.named_parameters() if 'distillers' in n] == [
         NAMES[1]]
     assert sorted(state_beside(model)) == NAMES
     wrapped = nn.Sequential(model)
     for keys, prefix in ((model.state_dict(), ''), (get_state_dict(model), ''),
                          (wrapped.state_dict(), '0.')):
         assert list(keys) == [prefix + k for k in plain.state_dict()]
-        assert not any('imitation' in k for k in keys._metadata)
+        assert not any('distillers' in k for k in keys._metadata)
     own = state_beside(model)
     with torch.no_grad():
         own[NAMES[1]].fill_(3)
@@ -72,8 +72,8 @@ def test_the_students_state_dict_is_its_own():
     load_state_dict(model, plain.state_dict(), strict=True)
     assert state_beside(model)[NAMES[1]] is own[NAMES[1]] and own[
         NAMES[1]] == 3
-    with pytest.raises(RuntimeError, match=r'Unexpected key.*imitation\.x'):
-        model.load_state_dict({**plain.state_dict(), 'imitation.x': own[
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*distillers\.x'):
+        model.load_state_dict({**plain.state_dict(), 'distillers.x': own[
             NAMES[1]]})
 
 
@@ -96,11 +96,10 @@ def test_a_copy_has_its_own():
     model = build(learned())
     clone = copy.deepcopy(model)
     assert loss_of(clone) is not loss_of(model)
-    assert clone.imitation.kd.losses['loss_cls_kd'] is loss_of(clone)
     clone.loss(*batch())
-    assert loss_of(clone).seen == 3 and loss_of(model).seen == 0
+    assert loss_of(clone).seen == 1 and loss_of(model).seen == 0
     load_state_beside(model, state_beside(clone), 'a copy')
-    assert loss_of(model).seen == 3
+    assert loss_of(model).seen == 1
 
 
 def train(cfg, folder, epochs, **kwargs):
@@ -136,13 +135,13 @@ def test_it_is_saved_under_its_own_key_and_resumed(tmp_path):
                          load_from=str(start))
     for key in ('state_dict', 'ema_state_dict', KEY, f'ema_{KEY}'):
         torch.testing.assert_close(got[key], expected[key], rtol=0, atol=0)
-    assert loss_of(resumed.model).seen == loss_of(whole.model).seen == 12
+    assert loss_of(resumed.model).seen == loss_of(whole.model).seen == 4
     average, = (h.ema_model.module for h in resumed.hooks
                 if isinstance(h, EMAHook))
     assert state_beside(average)[NAMES[1]] == expected[f'ema_{KEY}'][NAMES[1]]
     # a run that only starts from it learns them anew
     started, _ = train(learned(), tmp_path / 'start', 1, load_from=str(start))
-    assert loss_of(started.model).seen == 6
+    assert loss_of(started.model).seen == 2
     del half[KEY]
     torch.save(half, start)
     with pytest.raises(ValueError, match=f'{KEY} has no {NAMES[0]}'):

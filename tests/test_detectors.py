@@ -4,7 +4,7 @@ import copy
 import pytest
 import torch
 
-from crosskd.heads import family_of, trace
+from crosskd.heads import adapter_of, record
 from helpers import (
     BCE,
     GIOU,
@@ -87,15 +87,16 @@ def test_losses_are_the_slow_ones(kind, split):
     model.init_weights()
     inputs, samples = batch((2, 0), size=(32, 64))
     ours = total(model.loss(inputs, samples))
-    teacher, family = model.teacher.detector, family_of(model.bbox_head)
-    with torch.no_grad(), trace(family) as seen:
+    teacher, adapter = model.teacher.detector, adapter_of(model.bbox_head)
+    with torch.no_grad(), record(adapter) as seen:
         s_features = model.extract_feat(inputs)
         model.bbox_head.loss(s_features, samples)
-        targets = family.targets(seen.targets, len(samples))
+        targets = adapter.targets(seen.returned, len(samples))
         slow = crosskd_losses(
             kind, model.bbox_head, teacher.bbox_head, s_features,
-            teacher.extract_feat(inputs), split, targets.label_weights,
-            targets.positives, targets.normalizer)
+            teacher.extract_feat(inputs), split, targets.weights['cls'],
+            [labels >= 0 for labels in targets.labels],
+            float(targets.normalizers['cls']))
     for key, value in slow.items():
         assert ours[key] == pytest.approx(float(value), rel=1e-4), key
 
@@ -277,7 +278,8 @@ def test_autocast_stays_close_to_float32(kind):
     ('gfl', dict(loss_reg_kd=dict(KL, T=0)), ValueError,
      'kd_cfg.loss_reg_kd: .*T must'),
     ('gfl', dict(loss_reg_kd=QFL), TypeError,
-     'kd_cfg.loss_reg_kd: expected .*GIoULoss.*found KDQualityFocalLoss'),
+     'kd_cfg.loss_reg_kd: expected a loss that compares boxes .*GIoULoss.*'
+     'found KDQualityFocalLoss, which compares logits'),
     ('gfl', dict(loss_cls_kd=GIOU), TypeError, 'kd_cfg.loss_cls_kd: expected'),
     ('gfl', dict(loss_feat_kd=GIOU), TypeError, 'kd_cfg.loss_feat_kd'),
     ('gfl', dict(loss_cls_kd=dict(QFL, reduction='sum')), ValueError,

@@ -21,8 +21,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from conftest import REPO
-from crosskd.detectors import imitation
 from crosskd.losses import SDDLoss
+from crosskd.pairs import paired_pass
 from experiments import experiment, model_cfg, write
 from helpers import (
     BCE,
@@ -195,11 +195,11 @@ def gradient(rank, cfg, align=True):
     """Losses and the gradient, which DDP averages over ranks."""
     model = exact(cfg)
     model = wrapped(model) if rank is not None else model
-    kept = imitation.align_statistics
+    kept = paired_pass.align_statistics
     if not align:
-        imitation.align_statistics = lambda student, teacher: student + 0
+        paired_pass.align_statistics = lambda student, teacher: student + 0
     losses = model(*part(rank), mode='loss')
-    imitation.align_statistics = kept
+    paired_pass.align_statistics = kept
     bare = getattr(model, 'module', model)
     bare.parse_losses(losses)[0].backward()
     return total(losses), [p.grad for p in model.parameters()]

@@ -62,7 +62,7 @@ def test_mmengines_own_way_is_noticed_in_the_first_step(cfg, place):
 
 @pytest.mark.filterwarnings('ignore')
 def test_a_reentrant_tower_layer_is_noticed():
-    """Held features without a graph, outputs with one."""
+    """Intermediate features without a graph, outputs with one."""
     model = build(distiller_cfg('gfl'))
     forward = model.bbox_head.forward_single
 
@@ -70,7 +70,7 @@ def test_a_reentrant_tower_layer_is_noticed():
         return checkpoint(forward, x, scale, use_reentrant=True)
 
     model.bbox_head.forward_single = cut
-    with pytest.raises(RuntimeError, match='classification tower of bbox_h'):
+    with pytest.raises(RuntimeError, match='cls branch of bbox_h'):
         model.loss(*batch())
 
 
@@ -82,7 +82,7 @@ def test_hooks_that_are_passed_over_are_noticed():
     type(layer).__call__ = lambda self, *a: (
         self.forward(*a) if self is layer else calls(self, *a))
     try:
-        with pytest.raises(RuntimeError, match='regression tower of bbox_head'
+        with pytest.raises(RuntimeError, match='reg branch of bbox_head'
                            ': expected 3 .* found 0'):
             model.loss(*batch())
     finally:

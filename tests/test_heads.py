@@ -1,4 +1,4 @@
-"""Head families: the rest of a head, decoding, targets."""
+"""Head adapters: the rest of a head, decoding, targets."""
 import functools
 
 import pytest
@@ -6,8 +6,15 @@ import torch
 from mmdet.models.dense_heads import GFLHead, RetinaHead
 from mmdet.registry import MODELS
 
-from crosskd.heads import family_of, trace
+from crosskd.heads import adapter_of, record
 from helpers import CHANNELS, KINDS, batch, build, plain_cfg
+
+LEVELS = (0, 1, 2)
+
+
+def geometry_of(adapter, features):
+    return adapter.geometry([f.shape[-2:] for f in features], LEVELS,
+                            features[0].device)
 
 
 def head_and_features(kind, train=True, **head):
@@ -20,16 +27,20 @@ def head_and_features(kind, train=True, **head):
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('split', [0, 1, 2])
 @pytest.mark.parametrize('kind', KINDS)
-def test_resuming_own_features_is_the_heads_forward(kind, split, train):
+def test_own_features_continue_as_the_heads_forward(kind, split, train):
     head, features, _ = head_and_features(kind, train)
-    family = family_of(head)
-    with trace(family, split) as seen:
+    adapter = adapter_of(head)
+    with record(adapter, split) as seen:
         outputs = head(features)
-    assert len(seen.held_cls) == len(seen.held_reg) == 3
-    resumed = family.resume(seen.held_cls, seen.held_reg, split)
-    assert len(resumed) == len(outputs)
-    for ours, theirs in zip(resumed, outputs):
-        torch.testing.assert_close(ours, list(theirs))
+    assert [len(x) for x in seen.intermediates.values()] == [3, 3]
+    assert all(a is b for a, b in zip(seen.features, features))
+    continued = adapter.forward_from(seen.intermediates, split, LEVELS)
+    torch.testing.assert_close(continued, adapter.named(outputs))
+    # on some levels alone
+    some = adapter.forward_from(
+        {b: x[1:] for b, x in seen.intermediates.items()}, split, (1, 2))
+    torch.testing.assert_close(
+        some, {name: maps[1:] for name, maps in continued.items()})
 
 
 @pytest.mark.parametrize('layer', [
@@ -48,18 +59,20 @@ def test_the_rest_of_a_head_leaves_its_input_as_it_was(kind, split, layer):
             if 'act' in layer:
                 conv.activate = torch.nn.LeakyReLU(inplace=True)
             assert conv.activate.inplace
-    family = family_of(head)
-    held = [torch.randn_like(f) for f in features]  # with negative values
-    kept = [(h.clone(), h._version) for h in held]
-    first = family.resume(held, held, split)
-    assert all(torch.equal(h, k) and h._version == v
-               for h, (k, v) in zip(held, kept))
-    again = family.resume([k for k, _ in kept], [k for k, _ in kept], split)
+    adapter = adapter_of(head)
+    given = [torch.randn_like(f) for f in features]  # with negative values
+    kept = [(x.clone(), x._version) for x in given]
+
+    def rest(maps):
+        return adapter.forward_from(dict(cls=maps, reg=maps), split, LEVELS)
+
+    first = rest(given)
+    assert all(torch.equal(x, k) and x._version == v
+               for x, (k, v) in zip(given, kept))
+    again = rest([k for k, _ in kept])
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     if split and 'act' not in layer:  # what is activated has been
-        positive = [h.relu() for h in held]
-        torch.testing.assert_close(
-            family.resume(positive, positive, split), first)
+        torch.testing.assert_close(rest([x.relu() for x in given]), first)
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -68,30 +81,28 @@ def test_the_rest_of_a_head_leaves_its_input_as_it_was(kind, split, layer):
 @pytest.mark.parametrize('train', [True, False])
 def test_fcos_variants(kwargs, train):
     head, features, _ = head_and_features('fcos', train, **kwargs)
-    family = family_of(head)
-    with trace(family, 1) as seen:
+    adapter = adapter_of(head)
+    with record(adapter, 1) as seen:
         outputs = head(features)
-    resumed = family.resume(seen.held_cls, seen.held_reg, 1)
-    for ours, theirs in zip(resumed, outputs):
-        torch.testing.assert_close(ours, list(theirs))
+    continued = adapter.forward_from(seen.intermediates, 1, LEVELS)
+    torch.testing.assert_close(continued, adapter.named(outputs))
     # pixels in training, too
+    geometry = geometry_of(adapter, features)
     head.eval()
-    in_pixels = family.flatten(head(features)).reg
+    in_pixels = adapter.flatten('reg', head(features)[1], geometry)
     head.train(train)
-    torch.testing.assert_close(family.flatten(outputs).reg, in_pixels)
+    torch.testing.assert_close(
+        adapter.flatten('reg', outputs[1], geometry), in_pixels)
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_boxes_are_the_boxes_that_the_head_predicts(kind):
     head, features, samples = head_and_features(kind, train=False)
-    family = family_of(head)
+    adapter = adapter_of(head)
     outputs = head(features)
-    flat = family.flatten(outputs)
-    sizes = [f.shape[-2:] for f in features]
-    ours = torch.cat([
-        family.boxes(reg, priors, level).view(len(samples), -1, 4)
-        for level, (reg, priors) in enumerate(
-            zip(flat.reg, family.priors(sizes, features[0].device)))], 1)
+    geometry = geometry_of(adapter, features)
+    ours = adapter.boxes(adapter.flatten('reg', outputs[1], geometry),
+                         geometry).view(len(samples), -1, 4)
     # without NMS and limits, the head's own results are decoded priors
     cfg = head.test_cfg.copy()
     cfg.update(nms_pre=-1, min_bbox_size=-1, score_thr=-1.0)
@@ -110,54 +121,55 @@ def test_boxes_are_the_boxes_that_the_head_predicts(kind):
 @pytest.mark.parametrize('kind', KINDS)
 def test_targets_are_what_the_heads_loss_used(kind):
     head, features, samples = head_and_features(kind)
-    family = family_of(head)
+    adapter = adapter_of(head)
     used = []
     original = head.loss_cls.forward
     head.loss_cls.forward = lambda *a, **k: used.append((a, k)) or original(
         *a, **k)
-    with trace(family) as seen:
+    with record(adapter) as seen:
         head.loss(features, samples)
-    targets = family.targets(seen.targets, len(samples))
+    targets = adapter.targets(seen.returned, len(samples))
+    weights = targets.weights['cls']
     if kind == 'fcos':  # one call over all levels, without weights
         labels = used[0][0][1]
-        assert all((w == 1).all() for w in targets.label_weights)
-        expected = (labels >= 0) & (labels < head.num_classes)
-        positives = [p.flatten() for p in targets.positives]
-        assert torch.equal(torch.cat(positives), expected)
+        assert all((w == 1).all() for w in weights)
+        expected = torch.where(labels < head.num_classes, labels, -1)
+        assert torch.equal(
+            torch.cat([x.flatten() for x in targets.labels]), expected)
         return
-    assert len(used) == len(targets.label_weights) == 3
-    for (args, kwargs), weight, positive in zip(used, targets.label_weights,
-                                                targets.positives):
+    assert len(used) == len(weights) == 3
+    for (args, kwargs), weight, label in zip(used, weights, targets.labels):
         labels = args[1][0] if kind == 'gfl' else args[1]
         used_weight = kwargs['weight'] if kind == 'gfl' else args[2]
         assert torch.equal(weight.flatten(), used_weight)
-        assert torch.equal(positive.flatten(),
-                           (labels >= 0) & (labels < head.num_classes))
-        assert kwargs['avg_factor'] == targets.normalizer
+        assert torch.equal(label.flatten(), torch.where(
+            (labels >= 0) & (labels < head.num_classes), labels, -1))
+        assert kwargs['avg_factor'] == targets.normalizers['cls']
 
 
 def test_fcos_normalizer_is_the_sum_of_centerness_targets():
     head, features, samples = head_and_features('fcos')
-    family = family_of(head)
+    adapter = adapter_of(head)
     used = []
     original = head.loss_bbox.forward
     head.loss_bbox.forward = lambda *a, **k: used.append(k) or original(
         *a, **k)
-    with trace(family) as seen:
+    with record(adapter) as seen:
         head.loss(features, samples)
-    targets = family.targets(seen.targets, len(samples))
-    assert targets.normalizer == pytest.approx(float(used[0]['avg_factor']))
+    targets = adapter.targets(seen.returned, len(samples))
+    assert float(targets.normalizers['cls']) == pytest.approx(
+        float(used[0]['avg_factor']))
     _, empty = batch((0, 0))
-    with trace(family) as seen:
+    with record(adapter) as seen:
         head.loss(features, empty)
-    assert family.targets(seen.targets, 2).normalizer == 1
+    assert adapter.targets(seen.returned, 2).normalizers['cls'] == 1
 
 
-def test_trace_leaves_the_head_as_it_was():
+def test_recording_leaves_the_head_as_it_was():
     head, features, samples = head_and_features('gfl')
     before = dict(head.__dict__)
     with pytest.raises(RuntimeError, match='on purpose'):
-        with trace(family_of(head), 1):
+        with record(adapter_of(head), 1):
             raise RuntimeError('on purpose')
     assert head.__dict__.keys() == before.keys()
     assert not head._forward_hooks
@@ -170,19 +182,20 @@ def test_get_targets_of_somebody_else_survives(kind):
     head, features, samples = head_and_features(kind)
     theirs = functools.partial(type(head).get_targets, head)
     head.get_targets = theirs
-    family = family_of(head)
-    with trace(family, 1) as outer:
+    adapter = adapter_of(head)
+    with record(adapter, 1) as outer:
         head.loss(features, samples)
-        with trace(family, 1) as inner:
+        with record(adapter, 1) as inner:
             head.loss(features, samples)
-        assert inner.targets is not None
-        assert outer.targets is inner.targets  # it saw that pass, too
+        assert len(inner.returned['get_targets']) == 1
+        # it saw that pass, too
+        assert len(outer.returned['get_targets']) == 2
     assert head.get_targets is theirs
-    with pytest.raises(RuntimeError, match='on purpose'), trace(family):
+    with pytest.raises(RuntimeError, match='on purpose'), record(adapter):
         raise RuntimeError('on purpose')
     assert head.get_targets is theirs
     del head.get_targets
-    with trace(family):
+    with record(adapter):
         head.get_targets = theirs  # set meanwhile, to stay
     assert head.get_targets is theirs
 
@@ -200,7 +213,7 @@ def test_a_subclass_belongs_to_its_parents_family():
     MODELS.register_module(name='TestMyHead', module=MyHead, force=True)
     cfg['bbox_head']['type'] = 'TestMyHead'
     model = build(cfg)
-    assert family_of(model.bbox_head).name == 'GFL'
+    assert adapter_of(model.bbox_head).name == 'GFL'
 
 
 def test_unknown_and_softmax_heads_are_refused():
@@ -213,34 +226,46 @@ def test_unknown_and_softmax_heads_are_refused():
                 scales_per_octave=1, strides=[8]),
             loss_bbox=dict(type='GIoULoss')))
     with pytest.raises(TypeError, match='PAAHead cannot be distilled'):
-        family_of(paa)
+        adapter_of(paa)
     rpn = MODELS.build(dict(type='RPNHead', in_channels=8))
     with pytest.raises(TypeError, match='RPNHead cannot be distilled'):
-        family_of(rpn)
+        adapter_of(rpn)
     softmax = RetinaHead(
         3, CHANNELS, feat_channels=CHANNELS,
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False))
     with pytest.raises(TypeError, match='use_sigmoid=True'):
-        family_of(softmax)
+        adapter_of(softmax)
 
 
 def test_same_priors():
-    gfl, atss, retina, fcos = (family_of(head_and_features(k)[0])
+    gfl, atss, retina, fcos = (adapter_of(head_and_features(k)[0])
                                for k in ('gfl', 'atss', 'retina', 'fcos'))
-    assert gfl.has_priors_of(atss)
-    assert not gfl.has_priors_of(retina)
-    assert not gfl.has_priors_of(fcos)
+    assert gfl.same_priors(LEVELS, atss, LEVELS)
+    assert not gfl.same_priors(LEVELS, atss, (0, 1))
+    assert not gfl.same_priors((0, 1), atss, (1, 2))
+    assert not gfl.same_priors(LEVELS, retina, LEVELS)
+    assert not gfl.same_priors(LEVELS, fcos, LEVELS)
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_valid_priors_follow_the_padded_image(kind):
     head, features, _ = head_and_features(kind)
-    family = family_of(head)
+    adapter = adapter_of(head)
     sizes = [f.shape[-2:] for f in features]
     metas = [dict(pad_shape=(64, 96)), dict(pad_shape=(32, 96))]
-    weights = family.valid_priors(sizes, metas, features[0].device)
-    assert all(w[0].all() for w in weights)
-    share = weights[0][1].mean()
+    weights = adapter.valid_priors(sizes, (0, 1), metas, features[0].device)
+    assert weights[0].all()
+    share = weights[1].mean()
     assert share == (1 if kind == 'fcos' else 0.5)
+
+
+def test_priors_are_made_once_a_size():
+    head, features, _ = head_and_features('gfl')
+    adapter = adapter_of(head)
+    first = geometry_of(adapter, features)
+    head.prior_generator.grid_priors = None
+    assert geometry_of(adapter, features) is first
+    assert first.counts == [96, 24, 6] and len(first.priors) == 126
+    assert first.strides.unique().tolist() == [8, 16, 32]
 
 

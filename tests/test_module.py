@@ -53,7 +53,7 @@ def kinds(module):
              for name, x in module.state_dict().items()],
             [(name, x.requires_grad) for name, x in module.named_parameters()],
             [(name, m.training) for name, m in module.named_modules()
-             if name.split('.')[0] != 'imitation'])  # losses of the distiller
+             if name.split('.')[0] not in ('pair', 'distillers')])
 
 
 def tensor_bytes():

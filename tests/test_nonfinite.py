@@ -64,14 +64,14 @@ both_ways = pytest.mark.parametrize('kind_of_run', [Run, SCALED])
 
 def spoil(model, loss, level, value=math.nan):
     """Let one distillation loss of one level be ``value`` from now on."""
-    predictions = model.imitation.predictions
+    distil = model.distillers.predictions.forward
 
-    def spoilt(*args):
-        losses = predictions(*args)
+    def spoilt(paired):
+        losses = distil(paired)
         losses[loss][level] = losses[loss][level] * value
         return losses
 
-    model.imitation.predictions = spoilt
+    model.distillers.predictions.forward = spoilt
 
 
 def state(run):
@@ -125,9 +125,9 @@ def test_an_image_that_is_not_finite_is_named_instead():
 
 def test_what_is_no_loss_may_be_anything():
     model = build(distiller_cfg('gfl'))
-    features = model.imitation.features
-    model.imitation.features = lambda *args: dict(
-        features(*args), ratio=torch.tensor(math.nan))
+    distil = model.distillers.forward
+    model.distillers.forward = lambda *args: dict(
+        distil(*args), ratio=torch.tensor(math.nan))
     assert math.isnan(model.loss(*batch())['ratio'])
 
 
@@ -180,11 +180,11 @@ def test_a_whole_accumulated_step_is_skipped():
     run.add(SkipNonFiniteHook())
     before = state(run)
     run.step(*batch())
-    predictions = run.model.imitation.predictions
+    predictions = run.model.distillers.predictions.forward
     spoil(run.model, 'loss_cls_kd', 0)
     run.step(*batch(seed=1))
     assert same(before, state(run))
-    run.model.imitation.predictions = predictions
+    run.model.distillers.predictions.forward = predictions
     run.step(*batch())
     run.step(*batch(seed=1))
     after = state(run)

@@ -175,7 +175,7 @@ import torch
 from mmengine.config import Config
 
 from crosskd.detectors import CrossKDGFL, CrossKDSingleStageDetector
-from crosskd.heads import HeadFamily, Predictions, family_of
+from crosskd.heads import HeadAdapter, adapter_of
 from crosskd.hooks import SkipNonFiniteHook
 from crosskd.losses import KDQualityFocalLoss, SDDLoss, sdd_loss
 from crosskd.runner import Runner
@@ -185,8 +185,10 @@ class MyLoss(KDQualityFocalLoss):
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor,
                 weight: torch.Tensor | None = None,
-                avg_factor: float | None = None) -> torch.Tensor:
-        return 2 * super().forward(pred, target, weight, avg_factor)
+                avg_factor: float | None = None,
+                reduction_override: str | None = None) -> torch.Tensor:
+        return 2 * super().forward(pred, target, weight, avg_factor,
+                                   reduction_override)
 
 
 class MyDetector(CrossKDSingleStageDetector):
@@ -195,9 +197,8 @@ class MyDetector(CrossKDSingleStageDetector):
 
 def scores(detector: CrossKDGFL, outputs: list[list[torch.Tensor]]
            ) -> list[torch.Tensor]:
-    head: HeadFamily = detector.student_head()
-    found: Predictions = head.flatten(outputs)
-    return [level.sigmoid() for level in found.cls]
+    head: HeadAdapter = detector.head_adapter
+    return [level.sigmoid() for level in head.named(outputs)['cls']]
 
 
 maps = torch.zeros(1, 2, 4, 4)
@@ -210,7 +211,7 @@ hook = SkipNonFiniteHook(max_in_a_row=10)
 SkipNonFiniteHook(max_in_a_row='ten')  # type: ignore[arg-type]
 sdd_loss(maps)  # type: ignore[call-arg]
 KDQualityFocalLoss(gamma=2)  # type: ignore[call-arg]
-scales = family_of(maps)  # type: ignore
+scales = adapter_of(maps)  # type: ignore
 number: int = loss  # type: ignore[assignment]
 """
 

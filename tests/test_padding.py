@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from crosskd.heads import family_of, trace
+from crosskd.heads import adapter_of, record
 from helpers import BCE, GIOU, KINDS, KL, batch, build, distiller_cfg, total
 from slow_crosskd import crosskd_losses
 
@@ -29,12 +29,12 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
         loss_center_kd=BCE if teacher == 'atss' else None, region=region))
     ours = total(model.loss(inputs, samples))
 
-    detector, family = model.teacher.detector, family_of(model.bbox_head)
+    detector, adapter = model.teacher.detector, adapter_of(model.bbox_head)
     generator = detector.bbox_head.prior_generator
-    with torch.no_grad(), trace(family) as seen:
+    with torch.no_grad(), record(adapter) as seen:
         features = model.extract_feat(inputs)
         model.bbox_head.loss(features, samples)
-    targets = family.targets(seen.targets, 2)
+    targets = adapter.targets(seen.returned, 2)
     weights, positives = [], []
     for stride, mine, count, own in zip(
             (8, 16, 32), targets.positives, generator.num_base_priors,

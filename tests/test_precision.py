@@ -5,8 +5,7 @@ import warnings
 import pytest
 import torch
 
-from crosskd.align import align_statistics, channel_statistics, standardize
-from crosskd.heads import family_of, trace
+from crosskd.heads import adapter_of, record
 from crosskd.losses import (
     KDQualityFocalLoss,
     KnowledgeDistillationKLDivLoss,
@@ -15,7 +14,12 @@ from crosskd.losses import (
     sdd_loss,
 )
 from crosskd.losses.sdd_bases import BASES
-from crosskd.regions import REGIONS
+from crosskd.numerics.statistics import (
+    align_statistics,
+    channel_statistics,
+    standardize,
+)
+from crosskd.registry import REGIONS
 from helpers import (
     BCE,
     KINDS,
@@ -24,6 +28,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    paired_maps,
     total,
 )
 
@@ -186,14 +191,15 @@ def test_alignment_rounds_only_its_result(dtype):
 
 
 @HALVES
-@pytest.mark.parametrize('region', REGIONS)
+@pytest.mark.parametrize('region', REGIONS.module_dict)
 def test_regions_of_half_logits_are_pooled_in_float32(region, dtype):
     inputs, samples = batch()
     model = distiller('gfl')
     maps = [numbers(2, NUM_CLASSES, 64 // s, 96 // s).to(dtype)
             for s in (8, 16, 32)]
     read = [
-        REGIONS[region](m, m, family_of(model.bbox_head), samples)
+        REGIONS.get(region)(paired_maps(
+            adapter_of(model.bbox_head), m, m, samples), 'student')
         for m in (maps, [m.float() for m in maps])
     ]
     for half, exact in zip(*read):
@@ -209,9 +215,9 @@ def test_boxes_and_qualities_are_compared_in_float32(kind, prediction, dtype):
     model = distiller(kind, prediction=prediction)
     seen = []
     for key in ('loss_reg_kd', 'loss_center_kd'):
-        if key in model.kd.losses:
-            model.kd.losses[key].register_forward_pre_hook(
-                lambda _, args: seen.extend(args))
+        loss = getattr(model.distillers.predictions, key, None)
+        if loss is not None:
+            loss.register_forward_pre_hook(lambda _, args: seen.extend(args))
     with autocast(dtype):
         check_finite(model.loss(*batch()))
     assert seen and all(x.dtype == torch.float32 for x in seen)
@@ -224,17 +230,17 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
     model = distiller(kind, prediction='student',
                       loss_reg_kd=dict(type=loss))
     inputs, samples = batch()
-    student, teacher = (family_of(model.bbox_head), model.teacher.head)
-    with autocast(dtype), trace(student) as s:
+    student, teacher = (adapter_of(model.bbox_head), model.teacher.head)
+    with autocast(dtype), record(student) as s:
         model.bbox_head.loss(model.extract_feat(inputs), samples)
     with autocast(dtype):
-        _, t = model.teacher(inputs, samples, model.data_preprocessor, None)
+        t = model.teacher(inputs, samples, model.data_preprocessor, None)
     with autocast(dtype):
-        found = model.imitation.predictions(student, s, teacher, t, samples)
+        found = model.distillers(model.pair(student, s, teacher, t, samples))
     for seen in (s, t):
         seen.outputs = tuple([x.float() for x in levels]
                              for levels in seen.outputs)
-    exact = model.imitation.predictions(student, s, teacher, t, samples)
+    exact = model.distillers(model.pair(student, s, teacher, t, samples))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 
@@ -316,17 +322,21 @@ def test_without_boxes_losses_stay_in_order(kind, dtype):
 
 def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
     model = distiller('fcos')
-    family = family_of(model.bbox_head)
+    adapter = adapter_of(model.bbox_head)
     inputs, samples = batch()
-    with trace(family) as seen:
+    with record(adapter) as seen:
         model.bbox_head.loss(model.extract_feat(inputs), samples)
-    labels, boxes = seen.targets
+    labels, boxes = seen.returned['get_targets'][0]
     none = [torch.full_like(x, NUM_CLASSES) for x in labels]
-    some = family.targets(seen.targets, 2).normalizer
+
+    def normalizer(labels):
+        return adapter.targets(
+            dict(get_targets=[(labels, boxes)]), 2).normalizers['cls']
+
+    some = normalizer(labels)
     assert some > 0 and some != 1
-    assert family.targets((none, boxes), 2).normalizer == 1
+    assert normalizer(none) == 1
     for mean in (1e-9, 0.25, 7.0):  # of all ranks: others have positives
         monkeypatch.setattr('crosskd.heads.fcos.reduce_mean',
                             lambda x, mean=mean: x.new_tensor(mean))
-        assert family.targets((none, boxes), 2).normalizer == pytest.approx(
-            max(mean, 1e-6))
+        assert float(normalizer(none)) == pytest.approx(max(mean, 1e-6))

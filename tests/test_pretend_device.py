@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from crosskd import mmcv_ext
-from crosskd.detectors import imitation
+from crosskd.distillers import predictions
+from crosskd.pairs import paired_pass
 from helpers import (
     BCE,
     GIOU,
@@ -99,15 +100,14 @@ def test_nor_do_the_stand_ins_for_compiled_ops():
 # -- the device itself --------------------------------------------------------
 
 
-@pytest.mark.parametrize('place, config', [
-    ('align_statistics', distiller_cfg('gfl')),
-    ('reduce_mean', sdd_cfg('gfl'))])
-def test_a_tensor_left_on_the_cpu_is_an_error(place, config, monkeypatch):
-    original = getattr(imitation, place)
+@pytest.mark.parametrize('module, place', [
+    (paired_pass, 'align_statistics'), (predictions, 'reduce_mean')])
+def test_a_tensor_left_on_the_cpu_is_an_error(module, place, monkeypatch):
+    original = getattr(module, place)
     monkeypatch.setattr(
-        imitation, place,
+        module, place,
         lambda *args: original(*args) * torch.ones(3, 1, 1, 1)[:1])
-    model = build(config)
+    model = build(distiller_cfg('gfl'))
     with pretend_device(), pytest.raises(RuntimeError, match='on the CPU'):
         step(model)
 

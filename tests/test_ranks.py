@@ -38,7 +38,7 @@ def train_losses(rank):
 def test_parameters_of_losses_are_those_of_all_ranks(ranks):
     ours, theirs = ranks(train_losses)
     assert_close(ours, theirs, rtol=0, atol=0)
-    assert ours['imitation.losses.loss_cls_kd.sharpness'] != 1
+    assert ours['distillers.predictions.loss_cls_kd.sharpness'] != 1
 
 
 # -- resuming ----------------------------------------------------------------

@@ -3,23 +3,33 @@ import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
-from crosskd.heads import family_of
+from crosskd import distillers
+from crosskd.heads import adapter_of
 from crosskd.losses import SDDLoss
-from crosskd.regions import box_regions, map_regions
-from helpers import KINDS, NUM_CLASSES, batch, build, head_cfg
+from helpers import KINDS, NUM_CLASSES, batch, build, head_cfg, paired_maps
 
 SIZES = ((8, 12), (4, 6), (2, 3))  # of the levels of a 64 × 96 image
 
 
 def family(kind):
-    return family_of(build(head_cfg(kind)))
+    return adapter_of(build(head_cfg(kind)))
+
+
+def map_regions(student, teacher, head, samples):
+    return distillers.map_regions(
+        paired_maps(head, student, teacher, samples), 'student')
+
+
+def box_regions(student, teacher, head, samples):
+    return distillers.box_regions(
+        paired_maps(head, student, teacher, samples), 'student')
 
 
 def logits(head, n=2, sizes=SIZES, seed=0):
     rng = torch.Generator().manual_seed(seed)
     return [
-        torch.randn(n, a * NUM_CLASSES, *size, generator=rng)
-        for a, size in zip(head.num_priors, sizes)
+        torch.randn(n, head.num_priors * NUM_CLASSES, *size, generator=rng)
+        for size in sizes
     ]
 
 
@@ -41,9 +51,10 @@ def test_each_anchor_shape_is_a_map(kind):
     head = family(kind)
     x, t = logits(head), logits(head, seed=1)
     regions = map_regions(x, t, head, batch()[1])
-    flat = head.flatten([t, t, t]).cls
-    for maps, size, level, anchors in zip(regions, SIZES, flat,
-                                          head.num_priors):
+    anchors = head.num_priors
+    geometry = head.geometry(SIZES, (0, 1, 2), torch.device('cpu'))
+    flat = head.flatten('cls', t, geometry).split(geometry.counts, 1)
+    for maps, size, level in zip(regions, SIZES, flat):
         assert maps.teacher.shape == (2 * anchors, NUM_CLASSES, *size)
         assert maps.mask.all() and maps.labels is None
         # as the distillation by location sees the same logits
@@ -65,7 +76,8 @@ def test_padding_is_masked_image_by_image(kind):
              for z in (x, t)]
     alone = map_regions(*small, head, batch((1, ), (32, 64))[1])
     loss = SDDLoss(scales=(1, ))
-    for maps, cut, anchors in zip(regions, alone, head.num_priors):
+    anchors = head.num_priors
+    for maps, cut in zip(regions, alone):
         assert maps.mask[:anchors].all()
         assert maps.mask[anchors:].sum() == cut.mask.sum() == cut.mask.numel()
         padded = loss(maps.student[anchors:], maps.teacher[anchors:],
@@ -85,7 +97,7 @@ def test_a_location_is_inside_where_its_centre_is():
 
 def test_strides_may_differ_in_x_and_y():
     """Levels of 8 × 6 locations, 16 pixels apart in x and 8 in y."""
-    head = family_of(build(head_cfg('retina', anchor_generator=dict(
+    head = adapter_of(build(head_cfg('retina', anchor_generator=dict(
         type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
         scales_per_octave=1, strides=[(16, 8)]))))
     _, samples = batch((1, 1))
@@ -108,8 +120,9 @@ def test_strides_may_differ_in_x_and_y():
 def place_maps(head):
     """Class 0 says where a location is in x, class 1 in y, class 2 is 7."""
     levels = []
-    for priors, anchors, size in zip(
-            head.priors(SIZES, 'cpu'), head.num_priors, SIZES):
+    anchors = head.num_priors
+    geometry = head.geometry(SIZES, (0, 1, 2), torch.device('cpu'))
+    for priors, size in zip(geometry.priors.split(geometry.counts), SIZES):
         centers = priors[:, :2]
         if head.name != 'FCOS':  # whose priors are points
             centers = (priors[:, :2] + priors[:, 2:]) / 2
@@ -127,7 +140,7 @@ def test_points_lie_on_a_grid_inside_the_box(kind):
     regions = box_regions(maps, maps, head, samples_with([(*box, 2)]))
     level = int(head.level_of(torch.tensor([box])))
     counts = [len(r.student) for r in regions]
-    assert counts[level] == sum(counts) == head.num_priors[level]
+    assert counts[level] == sum(counts) == head.num_priors
     part = (torch.arange(8) + 0.5) / 8
     for sampled in regions[level].student:
         torch.testing.assert_close(
@@ -135,7 +148,7 @@ def test_points_lie_on_a_grid_inside_the_box(kind):
         torch.testing.assert_close(
             sampled[1], (box[1] + 16 * part)[:, None].expand(8, 8))
         assert (sampled[2] - 7).abs().max() < 1e-5
-    assert regions[level].labels.tolist() == [2] * head.num_priors[level]
+    assert regions[level].labels.tolist() == [2] * head.num_priors
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -162,8 +175,7 @@ def test_boxes_at_the_border_and_one_pixel_boxes(kind):
                             (33, 17, 34, 18, 2), (50, 50, 50, 50, 0),
                             (200, 200, 220, 220, 1)])
     regions = box_regions(maps, maps, head, samples)
-    assert sum(len(r.student) // a
-               for r, a in zip(regions, head.num_priors)) == 5
+    assert sum(len(r.student) // head.num_priors for r in regions) == 5
     pixel = regions[0].student[regions[0].labels == 2][:1, :2].flatten(2)
     torch.testing.assert_close(
         pixel.mean(2), torch.tensor([[33.5, 17.5]]), rtol=0, atol=1e-3)
@@ -184,7 +196,7 @@ def test_a_box_is_sampled_as_far_as_it_lies_in_the_image(kind):
     regions = box_regions(maps, maps, head, samples)
     level = int(head.level_of(torch.tensor([[20.0, 10, 80, 40]])))
     counts = [len(r.student) for r in regions]
-    assert counts[level] == sum(counts) == head.num_priors[level]
+    assert counts[level] == sum(counts) == head.num_priors
     stride, part = 8 * 2**level, (torch.arange(8) + 0.5) / 8
     for axis, (low, end) in enumerate([(20, 80), (10, 40)]):
         first = stride * head.offset

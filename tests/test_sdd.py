@@ -6,9 +6,9 @@ import torch
 from mmengine.logging import MMLogger
 from torch.nn.functional import adaptive_avg_pool2d
 
-from crosskd.heads import family_of
+from crosskd.heads import adapter_of
 from crosskd.losses.sdd_bases import BASES
-from crosskd.regions import REGIONS
+from crosskd.registry import REGIONS
 from helpers import (
     BCE,
     GIOU,
@@ -19,6 +19,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    paired_maps,
     plain_cfg,
     sdd_cfg,
     total,
@@ -35,7 +36,8 @@ def by_hand(model, inputs, samples, kind, weighted=False, **kwargs):
         s = model.bbox_head(model.extract_feat(inputs))[0]
         t = teacher.bbox_head(teacher.extract_feat(inputs))[0]
     value = count = 0.0
-    for maps in REGIONS[kind](s, t, family_of(teacher.bbox_head), samples):
+    paired = paired_maps(adapter_of(teacher.bbox_head), s, t, samples)
+    for maps in REGIONS.get(kind)(paired, 'student'):
         if len(maps.teacher) > 0:
             weight = maps.confidence.double() if weighted else None
             loss = slow_sdd(maps.student.double(), maps.teacher.double(),

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope, Registry
 
 from crosskd import mmcv_ext
-from crosskd.heads import family_of
+from crosskd.heads import adapter_of
 from crosskd.losses.checks import check_number
 from crosskd.trial import try_pair, try_pipeline
 from crosskd.user_errors import is_for_user, readable
@@ -384,7 +384,7 @@ def test_siblings_do_not_learn():
 def test_siblings_with_a_forward_of_their_own_do_not_teach(name):
     head = dense_heads.__dict__[name]
     with pytest.raises(TypeError, match=f'{name} cannot be distilled'):
-        family_of(head.__new__(head), teaches=True)
+        adapter_of(head.__new__(head), teaches=True)
 
 
 def test_a_student_of_mmdets_own_distillation_teaches_as_what_it_is():

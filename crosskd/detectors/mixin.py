@@ -20,7 +20,6 @@ from ..teacher import Teacher
 from .gradients import check_gradients
 from .nonfinite import ADVICE, check_images, find_nonfinite
 
-
 HOW_TO_TRAIN = (
     "Train with this package's tools, which read the teacher first, or call "
     'join_teacher() of the detector yourself')

@@ -60,7 +60,8 @@ class PairedPass:
                 for ours, theirs in self.pair.levels
             ] for branch in self.teacher.branches
         }
-        return self.teacher.forward_from(features, split[1], self.teacher_levels)
+        return self.teacher.forward_from(features, split[1],
+                                         self.teacher_levels)
 
     def predictor(self, prediction: str) -> HeadAdapter:
         """The head whose coder and priors such predictions are made with."""

@@ -14,7 +14,8 @@ def find_config(name: str) -> str:
 
     Args:
         name: a path, or ``'package::….py'`` for a config of a package.  For
-            where a relative path is looked up see :class:`~crosskd.teacher.Teacher`.
+            where a relative path is looked up see
+            :class:`~crosskd.teacher.Teacher`.
 
     Raises:
         FileNotFoundError: the file is in none of these places, or the package
