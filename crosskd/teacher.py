@@ -16,7 +16,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from .checkpoint import load_checkpoint
+from .checkpoints.loading import load_checkpoint
 from .heads import HeadFamily, HeadTrace, family_of, trace
 from .randomness import untouched_randomness
 from .renormalize import renormalize
