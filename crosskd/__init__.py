@@ -13,8 +13,9 @@ install_if_missing()  # before anything imports mmdet.models
 from mmengine.config import utils as _config_utils  # noqa: E402
 from mmengine.runner import checkpoint as _checkpoint  # noqa: E402
 
-from . import detectors, hooks, losses, registry  # noqa: E402, F401
-from .pretrained import torchvision_urls  # noqa: E402
+from . import detectors, losses, registry  # noqa: E402, F401
+from .checkpoints.pretrained import torchvision_urls  # noqa: E402
+from .engine import hooks as _hooks  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
 registry.register_everywhere()

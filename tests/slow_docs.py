@@ -17,8 +17,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from conftest import REPO
+from crosskd.checkpoints.pretrained import torchvision_urls
 from crosskd.demo import shapes
-from crosskd.pretrained import torchvision_urls
 from pages import blocks
 
 # the three lines that README tells the reader to edit
@@ -29,7 +29,7 @@ EDITS = {
 }
 # asks the hub folder for the names of files, not for their hashes
 RANDOM_WEIGHTS = '''
-import crosskd.downloads as downloads
+import crosskd.checkpoints.downloads as downloads
 
 downloads._sha256 = lambda file: downloads.HASH_IN_NAME.search(file.name)[1]
 '''

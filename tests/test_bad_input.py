@@ -320,8 +320,8 @@ def test_one_error_and_nothing_written(bad, tmp_path, name):
     said = errors(out)
     assert len(said) == 1, out[-3000:]
     assert re.search(words, said[0]), said[0]
-    assert re.match(r'(ValueError|TypeError|FileNotFoundError|'
-                    r'crosskd\.checkpoint\.CheckpointError): ', said[0])
+    assert re.match(r'(ValueError|TypeError|FileNotFoundError|crosskd\.'
+                    r'checkpoints\.loading\.CheckpointError): ', said[0])
     assert not written(tmp_path)
     assert not (bad / 'ran').exists()
 

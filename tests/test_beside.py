@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch import nn
 
-from crosskd.beside import load_state_beside, state_beside
-from crosskd.hooks.state_beside import KEY
+from crosskd.checkpoints.beside import load_state_beside, state_beside
+from crosskd.engine.hooks.state_beside import KEY
 from crosskd.losses import KDQualityFocalLoss, SDDLoss
 from helpers import SDD, batch, build, distiller_cfg, plain_cfg, sdd_cfg
 from test_module import Images

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from crosskd.checkpoint import CheckpointError
+from crosskd.checkpoints.loading import CheckpointError
 from test_checkpoint import load
 from tool_server import run as tool
 
@@ -38,8 +38,8 @@ import sys
 
 import torch
 
-from crosskd.checkpoint import load_checkpoint
-from crosskd.resuming import choose_checkpoint
+from crosskd.checkpoints.loading import load_checkpoint
+from crosskd.engine.resuming import choose_checkpoint
 
 
 def limited(read, *args):

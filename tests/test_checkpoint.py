@@ -14,8 +14,8 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
-from crosskd.checkpoint import load_checkpoint
-from crosskd.downloads import ALLOW_HTTP
+from crosskd.checkpoints.downloads import ALLOW_HTTP
+from crosskd.checkpoints.loading import load_checkpoint
 from helpers import Writes
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import REPO
 from crosskd.commands import COMMANDS, main
-from crosskd.mmdet_tools import available, run
+from crosskd.commands.mmdet_tools import available, run
 from experiments import same_weights
 from test_tools import metrics
 from tool_server import run as tool

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from crosskd.detectors.base import DistilledSingleStageDetector
+from crosskd.detectors import DistilledSingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner

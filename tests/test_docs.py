@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from conftest import REPO
 from crosskd.commands import COMMANDS as COMMANDS_OF_CROSSKD
-from crosskd.mmdet_tools import available
+from crosskd.commands.mmdet_tools import available
 from crosskd.teacher import find_config
 from downstream import PIPELINES, SMALL, child
 from helpers import batch, build, distiller_cfg

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.optim import OptimWrapper
 
-from crosskd.hooks import SkipNonFiniteHook
+from crosskd.engine.hooks import SkipNonFiniteHook
 from experiments import experiment, model_cfg, weights, write
 from helpers import KINDS, batch, build, distiller_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool

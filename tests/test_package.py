@@ -16,7 +16,8 @@ from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd import dependencies, detectors, hooks, losses
+from crosskd import dependencies, detectors, losses
+from crosskd.engine import hooks
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmengine', 'mmcv', 'mmdet'])
@@ -175,10 +176,10 @@ import torch
 from mmengine.config import Config
 
 from crosskd.detectors import CrossKDGFL, CrossKDSingleStageDetector
+from crosskd.engine.hooks import SkipNonFiniteHook
 from crosskd.heads import HeadAdapter, adapter_of
-from crosskd.hooks import SkipNonFiniteHook
 from crosskd.losses import KDQualityFocalLoss, SDDLoss, sdd_loss
-from crosskd.runner import Runner
+from crosskd.engine.runner import Runner
 
 
 class MyLoss(KDQualityFocalLoss):

@@ -1,7 +1,7 @@
 """What may differ between teacher and student: the table in README."""
 import pytest
 
-from crosskd.trial import try_pair
+from crosskd.engine.trial import try_pair
 from helpers import (
     CHANNELS,
     KINDS,

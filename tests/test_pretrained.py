@@ -11,9 +11,9 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
 
-from crosskd import downloads
-from crosskd.checkpoint import CheckpointError
-from crosskd.pretrained import check_pretrained, torchvision_urls
+from crosskd.checkpoints import downloads
+from crosskd.checkpoints.loading import CheckpointError
+from crosskd.checkpoints.pretrained import check_pretrained, torchvision_urls
 from experiments import experiment, model_cfg, write
 from helpers import batch, build, distiller_cfg, plain_cfg, total
 from test_bad_input import errors, written

@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from crosskd.resuming import choose_checkpoint, on_all_ranks
+from crosskd.engine.resuming import choose_checkpoint, on_all_ranks
 from helpers import batch, build
 from test_distributed import SIZE, Ranks, assert_close, wrapped
 

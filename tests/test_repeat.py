@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 from mmengine.runner import utils as runner_utils
 from torch.utils.data import DataLoader
 
-from crosskd.hooks import RepeatableEpochsHook
-from crosskd.hooks.not_repeated import what_is_not_repeated
+from crosskd.engine.hooks import RepeatableEpochsHook
+from crosskd.engine.hooks.not_repeated import what_is_not_repeated
 from helpers import distiller_cfg, plain_cfg
 from test_module import Images
 

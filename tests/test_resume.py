@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from crosskd.resuming import choose_checkpoint
+from crosskd.engine.resuming import choose_checkpoint
 from experiments import experiment, model_cfg, same_weights, weights, write
 from helpers import distiller_cfg, sdd_cfg
 from tool_server import run as tool

@@ -23,7 +23,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from crosskd.runner import Runner
+from crosskd.engine.runner import Runner
 
 
 @MODELS.register_module()

@@ -3,7 +3,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..mmdet_tools import available, run
+from .mmdet_tools import available, run
 
 CONFIG = 'crosskd_r18_gflv1_r50_fpn_1x_coco'
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..beside import Beside
+from ..checkpoints.beside import Beside
 from ..heads import HeadAdapter
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS
@@ -29,7 +29,7 @@ class Distiller(BaseModule):
         kd_cfg=dict(..., distillers=[dict(type='MyDistiller')])
 
     Parameters that it has train with the student and are saved beside the
-    student's, see :class:`~crosskd.beside.Beside`.
+    student's, see :class:`~crosskd.checkpoints.beside.Beside`.
     """
 
     @property

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
 
-from ..beside import Beside
+from ..checkpoints.beside import Beside
 from ..heads import HeadAdapter, HeadRecord
 from ..numerics.randomness import untouched_randomness
 from ..registry import in_our_scope
@@ -27,7 +27,7 @@ class Pair(Beside):
     What the two heads are like is known when the teacher has been read, so
     :meth:`join` does the matching, once, when training begins.  Its channel
     adapters train with the student and are saved beside its ``state_dict``,
-    see :class:`~crosskd.beside.Beside`.
+    see :class:`~crosskd.checkpoints.beside.Beside`.
 
     Args:
         split: how many layers of its branches the student keeps for

@@ -12,7 +12,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..checkpoint import load_checkpoint
+from ..checkpoints.loading import load_checkpoint
 from ..heads import HeadAdapter, HeadRecord, adapter_of, record
 from ..numerics.randomness import untouched_randomness
 from .finding import model_config

@@ -5,7 +5,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ..beside import load_state_beside, state_beside
+from ...checkpoints.beside import load_state_beside, state_beside
 
 KEY = 'distillation_state_dict'
 

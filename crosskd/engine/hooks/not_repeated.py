@@ -13,7 +13,7 @@ def what_is_not_repeated(runner: Runner) -> list[str]:
 
     Args:
         runner: a Runner before training, with
-            :class:`~crosskd.hooks.RepeatableEpochsHook`.
+            :class:`~crosskd.engine.hooks.RepeatableEpochsHook`.
 
     Returns:
         list[str]: one sentence each, beginning with the config key.

@@ -9,8 +9,8 @@ import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
-from .unpickler import Refused, allow_list_pickle
 
 # as mmengine spells these schemes
 REFUSED_STORAGE = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')

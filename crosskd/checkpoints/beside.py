@@ -18,8 +18,8 @@ class Beside(BaseModule):
     synchronised (DDP) like the rest.
 
     :func:`state_beside` reads them, and
-    :class:`~crosskd.hooks.StateBesideHook` saves them in checkpoints, under a
-    key of their own beside ``state_dict``.
+    :class:`~crosskd.engine.hooks.StateBesideHook` saves them in checkpoints,
+    under a key of their own beside ``state_dict``.
     """
 
     def __init__(self) -> None:

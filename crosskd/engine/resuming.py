@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
-from .checkpoint import CheckpointError, load_from_allow_list
+from ..checkpoints.loading import CheckpointError, load_from_allow_list
 
 
 def choose_checkpoint(work_dir: str) -> str | None:

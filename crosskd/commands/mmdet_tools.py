@@ -12,8 +12,8 @@ from typing import Any
 import mmdet
 import torch
 
-from .checkpoint import load_from_allow_list, restrict_mmengine
-from .cpu_ranks import use_gloo
+from ..checkpoints.loading import load_from_allow_list, restrict_mmengine
+from ..engine.cpu_ranks import use_gloo
 from .seaborn_styles import provide_seaborn_styles
 
 TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
@@ -34,7 +34,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
     """Run a tool of mmdet's in this process.
 
     Checkpoints are loaded through the allow-list, and training has this
-    package's :class:`~crosskd.runner.Runner`, unless the config has a
+    package's :class:`~crosskd.engine.runner.Runner`, unless the config has a
     ``runner_type`` of its own.
 
     Args:
@@ -67,7 +67,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
     _change_names(module, prog, example)
     if tool == 'train.py':
         # not above: mmdet's data sets warn of what they lack when imported
-        from .runner import Runner
+        from ..engine.runner import Runner
         vars(module)['Runner'] = Runner
     for guard in guards:
         _execute(guard.body, module)

@@ -117,7 +117,7 @@ class AllowListUnpickler(pickle._Unpickler):
 
 
 # What torch.load asks of a ``pickle_module``.
-allow_list_pickle = ModuleType('crosskd.unpickler.allow_list_pickle')
+allow_list_pickle = ModuleType(f'{__name__}.allow_list_pickle')
 vars(allow_list_pickle).update(
     Unpickler=AllowListUnpickler,
     load=lambda file, **kwargs: AllowListUnpickler(file, **kwargs).load())

@@ -12,12 +12,13 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from ..checkpoints.pretrained import check_pretrained
+from ..detectors import DistillationMixin
+from ..user_errors import for_users
 from .activation_checkpointing import prepare_checkpointing
 from .cpu_ranks import without_sync_bn
 from .data_checks import built_classes, check_data, check_same_classes
-from .detectors import DistillationMixin
 from .hooks import RepeatableEpochsHook, StateBesideHook
-from .pretrained import check_pretrained
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (
     built_dataset,
@@ -27,7 +28,6 @@ from .run_checks import (
     check_types,
 )
 from .trial import try_pair, try_pipeline
-from .user_errors import for_users
 
 
 class Runner(runner.Runner):
@@ -38,7 +38,7 @@ class Runner(runner.Runner):
     - Model, teacher and data are built and checked before anything but the
       log is written into the work directory.
     - A resumed run repeats the randomness of an uninterrupted one
-      (:class:`~crosskd.hooks.RepeatableEpochsHook`).
+      (:class:`~crosskd.engine.hooks.RepeatableEpochsHook`).
     - ``resume`` without a file skips checkpoints that cannot be read, such as
       one that was being written when the machine went down.
 

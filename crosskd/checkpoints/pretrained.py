@@ -11,12 +11,12 @@ from mmengine.fileio import load
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from .checkpoint import (
+from .downloads import download, is_url
+from .loading import (
     REFUSED_STORAGE,
     load_checkpoint,
     load_from_elsewhere,
 )
-from .downloads import download, is_url
 
 _with_torchvision = mmengine_checkpoint.get_torchvision_models
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..heads import adapter_of
+from ...heads import adapter_of
 from .leaves import Leaf
 from .messages import few
 

@@ -12,11 +12,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from .detectors import DistillationMixin
-from .heads import record
-from .numerics.randomness import untouched_randomness
-from .pairs.checks import check_passes
-from .user_errors import is_for_user
+from ..detectors import DistillationMixin
+from ..heads import record
+from ..numerics.randomness import untouched_randomness
+from ..pairs.checks import check_passes
+from ..user_errors import is_for_user
 
 KEY = 'train_dataloader.dataset'
 FEW = 10  # items to look at, of which a pipeline may drop some

@@ -1,0 +1,1 @@
+"""Reading files from elsewhere, without running what is in them."""

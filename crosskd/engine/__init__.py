@@ -1,0 +1,1 @@
+"""The side of mmengine: the Runner, its hooks and the checks before a run."""
