@@ -1,11 +1,10 @@
 """Translating ``kd_cfg`` into a pair and its distillers."""
-import difflib
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
-from .distillers.choices import one_of
+from .distillers.choices import check_known, one_of
 from .heads import HeadAdapter
 from .pairs import Pair
 from .pairs.pair import ADAPTER, SPLIT, check_split
@@ -57,7 +56,7 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
     if not isinstance(kd_cfg, dict):
         raise TypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
     for key in kd_cfg:
-        _check_known('kd_cfg', key, KEYS)
+        check_known('kd_cfg', key, KEYS)
     given = {k: v for k, v in kd_cfg.items() if v is not None}
     for key in required:
         if key not in given:
@@ -144,11 +143,3 @@ def _names(given: dict) -> tuple[str, ...] | None:
         raise TypeError('kd_cfg.teacher_classes must be a tuple of names, '
                         f'found {names!r}')
     return None if names is None else tuple(names)
-
-
-def _check_known(owner: str, key: str, known: Iterable[str]) -> None:
-    if key not in known:
-        near = difflib.get_close_matches(str(key), known, 1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
-        raise ValueError(f'{owner}: unknown key {key!r}, expected '
-                         f'{", ".join(known)}{hint}')

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from crosskd.detectors import DistilledSingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from crosskd.detectors import DistilledSingleStageDetector
 from crosskd.teacher import find_config
 from helpers import batch
 

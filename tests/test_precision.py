@@ -198,7 +198,7 @@ def test_regions_of_half_logits_are_pooled_in_float32(region, dtype):
     maps = [numbers(2, NUM_CLASSES, 64 // s, 96 // s).to(dtype)
             for s in (8, 16, 32)]
     read = [
-        REGIONS.get(region)(paired_maps(
+        REGIONS.module_dict[region](paired_maps(
             adapter_of(model.bbox_head), m, m, samples), 'student')
         for m in (maps, [m.float() for m in maps])
     ]

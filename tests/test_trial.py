@@ -219,7 +219,7 @@ def test_a_head_that_does_without_its_towers(whose):
     owner['bbox_head']['type'] = 'Bypass'
     key = 'model' if whose == 'student' else 'teacher_config.model'
     with pytest.raises(TypeError, match=f'^{key}.bbox_head: 0 of 3 levels '
-                       'went through the cls tower of Bypass'):
+                       'went through the cls branch of Bypass'):
         try_pair(build(cfg))
 
 

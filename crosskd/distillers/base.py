@@ -123,7 +123,7 @@ def build_distiller(key: str, cfg: dict) -> Distiller:
                         f'distiller, found {cfg!r}')
     arguments = dict(cfg)
     kind = arguments.pop('type')
-    found = DISTILLERS.get(kind) if isinstance(kind, str) else kind
+    found = DISTILLERS.module_dict.get(kind) if isinstance(kind, str) else kind
     if found is None:
         raise ValueError(f'{prefix}no distiller {kind!r} is registered; '
                          f'expected {", ".join(DISTILLERS.module_dict)}')

@@ -14,7 +14,7 @@ from ..losses.sdd_loss import SDDLoss, at_least_one_of
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS, REGIONS
 from .base import PREDICTIONS, Distiller, Losses
-from .choices import one_of
+from .choices import check_known, one_of
 
 WEIGHTINGS = ('all', 'confidence')
 
@@ -60,7 +60,7 @@ class RegionDistiller(Distiller):
         self.losses = ModuleDict({
             kind: _build(kind, loss_sdd, changes)
             for kind, changes in sdd_regions.items()
-            if changes is not None or kind not in REGIONS
+            if changes is not None or kind not in REGIONS.module_dict
         })
         self._warned: set[str] = set()
 
@@ -78,7 +78,7 @@ class RegionDistiller(Distiller):
                 f'must be equal, found {student.num_priors} (student) and '
                 f'{teacher.num_priors} (teacher)')
         for kind, loss in self.losses.items():
-            if loss.base in SOFTMAX_BASES and len(pair.shared_student) < 2:
+            if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
                 raise ValueError(
                     f'kd_cfg.loss_sdd: base {loss.base!r} compares classes '
                     'with each other, and there is one '
@@ -87,7 +87,7 @@ class RegionDistiller(Distiller):
     def forward(self, paired: PairedPass) -> Losses:
         losses: Losses = {}
         for kind, loss in self.losses.items():
-            regions = REGIONS.get(kind)(paired, self.prediction)
+            regions = REGIONS.module_dict[kind](paired, self.prediction)
             sides = [min(maps.teacher.shape[2:]) for maps in regions]
             self._warn_of_scales(kind, max(loss.scales), max(sides))
             sums = [
@@ -122,9 +122,7 @@ class RegionDistiller(Distiller):
 
 def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     """The loss of a kind of region."""
-    if kind not in REGIONS:
-        raise ValueError(f'kd_cfg.sdd_regions: unknown key {kind!r}, expected '
-                         f'{", ".join(REGIONS.module_dict)}')
+    check_known('kd_cfg.sdd_regions', kind, REGIONS.module_dict)
     if not isinstance(changes, dict):
         raise TypeError(
             f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
@@ -133,7 +131,7 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     if changes and isinstance(common, dict):
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
     loss: Any = build_loss(key, cfg, ('regions', ))
-    points = getattr(REGIONS.get(kind), 'points', None)
+    points = getattr(REGIONS.module_dict[kind], 'points', None)
     if points is not None and max(loss.scales) > points:
         raise ValueError(
             f'kd_cfg.{key}: scales: {max(loss.scales)} does not fit {kind} '

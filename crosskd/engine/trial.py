@@ -65,8 +65,9 @@ def _pass(model: DistillationMixin, inputs: Tensor,
     check_passes(model.pair, student, s, teacher.head, t, inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
         paired = model.pair(student, s, teacher.head, t, samples)
-    with _naming('model', model, inputs):
-        model.distillers(paired)
+    if 'features' in model.distillers.needs:
+        with _naming('model', model, inputs):
+            paired.features()
 
 
 def _batches(model: DistillationMixin,

@@ -62,6 +62,10 @@ class HeadAdapter:
                             'distillation needs sigmoid scores '
                             '(loss_cls.use_sigmoid=True)')
 
+    def __deepcopy__(self, memo: dict) -> 'HeadAdapter':
+        # a copy of a detector needs no copy of the priors
+        return type(self)(copy.deepcopy(self.head, memo))
+
     @property
     def name(self) -> str:
         """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""

@@ -42,6 +42,7 @@ class Pair(Beside):
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
+        num_classes: how many classes both have.
     """
 
     shared_student: Tensor
@@ -61,6 +62,7 @@ class Pair(Beside):
         self.adapters = ModuleDict()
         self.levels: list[tuple[int, int]] = []
         self.same_priors = False
+        self.num_classes = 0
         self.all_classes = True
 
     @property
@@ -140,10 +142,13 @@ class Pair(Beside):
                                self.synonyms)
         if shared.message:
             _say(shared.message)
-        label = torch.full((counts[0], ), -1)
-        label[shared.student] = torch.arange(len(shared.student))
-        self.all_classes = counts[0] == counts[1] == len(shared.student) and (
+        self.num_classes = len(shared.student)
+        self.all_classes = counts[0] == counts[1] == self.num_classes and (
             shared.student == shared.teacher)
+        if self.all_classes:
+            return
+        label = torch.full((counts[0], ), -1)
+        label[shared.student] = torch.arange(self.num_classes)
         for name, value in (('shared_student', torch.tensor(shared.student)),
                             ('shared_teacher', torch.tensor(shared.teacher)),
                             ('shared_label', label)):
