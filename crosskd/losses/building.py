@@ -50,7 +50,7 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
 def _examples(forms: Sequence[str]) -> list[str]:
     """Names of losses that compare one of these forms."""
     ours = [kind for kind in MODELS.module_dict.values()
-            if set(vars(kind).get('compares', ())) & set(forms)
-            and kind.__module__.startswith('crosskd.')]
+            if kind.__module__.startswith('crosskd.')
+            and set(vars(kind).get('compares', ())) & set(forms)]
     mmdets = [kind for kind, form in OF_MMDET.items() if form in forms]
     return [kind.__name__ for kind in (*ours, *mmdets)]
