@@ -159,6 +159,28 @@ def test_a_head_that_is_its_own_teacher_has_nothing_to_learn(folder, split):
     assert losses['loss_reg_kd'] == pytest.approx(0, abs=1e-3)
 
 
+def test_cross_head_predictions_go_through_the_layers_of_their_level(folder):
+    cfg = example(folder, 'level_head.py')
+    cfg.teacher_config = dict(model=plain(cfg))
+    model = build(cfg)
+    inputs, samples = batch(num_classes=CLASSES)
+    _, paired = passed(model, (inputs, samples))
+    detector = model.teacher.detector
+    for level, (s, t) in enumerate(zip(
+            model.extract_feat(inputs), detector.extract_feat(inputs))):
+        s = model.bbox_head.locate[level][0](s)
+        t = detector.bbox_head.locate[level][0](t)
+        (mean, std), (mean_t, std_t) = (
+            (x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True))
+            for x in (s, t))
+        aligned = ((s - mean) / (std + 1e-6) * std_t + mean_t).relu()
+        expected = detector.bbox_head.deltas(
+            detector.bbox_head.locate[level][1](aligned))
+        torch.testing.assert_close(
+            paired.maps('cross_head', 'reg')[level], expected,
+            rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize('student', ['loss.py', 'level_head.py'])
 def test_a_head_teaches(folder, student):
     """A student of another family; its layers of each level are run."""
