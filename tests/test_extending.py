@@ -104,11 +104,15 @@ def has_plain_keys(model, cfg):
 # -- a head family ------------------------------------------------------------
 
 
+HEADS = {'level_head.py': 'Level', 'fovea.py': 'Fovea'}
+
+
 @pytest.mark.parametrize('split', range(DEPTH + 1))
-def test_a_head_continues_from_its_own_intermediates(folder, split):
-    model = build(example(folder, 'level_head.py'))
+@pytest.mark.parametrize('name', HEADS)
+def test_a_head_continues_from_its_own_intermediates(folder, name, split):
+    model = build(example(folder, name))
     adapter = model.head_adapter
-    assert adapter.name == 'Level'
+    assert adapter.name == HEADS[name]
     inputs, _ = batch()
     with record(adapter, split) as seen:
         model.bbox_head(model.extract_feat(inputs))
@@ -145,8 +149,10 @@ def test_every_level_of_a_head_learns_up_to_the_split(folder):
 
 
 @pytest.mark.parametrize('split', range(DEPTH + 1))
-def test_a_head_that_is_its_own_teacher_has_nothing_to_learn(folder, split):
-    cfg = example(folder, 'level_head.py', split)
+@pytest.mark.parametrize('name', HEADS)
+def test_a_head_that_is_its_own_teacher_has_nothing_to_learn(
+        folder, name, split):
+    cfg = example(folder, name, split)
     cfg.teacher_config = dict(model=plain(cfg))
     model = build(cfg)
     data = batch(num_classes=CLASSES)
@@ -181,7 +187,48 @@ def test_cross_head_predictions_go_through_the_layers_of_their_level(folder):
             rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize('student', ['loss.py', 'level_head.py'])
+def test_what_an_adapter_says_is_what_the_head_does(folder):
+    """Boxes, positives and the normaliser of FoveaBox."""
+    cfg = example(folder, 'fovea.py')
+    cfg.kd_cfg.loss_sdd = dict(type='SDDLoss', base='bernoulli', scales=(1, ))
+    model = build(cfg)
+    head = model.bbox_head
+    inputs, samples = batch((3, 2), (128, 192), num_classes=CLASSES)
+    factors = []
+    head.loss_cls.register_forward_hook(
+        lambda _, args, kwargs, out: factors.append(
+            (args[1], kwargs['avg_factor'])), with_kwargs=True)
+    losses, paired = passed(model, (inputs, samples))
+    (labels, factor), = factors
+    assert float(paired.normalizer('cls')) == factor > 2
+    geometry = paired.geometry('student')
+    levels = labels.split([2 * count for count in geometry.counts])
+    positives = torch.cat([x.view(2, -1) for x in levels], 1) < CLASSES
+    assert positives.any() and torch.equal(paired.positives, positives)
+    for name in ('reg_kd', 'sdd_map', 'sdd_box'):
+        assert total(losses)[f'loss_{name}'] > 0
+    maps = head(model.extract_feat(inputs))[1]
+    found = model.head_adapter.boxes(
+        paired.flat('student', 'reg'), geometry)
+    expected = []
+    for level, reg in enumerate(maps):
+        points = head.prior_generator.single_level_grid_priors(
+            reg.shape[2:], level, device='cpu')
+        expected.append(torch.stack([
+            head._bbox_decode(points, image.flatten(1).T,
+                              head.base_edge_list[level], (1000, 1000))
+            for image in reg]))
+    torch.testing.assert_close(found.clamp(0, 999),
+                               torch.cat(expected, 1).flatten(0, 1),
+                               rtol=1e-4, atol=1e-3)
+    boxes = torch.tensor([[0, 0, e, e] for e in head.base_edge_list]).float()
+    assert model.head_adapter.level_of(boxes).tolist() == list(range(5))
+    _, changed = step(model)
+    assert 'bbox_head.cls_convs.0.conv.weight' in changed
+    assert has_plain_keys(model, cfg)
+
+
+@pytest.mark.parametrize('student', ['loss.py', 'level_head.py', 'fovea.py'])
 def test_a_head_teaches(folder, student):
     """A student of another family; its layers of each level are run."""
     head = example(folder, 'level_head.py')
