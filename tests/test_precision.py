@@ -19,6 +19,7 @@ from crosskd.numerics.statistics import (
     channel_statistics,
     standardize,
 )
+from crosskd.pairs import PairedPass
 from crosskd.registry import REGIONS
 from helpers import (
     BCE,
@@ -236,11 +237,13 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
     with autocast(dtype):
         t = model.teacher(inputs, samples, model.data_preprocessor, None)
     with autocast(dtype):
-        found = model.distillers(model.pair(student, s, teacher, t, samples))
+        found = model.distillers(
+            PairedPass(model.pair, student, s, teacher, t, samples))
     for seen in (s, t):
         seen.outputs = tuple([x.float() for x in levels]
                              for levels in seen.outputs)
-    exact = model.distillers(model.pair(student, s, teacher, t, samples))
+    exact = model.distillers(
+        PairedPass(model.pair, student, s, teacher, t, samples))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 

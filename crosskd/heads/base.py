@@ -27,7 +27,9 @@ class HeadAdapter:
         class MyHeadAdapter(HeadAdapter):
             head_type = MyHead
 
-    It is responsible for heads of that type and of subclasses.
+    It is responsible for heads of that type and of subclasses, and says at
+    least how they :meth:`predict` and what their :meth:`targets` are; for
+    SDD's box regions also :attr:`offset` and :meth:`level_of`.
 
     Args:
         head: the mmdet head.
@@ -37,6 +39,8 @@ class HeadAdapter:
             scores.
     """
 
+    #: short name of the family: ``'GFL'``, ``'FCOS'``, …
+    name = ''
     #: the mmdet head that the family is about
     head_type: type[BaseModule]
     #: the branches whose layers can be split, and the head's attribute that
@@ -48,6 +52,10 @@ class HeadAdapter:
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__name__.removesuffix('HeadAdapter')
 
     def __init__(self, head: BaseModule) -> None:
         self.head = head
@@ -66,11 +74,6 @@ class HeadAdapter:
     def __deepcopy__(self, memo: dict) -> 'HeadAdapter':
         # a copy of a detector needs no copy of the priors
         return type(self)(copy.deepcopy(self.head, memo))
-
-    @property
-    def name(self) -> str:
-        """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""
-        return type(self).__name__.replace('HeadAdapter', '')
 
     # -- layers ------------------------------------------------------------
 
@@ -118,7 +121,7 @@ class HeadAdapter:
 
     @property
     def num_priors(self) -> int:
-        """Priors per location."""
+        """Priors per location, the same on all levels."""
         return self.head.prior_generator.num_base_priors[0]
 
     @property

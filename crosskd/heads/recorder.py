@@ -33,7 +33,8 @@ class HeadRecord:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of the maps of every level."""
-        return [(x.size(2), x.size(3)) for x in self.outputs[0]]
+        maps = self.outputs[0] if self.outputs else self.features
+        return [(x.size(2), x.size(3)) for x in maps]
 
 
 @contextmanager
