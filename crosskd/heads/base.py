@@ -29,7 +29,7 @@ class HeadAdapter:
 
     It is responsible for heads of that type and of subclasses, and says at
     least how they :meth:`predict` and what their :meth:`targets` are; for
-    SDD's box regions also :attr:`offset` and :meth:`level_of`.
+    SDD also :attr:`offset`, and :meth:`level_of` for its box regions.
 
     Args:
         head: the mmdet head.
