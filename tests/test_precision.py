@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from crosskd.heads import adapter_of, record
+from crosskd.heads import HeadRecord, adapter_of, record
 from crosskd.losses import (
     KDQualityFocalLoss,
     KnowledgeDistillationKLDivLoss,
@@ -334,7 +334,8 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
 
     def normalizer(labels):
         return adapter.targets(
-            dict(get_targets=[(labels, boxes)]), 2).normalizers['cls']
+            HeadRecord(returned=dict(get_targets=[(labels, boxes)])),
+            2).normalizers['cls']
 
     some = normalizer(labels)
     assert some > 0 and some != 1

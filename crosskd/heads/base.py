@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.precision import at_least_float32
-from .layout import Geometry, Targets
+from .layout import Geometry, HeadRecord, Targets
 
 KEPT_SIZES = 8  # of batches, whose priors are kept
 
@@ -201,8 +201,8 @@ class HeadAdapter:
             if hasattr(activation, 'inplace'):  # the input is not ours
                 activation.inplace = False
             features = activation(features)
-        elif split < len(layers) and getattr(
-                layers[split], 'order', ('conv', ))[0] != 'conv':
+        elif layers[split:] and not isinstance(layers[split], nn.Conv2d) and (
+                getattr(layers[split], 'order', ' ')[0] != 'conv'):
             features = features.clone()  # that layer may begin in place
         for layer in layers[split:]:
             features = layer(features)
@@ -314,13 +314,12 @@ class HeadAdapter:
 
     # -- targets -----------------------------------------------------------
 
-    def targets(self, returned: Mapping[str, list[Any]],
-                num_images: int) -> Targets:
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         """Read what the head's own methods said about the targets.
 
         Args:
-            returned: by the names in :attr:`target_methods`, what each call
-                of that method returned.
+            seen: record of a training pass, whose ``returned`` has by the
+                names in :attr:`target_methods` what each call returned.
             num_images: N.
         """
         raise NotImplementedError(type(self).__name__)

@@ -161,7 +161,7 @@ class PairedPass:
                     f'bbox_head: the loss of '
                     f'{type(self.student.head).__name__} did not call '
                     f'{name}, whose result distillation needs')
-        return self.student.targets(self._s.returned, len(self.samples))
+        return self.student.targets(self._s, len(self.samples))
 
     @cached_property
     def positives(self) -> Tensor:
