@@ -181,6 +181,40 @@ def test_an_adapter_of_another_width_is_named():
         try_pair(model)
 
 
+def test_a_branch_that_nobody_compares_has_nothing_to_train():
+    """DDP waits for the gradient of everything that trains."""
+    cfg = wide(loss_sdd=dict(type='SDDLoss', base='bernoulli'))
+    cfg['type'] = 'SDDSingleStageDetector'
+    cfg['kd_cfg'].update(prediction='cross_head', loss_cls_kd=None,
+                         loss_reg_kd=None)
+    model = build(cfg)
+    model.parse_losses(model.loss(*batch()))[0].backward()
+    for name, parameter in state_beside(model).items():
+        assert parameter.requires_grad == ('.reg.' not in name)
+        assert (parameter.grad is not None) == parameter.requires_grad
+
+
+def test_too_late_for_ranks_is_an_error(monkeypatch):
+    """mmengine's own Runner distributes before it initialises weights."""
+    monkeypatch.setattr('crosskd.detectors.mixin.get_world_size', lambda: 2)
+    model = build(wide(), joins=False)
+    with pytest.raises(RuntimeError, match='built after the detector was dist'
+                       'ributed. Train with'):
+        model.init_weights()
+    joined = build(wide())
+    joined.init_weights()
+    build(distiller_cfg('gfl'), joins=False).init_weights()
+
+
+def test_weights_are_initialised_once(recwarn):
+    model = build(wide(adapter=dict(type='TwoLayers')))
+    before = copy.deepcopy(state_beside(model))
+    model.init_weights()
+    assert not any('more than once' in str(w.message) for w in recwarn)
+    for name, value in state_beside(model).items():
+        assert torch.equal(value, before[name])
+
+
 def test_adapters_of_one_shape_start_apart():
     adapters = build(wide()).pair.adapters
     assert not torch.equal(adapters['cls'].conv.weight,

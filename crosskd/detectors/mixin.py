@@ -85,8 +85,7 @@ class DistillationMixin(SingleStageDetector):
                 f'bbox_head: {type(self).__name__} distils '
                 f'{self.family.name} heads, found '
                 f'{type(self.bbox_head).__name__} ({head.name}); use '
-                'CrossKDSingleStageDetector or the '
-                'detector of that family')
+                'CrossKDSingleStageDetector or the detector of that family')
         # the same seed is the same student, whatever is distilled
         with untouched_randomness():
             self.pair, self.distillers = read_kd_cfg(
@@ -198,8 +197,8 @@ class DistillationMixin(SingleStageDetector):
         where it came too early.
         """
         if not self._optimizer_is_checked:
-            self._optimizer_is_checked = True
             _check_trained(self.pair, optim_wrapper)
+            self._optimizer_is_checked = True
         return super().train_step(data, optim_wrapper)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,

@@ -1,11 +1,10 @@
 """Layers between a student's features and a teacher's of another width."""
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
 @MODELS.register_module()
-class ChannelAdapter(BaseModule):
+class ChannelAdapter(nn.Module):
     """A 1×1 convolution from the student's channels to the teacher's.
 
     Its bias counts where a loss compares features as they are; CrossKD and PKD
@@ -15,17 +14,16 @@ class ChannelAdapter(BaseModule):
 
     Example config: ``kd_cfg=dict(..., adapter=dict(type='ChannelAdapter'))``,
     which is the default.  Another class is registered in mmdet's ``MODELS``
-    and takes the same first two arguments.
+    and takes the same two arguments; where it is a ``BaseModule``, its
+    ``init_weights`` is called when it is built.
 
     Args:
         in_channels: of the student's features.
         out_channels: of the teacher's.
-        init_cfg: as for mmengine's BaseModule.
     """
 
-    def __init__(self, in_channels: int, out_channels: int,
-                 init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -114,6 +114,10 @@ class Pair(Beside):
                 self._bridge(branch, f'{branch} branch',
                              student.channels(branch, self.split[0]),
                              teacher.channels(branch, self.split[1]))
+                # DDP wants a gradient for whatever trains
+                if branch in self.adapters and not _is_compared(
+                        branch, student, needs):
+                    self.adapters[branch].requires_grad_(False)
         if 'features' in needs:
             self._bridge('features', 'FPN', student.channels(
                 student.branches[0], 0), teacher.channels(
@@ -172,6 +176,9 @@ class Pair(Beside):
              f'{theirs}; {type(adapter).__name__} brings the student\'s '
              'features to the teacher\'s width (kd_cfg.adapter)')
 
+    def init_weights(self) -> None:
+        """Nothing: channel adapters are initialised when they are built."""
+
     # -- in a training step ------------------------------------------------
 
     def adapt(self, key: str, features: Tensor) -> Tensor:
@@ -205,6 +212,17 @@ class Pair(Beside):
             return labels
         return torch.where(labels >= 0, self.shared_label[labels.clamp(0)],
                            labels)
+
+
+def _is_compared(branch: str, head: HeadAdapter,
+                 needs: Collection[str]) -> bool:
+    """Whether outputs that a branch leads to are compared.
+
+    A branch leads to the output of its name; what other outputs, such as the
+    quality, are made of is known to the head alone.
+    """
+    others = set(needs) & set(head.outputs) - set(head.branches)
+    return branch in needs or branch not in head.outputs or bool(others)
 
 
 def check_split(whose: str, split: int, head: HeadAdapter) -> None:
