@@ -67,10 +67,6 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
             if key in given:
                 raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
                                  'is missing')
-    if 'region' in given and not set(LOCATION_LOSSES) & set(given):
-        raise ValueError('kd_cfg.region needs one of '
-                         f'{", ".join(f"kd_cfg.{k}" for k in LOCATION_LOSSES)}'
-                         ', which are missing')
     whose = one_of('kd_cfg.prediction', given.get('prediction', prediction),
                    PREDICTIONS)
     distillers = Distillers(_distillers(given, whose))

@@ -122,7 +122,7 @@ CASES = dict(
         'ValueError: kd_cfg.loss_cls_kd: .*KDQualityLoss is not in'),
     loss_of_another_kind=(
         {f'{KD}.loss_cls_kd': FOCAL},
-        'TypeError: kd_cfg.loss_cls_kd: expected KDQu.*found FocalLoss'),
+        'TypeError: kd_cfg.loss_cls_kd: expected .*KDQual.*; found FocalLoss'),
     loss_with_an_unknown_key=(
         {f'{KD}.loss_cls_kd': dict(QFL, gamma=2)},
         "TypeError: kd_cfg.loss_cls_kd: .*'gamma'"),
@@ -217,9 +217,9 @@ CASES = dict(
         {'model.bbox_head.num_classes': 2, **teacher(num_classes=2)},
         'model.bbox_head.num_classes=2: train_dataloader.dataset has 5 class'),
     classes_of_teacher_and_data_differ=(
-        {f'{TRAIN}.metainfo': dict(classes=OTHERS), **data('renamed')},
+        {f'{KD}.teacher_classes': OTHERS},
         'kd_cfg.classes: student and teacher have no class in common. The '
-        'student has circles, .*, the teacher circle, '),
+        'student has circle, .*, the teacher circles, '),
     classes_misspelt=(
         {f'{TRAIN}.metainfo': dict(classes=('cirle', *CLASSES[1:]))},
         "metainfo.classes: 'cirle' is no category.*did you mean 'circle'"),

@@ -283,16 +283,6 @@ def test_a_loss_that_reduces_is_named_before_training():
         try_pair(model)
 
 
-def test_a_region_without_locations_is_an_error():
-    cfg = distiller_cfg('gfl', loss_sdd=dict(type='SDDLoss'), region='all')
-    cfg['type'] = 'SDDSingleStageDetector'
-    for key in ('loss_cls_kd', 'loss_reg_kd'):
-        del cfg['kd_cfg'][key]
-    with pytest.raises(ValueError, match='kd_cfg.region needs one of kd_cfg.l'
-                       'oss_cls_kd'):
-        build(cfg)
-
-
 # -- bad kd_cfg ---------------------------------------------------------------
 
 

@@ -68,7 +68,6 @@ class DistillationMixin(SingleStageDetector):
     stops_at_nonfinite = True
 
     _head: HeadAdapter | None = None
-    _optimizer_is_checked = False
 
     def __init__(self,
                  *args: Any,
@@ -196,9 +195,8 @@ class DistillationMixin(SingleStageDetector):
         DDP calls ``forward`` instead, and is refused by :meth:`init_weights`
         where it came too early.
         """
-        if not self._optimizer_is_checked:
+        if self.pair.adapters:
             _check_trained(self.pair, optim_wrapper)
-            self._optimizer_is_checked = True
         return super().train_step(data, optim_wrapper)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,

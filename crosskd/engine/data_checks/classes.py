@@ -90,10 +90,18 @@ def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
         model: the detector.
 
     Raises:
-        ValueError: the number of classes differs from the student's.
+        ValueError: the number of classes differs from the student's, or the
+            parts of the data for a distilled one have different classes.
     """
-    for classes in built_classes(dataset):
+    every = built_classes(dataset)
+    for classes in every:
         _compare(key, classes, model)
+        # a teacher's are matched by name
+        if classes != every[0] and hasattr(model, 'teacher'):
+            raise ValueError(
+                f'{key}.dataset: expected the same classes in the same order '
+                f'in all of its parts, found {few(every[0])} and '
+                f'{few(classes)}')
 
 
 def check_same_classes(train: Any, val: Any) -> None:
