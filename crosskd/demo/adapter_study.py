@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from . import shapes
+from .run import QUICK_CHANGES, QUICK_TRAIN, QUICK_VAL
 from .study import Setting, Variant, format_gain, format_rows, run_study
 
+EPOCHS, QUICK_EPOCHS = 12, 2
 SETTING = Setting('adapters', shapes.DEMO, side=96)
-EPOCHS = 12
+QUICK = Setting('adapters-quick', shapes.DEMO, side=96, changes=QUICK_CHANGES)
 CROSSKD_CONFIG = 'demo/crosskd_gfl_r18w8_head16_r18w24_shapes.py'
 TEACHER = Variant('teacher', 'demo/gfl_r18w24_shapes.py')
 ALONE = Variant('student alone', 'demo/gfl_r18w8_head16_shapes.py')
@@ -24,13 +26,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         'python -m crosskd.demo.adapter_study', description=__doc__)
     parser.add_argument(
         '--dir', default='.',
-        help='folder that gets work_dirs/adapters/ (default: here)')
+        help='folder that gets work_dirs/ (default: here)')
     parser.add_argument(
         '--seeds', type=int, nargs='+', default=[0, 1, 2],
         help='of the students (default: 0 1 2)')
+    parser.add_argument(
+        '--quick', action='store_true',
+        help='few images, two epochs: to see that it runs')
     args = parser.parse_args(argv)
-    rows = run_study(args.dir, TEACHER, [ALONE, PLAIN, CROSSKD], args.seeds,
-                     EPOCHS, teacher_epochs=EPOCHS, setting=SETTING)
+    students = [ALONE, PLAIN, CROSSKD]
+    if args.quick:
+        rows = run_study(args.dir, TEACHER, students, args.seeds,
+                         QUICK_EPOCHS, QUICK_EPOCHS, QUICK_TRAIN, QUICK_VAL,
+                         QUICK)
+    else:
+        rows = run_study(args.dir, TEACHER, students, args.seeds, EPOCHS,
+                         EPOCHS, setting=SETTING)
     _, alone, plain, crosskd = rows
     print(format_rows(rows), format_gain(crosskd, alone),
           format_gain(crosskd, plain), sep='\n')
