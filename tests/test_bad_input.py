@@ -156,16 +156,52 @@ CASES = dict(
         {f'{KD}.loss_cls_kd': dict(QFL, reduction='sum')},
         "loss_cls_kd: reduction must be 'mean', found 'sum'"),
     strides_differ=(
-        teacher(anchor_generator=square([8, 16, 64])),
-        r'strides must be equal, found \[\(8, 8\), .*\(student\) and '),
-    levels_differ=(
-        teacher(anchor_generator=square([8, 16])),
-        r'strides must be equal, found .* and \[\(8, 8\), \(16, 16\)\]'),
+        teacher(anchor_generator=square([4, 64, 128])),
+        r'no level of the teacher has a stride of the student. Strides: \[\(8'
+        r', 8\), .*\(student\) and \[\(4, 4\), .*\(teacher\)'),
     bins_differ=(
         {**teacher(reg_max=16), f'{KD}.prediction': 'student'},
         r'reg_max \+ 1 must be equal, found 9 .* and 17'),
-    channels_differ=(
-        teacher(feat_channels=16), 'channels after 1 tower layers must be eq'),
+    adapter_unknown=(
+        {**teacher(feat_channels=16), f'{KD}.adapter': dict(type='Adaptr')},
+        'kd_cfg.adapter: .*Adaptr'),
+    adapter_with_an_unknown_key=(
+        {**teacher(feat_channels=16),
+         f'{KD}.adapter': dict(type='ChannelAdapter', bias=False)},
+        'kd_cfg.adapter: .*bias'),
+    adapter_a_number=(
+        {f'{KD}.adapter': 5}, "kd_cfg.adapter must be a dict with a 'type', "),
+    split_of_three_numbers=(
+        {SPLIT: (1, 1, 1)}, r'or two where .* differ .*found \(1, 1, 1\)'),
+    split_beyond_the_teachers_layers=(
+        {SPLIT: (1, 3)}, "2 in the teacher's head.*found 3"),
+    classes_a_list=(
+        {f'{KD}.classes': ['circle']}, 'kd_cfg.classes must be a dict of n'),
+    classes_of_nobody=(
+        {f'{KD}.classes': dict(disc='circle')},
+        "kd_cfg.classes: 'disc' is no class of the student, which has circle"),
+    classes_that_the_teacher_has_not=(
+        {f'{KD}.classes': dict(circle='disc')},
+        "kd_cfg.classes: 'disc' is no class of the teacher, which has circle"),
+    teacher_classes_too_few=(
+        {f'{KD}.teacher_classes': ('circle', )},
+        'kd_cfg.teacher_classes .*: expected 5 names, .* found 1: circle'),
+    teacher_classes_a_number=(
+        {f'{KD}.teacher_classes': 5},
+        'kd_cfg.teacher_classes must be a tuple of names, found 5'),
+    distillers_a_dict=(
+        {f'{KD}.distillers': dict(type='FeatureDistiller')},
+        'kd_cfg.distillers must be a list of configs'),
+    distiller_unknown=(
+        {f'{KD}.distillers': [dict(type='FeatureDistilled')]},
+        r"kd_cfg.distillers\[0\]: no distiller 'FeatureDistilled' is regist"),
+    distiller_without_its_loss=(
+        {f'{KD}.distillers': [dict(type='FeatureDistiller')]},
+        r'kd_cfg.distillers\[0\]: .*loss_feat_kd'),
+    distillers_of_one_loss=(
+        {f'{KD}.distillers': [dict(type='PredictionDistiller',
+                                   loss_cls_kd=QFL)]},
+        "kd_cfg: two distillers have a loss 'loss_cls_kd'"),
     student_of_unknown_type=(
         {'model.type': 'CrosKDGFL'}, 'ValueError: config: .*CrosKDGFL is not'),
     student_of_another_family=(
@@ -174,14 +210,16 @@ CASES = dict(
     student_with_an_unknown_key=(
         {'model.teacher_checkpoint': 'a.pth'}, 'TypeError: .*teacher_checkpo'),
     classes_of_student_and_teacher_differ=(
-        {'model.bbox_head.num_classes': 7},
-        r'num_classes must be equal, found 7 \(student\) and 5 \(teacher\)'),
+        {**teacher(num_classes=7)},
+        'kd_cfg.classes: the student has 5 classes and the teacher 7, so they '
+        'are matched by name, and those of the teacher are not in its check'),
     classes_of_head_and_data_differ=(
         {'model.bbox_head.num_classes': 2, **teacher(num_classes=2)},
         'model.bbox_head.num_classes=2: train_dataloader.dataset has 5 class'),
     classes_of_teacher_and_data_differ=(
         {f'{TRAIN}.metainfo': dict(classes=OTHERS), **data('renamed')},
-        "teacher was trained on the classes 'circle',.* has 'circles', "),
+        'kd_cfg.classes: student and teacher have no class in common. The '
+        'student has circles, .*, the teacher circle, '),
     classes_misspelt=(
         {f'{TRAIN}.metainfo': dict(classes=('cirle', *CLASSES[1:]))},
         "metainfo.classes: 'cirle' is no category.*did you mean 'circle'"),

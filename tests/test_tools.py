@@ -120,7 +120,8 @@ def test_errors_reach_the_user(project, tmp_path):
     for option, words in (
         ('model.teacher_ckpt=gone.pth', 'FileNotFoundError: .*teacher_ckpt'),
         ('model.teacher_config=gone.py', 'FileNotFoundError: .*looked for'),
-        ('model.bbox_head.num_classes=7', 'num_classes must be equal'),
+        ('model.bbox_head.num_classes=7',
+         'bbox_head.num_classes=7: train_dataloader.dataset has 5 classes'),
         ('model.kd_cfg.reused_teacher_head_idx=9', 'found 9')):
         out = tool('train.py', 'distilled.py', '--work-dir',
                      tmp_path, '--cfg-options', option, cwd=project, ok=False)

@@ -43,7 +43,7 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
     if not isinstance(cfg, dict) or not isinstance(cfg.get('optimizer'), dict):
         return
     try:
-        with _quiet():  # it is built once more, and tells it all then
+        with quiet():  # it is built once more, and tells it all then
             build_optim_wrapper(model, copy.deepcopy(cfg))
     except COMPLAINTS as e:
         kind = cfg.get('type', 'OptimWrapper')
@@ -110,7 +110,8 @@ def built_dataset(loader: DataLoader | dict) -> Dataset:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Log errors alone, where something is tried before it is done."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

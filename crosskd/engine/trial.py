@@ -17,6 +17,7 @@ from ..heads import record
 from ..numerics.randomness import untouched_randomness
 from ..pairs.checks import check_passes
 from ..user_errors import is_for_user
+from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
 FEW = 10  # items to look at, of which a pipeline may drop some
@@ -65,9 +66,9 @@ def _pass(model: DistillationMixin, inputs: Tensor,
     check_passes(model.pair, student, s, teacher.head, t, inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
         paired = model.pair(student, s, teacher.head, t, samples)
-    if 'features' in model.distillers.needs:
-        with _naming('model', model, inputs):
-            paired.features()
+    # of a copy, because losses may keep count of what they have seen
+    with _naming('model.kd_cfg', model, inputs), quiet():
+        copy.deepcopy(model.distillers)(paired)
 
 
 def _batches(model: DistillationMixin,

@@ -39,12 +39,14 @@ def match_classes(student: Sequence[str] | None,
         ValueError: no class is shared, names are needed and not known, or
             names do not fit the heads or the synonyms.
     """
-    for names, count, whose in ((student, counts[0], 'student'),
-                                (teacher, counts[1], 'teacher')):
+    for key, names, count in (
+            ('classes of the training data', student, counts[0]),
+            ('kd_cfg.teacher_classes (by default those in teacher_ckpt)',
+             teacher, counts[1])):
         if names is not None and len(names) != count:
             raise ValueError(
-                f'the head of the {whose} predicts {count} classes, found '
-                f'{len(names)} names: {_few(names)}')
+                f'{key}: expected {count} names, as many as the head predicts '
+                f'classes, found {len(names)}: {_few(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
     ours, theirs = ([_plain(n) for n in names] for names in (student, teacher))
