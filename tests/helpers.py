@@ -133,6 +133,16 @@ def distiller_cfg(kind: str, teacher: str = 'random',
     return cfg
 
 
+def wide_teacher(cfg: dict, times: int = 2, **head) -> dict:
+    """The same student, whose teacher has wider features."""
+    cfg = copy.deepcopy(cfg)
+    teacher = cfg['teacher_config']['model']
+    wide = times * CHANNELS
+    teacher['neck']['out_channels'] = wide
+    teacher['bbox_head'].update(in_channels=wide, feat_channels=wide, **head)
+    return cfg
+
+
 def sdd_cfg(kind: str, teacher_width: int = 16, loss: dict | None = None,
             **kd) -> dict:
     """The SDD detector around ``plain_cfg(kind)``."""

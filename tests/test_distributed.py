@@ -33,7 +33,10 @@ from helpers import (
     distiller_cfg,
     sdd_cfg,
     total,
+    wide_teacher,
 )
+
+PKD = dict(type='PKDLoss', loss_weight=1.0)
 
 SIZE = (64, 64)
 
@@ -154,7 +157,8 @@ def train(rank, cfg, boxes, steps):
     (distiller_cfg('gfl'), ((2, 1), (3, ))),
     (distiller_cfg('atss', region='positives'), ((0, ), (0, ))),
     (sdd_cfg('fcos'), ((2, ), (0, ))),
-], ids=[*KINDS, 'uneven', 'nothing', 'sdd'])
+    (wide_teacher(distiller_cfg('gfl', loss_feat_kd=PKD)), ((2, ), (0, ))),
+], ids=[*KINDS, 'uneven', 'nothing', 'sdd', 'adapters'])
 def test_ranks_agree_after_many_steps(ranks, cfg, boxes):
     """Also where one rank never sees a box, with no search for the unused."""
     (ours, moved), (theirs, _) = ranks(train, cfg, boxes, 50)

@@ -7,7 +7,7 @@ import torch
 
 from crosskd.engine.resuming import choose_checkpoint
 from experiments import experiment, model_cfg, same_weights, weights, write
-from helpers import distiller_cfg, sdd_cfg
+from helpers import distiller_cfg, sdd_cfg, wide_teacher
 from tool_server import run as tool
 from tool_server import start
 
@@ -62,7 +62,9 @@ def put_half(self, obj, filepath):
 LocalBackend.put = put_half
 '''
 METHODS = dict(
-    crosskd=lambda: distiller_cfg('gfl'),
+    # with channel adapters of all kinds
+    crosskd=lambda: wide_teacher(distiller_cfg(
+        'gfl', loss_feat_kd=dict(type='PKDLoss'))),
     sdd=lambda: sdd_cfg('gfl', loss=dict(warmup_iters=10)))
 
 
@@ -84,12 +86,13 @@ def end(work_dir):
 
 
 def same_end(one, other):
-    """Weights, and the averaged ones where there are some."""
-    if not same_weights(end(one), end(other)):
-        return False
+    """Weights, those beside the student's, and averages of both."""
     a, b = (torch.load(end(d), weights_only=False) for d in (one, other))
-    a, b = a.get('ema_state_dict', {}), b.get('ema_state_dict', {})
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    kinds = [k for k in a if k.endswith('state_dict')]
+    return all(
+        a[kind].keys() == b[kind].keys()
+        and all(torch.equal(a[kind][k], b[kind][k]) for k in a[kind])
+        for kind in kinds)
 
 
 @pytest.fixture(scope='module')
