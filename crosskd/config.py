@@ -2,9 +2,9 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from .arguments import check_has_type, check_known, one_of
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
-from .distillers.choices import check_known, one_of
 from .heads import HeadAdapter
 from .pairs import Pair
 from .pairs.pair import ADAPTER, SPLIT, check_split
@@ -67,7 +67,11 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
             if key in given:
                 raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
                                  'is missing')
-    whose = one_of('prediction', given.get('prediction', prediction),
+    if 'region' in given and not set(LOCATION_LOSSES) & set(given):
+        raise ValueError('kd_cfg.region needs one of '
+                         f'{", ".join(f"kd_cfg.{k}" for k in LOCATION_LOSSES)}'
+                         ', which are missing')
+    whose = one_of('kd_cfg.prediction', given.get('prediction', prediction),
                    PREDICTIONS)
     distillers = Distillers(_distillers(given, whose))
     if not distillers.needs:
@@ -87,7 +91,8 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
     def add(name: str, kind: str, keys: Iterable[str], **kwargs: str) -> None:
         cfg = {key: given[key] for key in keys if key in given}
         if any(key.startswith('loss') for key in cfg):
-            built[name] = build_distiller('', dict(cfg, type=kind, **kwargs))
+            built[name] = build_distiller(
+                'kd_cfg', dict(cfg, type=kind, **kwargs))
 
     add('predictions', 'PredictionDistiller', (*LOCATION_LOSSES, 'region'),
         prediction=prediction)
@@ -99,7 +104,7 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
         raise TypeError('kd_cfg.distillers must be a list of configs, found '
                         f'{more!r}')
     for index, cfg in enumerate(more):
-        built[f'more_{index}'] = build_distiller(
+        built[f'further_{index}'] = build_distiller(
             f'kd_cfg.distillers[{index}]', cfg)
     return built
 
@@ -119,9 +124,7 @@ def _split(given: dict) -> tuple[int, int]:
 
 def _adapter(given: dict) -> dict:
     cfg = given.get('adapter', ADAPTER)
-    if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise TypeError("kd_cfg.adapter must be a dict with a 'type', found "
-                        f'{cfg!r}')
+    check_has_type('kd_cfg.adapter', cfg)
     return cfg
 
 

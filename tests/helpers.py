@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from crosskd.heads import HeadRecord
-from crosskd.pairs import Pair
+from crosskd.pairs import Pair, PairedPass
 
 KINDS = ('retina', 'gfl', 'atss', 'fcos')
 NUM_CLASSES = 3
@@ -194,7 +194,7 @@ def paired_maps(head, student: list, teacher: list, samples: list):
     pair.levels = [(i, i) for i in range(len(head.strides))]
     s, t = (HeadRecord(outputs=[maps] * len(head.outputs))
             for maps in (student, teacher))
-    return pair(head, s, head, t, samples)
+    return PairedPass(pair, head, s, head, t, samples)
 
 
 def total(losses: dict) -> dict:

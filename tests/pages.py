@@ -6,6 +6,8 @@ A comment before a block says what becomes of it:
   can be checked without is checked, and nothing is run.
 - ``<!-- run by: .ci/run -->`` the same lines stand there.
 - ``<!-- part of: model.kd_cfg -->`` a part of a config, and its key.
+- ``<!-- file: my_distillation/heads.py -->`` a file of an example package,
+  which ``test_extending.py`` writes and trains with.
 
 All other blocks are run as they are written.
 """
@@ -19,7 +21,7 @@ PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md')),
          *sorted((REPO / 'configs').rglob('*.md')),
          *sorted(p for p in REPO.glob('*.md') if p.name != 'README.md')]
 BLOCK = re.compile(
-    r'(?:<!-- (needs|run by|part of): (.*?) -->\n+)?```(\w+)\n(.*?)\n```',
+    r'(?:<!-- (needs|run by|part of|file): (.*?) -->\n+)?```(\w+)\n(.*?)\n```',
     re.S)
 
 
@@ -29,7 +31,7 @@ class Block:
 
     Attributes:
         page: file, from the repository.
-        kind: ``'needs'``, ``'run by'``, ``'part of'``, or ``''``.
+        kind: ``'needs'``, ``'run by'``, ``'part of'``, ``'file'``, or ``''``.
         value: what the comment says after it.
         language: ``'bash'``, ``'python'`` or another.
         text: what is in it.

@@ -197,7 +197,7 @@ CASES = dict(
         r"kd_cfg.distillers\[0\]: no distiller 'FeatureDistilled' is regist"),
     distiller_without_its_loss=(
         {f'{KD}.distillers': [dict(type='FeatureDistiller')]},
-        r'kd_cfg.distillers\[0\]: .*loss_feat_kd'),
+        r'kd_cfg.distillers\[0\].*loss_feat_kd'),
     distillers_of_one_loss=(
         {f'{KD}.distillers': [dict(type='PredictionDistiller',
                                    loss_cls_kd=QFL)]},

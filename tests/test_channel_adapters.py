@@ -13,6 +13,7 @@ from torch import nn
 
 from crosskd.checkpoints.beside import state_beside
 from crosskd.engine.hooks.state_beside import KEY
+from crosskd.engine.trial import try_pair
 from crosskd.numerics.statistics import align_statistics
 from experiments import experiment, model_cfg, write
 from helpers import (
@@ -159,6 +160,31 @@ def test_another_adapter_is_configured():
     assert (adapters['cls'].layers[0].weight == 0.1).all()  # its init_cfg
     model.parse_losses(model.loss(*batch()))[0].backward()
     assert adapters['cls'].layers[2].weight.grad.abs().max() > 0
+
+
+@MODELS.register_module()
+class OneTooMany(BaseModule):
+    """A channel adapter with a mistake."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels + 1, 1)
+
+    def forward(self, features):
+        return self.conv(features)
+
+
+def test_an_adapter_of_another_width_is_named():
+    model = build(wide(adapter=dict(type='OneTooMany')))
+    with pytest.raises(ValueError, match='kd_cfg.adapter: OneTooMany must ret'
+                       r'urn .* \(2, 16, 8, 8\), found \(2, 17, 8, 8\)'):
+        try_pair(model)
+
+
+def test_adapters_of_one_shape_start_apart():
+    adapters = build(wide()).pair.adapters
+    assert not torch.equal(adapters['cls'].conv.weight,
+                           adapters['reg'].conv.weight)
 
 
 def test_a_copy_has_its_own():

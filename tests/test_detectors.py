@@ -3,7 +3,9 @@ import copy
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 
+from crosskd.engine.trial import try_pair
 from crosskd.heads import adapter_of, record
 from helpers import (
     BCE,
@@ -91,7 +93,7 @@ def test_losses_are_the_slow_ones(kind, split):
     with torch.no_grad(), record(adapter) as seen:
         s_features = model.extract_feat(inputs)
         model.bbox_head.loss(s_features, samples)
-        targets = adapter.targets(seen.returned, len(samples))
+        targets = adapter.targets(seen, len(samples))
         slow = crosskd_losses(
             kind, model.bbox_head, teacher.bbox_head, s_features,
             teacher.extract_feat(inputs), split, targets.weights['cls'],
@@ -257,6 +259,40 @@ def test_autocast_stays_close_to_float32(kind):
             assert losses[key][0].dtype == torch.float32
 
 
+@MODELS.register_module()
+class TakesNoReduction(torch.nn.Module):
+    """A loss of somebody else."""
+    compares = ('logits', )
+
+    def forward(self, pred, target):
+        return (pred - target).abs().sum(1)
+
+
+@MODELS.register_module()
+class ReducesAnyway(TakesNoReduction):
+
+    def forward(self, pred, target, reduction_override=None):
+        return super().forward(pred, target).sum()
+
+
+def test_a_loss_that_reduces_is_named_before_training():
+    model = build(distiller_cfg('gfl', loss_cls_kd=dict(
+        type='ReducesAnyway')))
+    with pytest.raises(ValueError, match='ReducesAnyway must return a loss '
+                       'for each of'):
+        try_pair(model)
+
+
+def test_a_region_without_locations_is_an_error():
+    cfg = distiller_cfg('gfl', loss_sdd=dict(type='SDDLoss'), region='all')
+    cfg['type'] = 'SDDSingleStageDetector'
+    for key in ('loss_cls_kd', 'loss_reg_kd'):
+        del cfg['kd_cfg'][key]
+    with pytest.raises(ValueError, match='kd_cfg.region needs one of kd_cfg.l'
+                       'oss_cls_kd'):
+        build(cfg)
+
+
 # -- bad kd_cfg ---------------------------------------------------------------
 
 
@@ -288,6 +324,8 @@ def test_autocast_stays_close_to_float32(kind):
      'kd_cfg.loss_center_kd: use_sigmoid must be True'),
     ('gfl', dict(loss_center_kd=BCE), ValueError, 'no quality branch'),
     ('atss', dict(loss_reg_kd=KL), ValueError, 'ATSS heads predict none'),
+    ('gfl', dict(loss_cls_kd=dict(type='TakesNoReduction')), TypeError,
+     r'kd_cfg.loss_cls_kd: TakesNoReduction must take \(pred, target, reduct'),
     ('gfl', dict(region='some'), ValueError, "kd_cfg.region .*found 'some'"),
     ('gfl', dict(prediction='x'), ValueError, 'kd_cfg.prediction'),
 ])

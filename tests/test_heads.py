@@ -128,7 +128,7 @@ def test_targets_are_what_the_heads_loss_used(kind):
         *a, **k)
     with record(adapter) as seen:
         head.loss(features, samples)
-    targets = adapter.targets(seen.returned, len(samples))
+    targets = adapter.targets(seen, len(samples))
     weights = targets.weights['cls']
     if kind == 'fcos':  # one call over all levels, without weights
         labels = used[0][0][1]
@@ -156,13 +156,13 @@ def test_fcos_normalizer_is_the_sum_of_centerness_targets():
         *a, **k)
     with record(adapter) as seen:
         head.loss(features, samples)
-    targets = adapter.targets(seen.returned, len(samples))
+    targets = adapter.targets(seen, len(samples))
     assert float(targets.normalizers['cls']) == pytest.approx(
         float(used[0]['avg_factor']))
     _, empty = batch((0, 0))
     with record(adapter) as seen:
         head.loss(features, empty)
-    assert adapter.targets(seen.returned, 2).normalizers['cls'] == 1
+    assert adapter.targets(seen, 2).normalizers['cls'] == 1
 
 
 def test_recording_leaves_the_head_as_it_was():

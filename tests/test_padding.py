@@ -34,7 +34,7 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
     with torch.no_grad(), record(adapter) as seen:
         features = model.extract_feat(inputs)
         model.bbox_head.loss(features, samples)
-    targets = adapter.targets(seen.returned, 2)
+    targets = adapter.targets(seen, 2)
     weights, positives = [], []
     for stride, mine, count, own in zip(
             (8, 16, 32), targets.labels, generator.num_base_priors,

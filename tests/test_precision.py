@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from crosskd.heads import adapter_of, record
+from crosskd.heads import HeadRecord, adapter_of, record
 from crosskd.losses import (
     KDQualityFocalLoss,
     KnowledgeDistillationKLDivLoss,
@@ -19,6 +19,7 @@ from crosskd.numerics.statistics import (
     channel_statistics,
     standardize,
 )
+from crosskd.pairs import PairedPass
 from crosskd.registry import REGIONS
 from helpers import (
     BCE,
@@ -236,11 +237,13 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
     with autocast(dtype):
         t = model.teacher(inputs, samples, model.data_preprocessor, None)
     with autocast(dtype):
-        found = model.distillers(model.pair(student, s, teacher, t, samples))
+        found = model.distillers(
+            PairedPass(model.pair, student, s, teacher, t, samples))
     for seen in (s, t):
         seen.outputs = tuple([x.float() for x in levels]
                              for levels in seen.outputs)
-    exact = model.distillers(model.pair(student, s, teacher, t, samples))
+    exact = model.distillers(
+        PairedPass(model.pair, student, s, teacher, t, samples))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 
@@ -331,7 +334,8 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
 
     def normalizer(labels):
         return adapter.targets(
-            dict(get_targets=[(labels, boxes)]), 2).normalizers['cls']
+            HeadRecord(returned=dict(get_targets=[(labels, boxes)])),
+            2).normalizers['cls']
 
     some = normalizer(labels)
     assert some > 0 and some != 1

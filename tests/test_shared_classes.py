@@ -265,3 +265,34 @@ def test_a_copy_keeps_what_was_matched():
     model = pair('gfl', ('dog', 'person'), (2, 0), 'cross_head')
     clone = copy.deepcopy(model)
     assert total(clone.loss(*batch())) == total(model.loss(*batch()))
+
+
+def test_a_pair_that_was_refused_is_refused_again():
+    cfg = distiller_cfg('gfl')
+    cfg['teacher_config']['model']['bbox_head']['num_classes'] = 7
+    model = build(cfg, joins=False)
+    for _ in range(2):
+        with pytest.raises(ValueError, match='matched by name'):
+            model.join_teacher()
+    with pytest.raises(ValueError, match='matched by name'):
+        model.loss(*batch())
+
+
+def test_features_need_no_classes():
+    cfg = distiller_cfg('gfl')
+    cfg['type'] = 'DistilledSingleStageDetector'
+    cfg['kd_cfg'] = dict(loss_feat_kd=PKD)
+    cfg['teacher_config']['model']['bbox_head']['num_classes'] = 7
+    model = build(cfg)
+    head = model.teacher.detector.bbox_head
+    head.forward = None  # nor does the teacher run its head
+    assert total(model.loss(*batch()))['loss_feat_kd'] > 0
+
+
+def test_what_is_matched_by_number_is_said(caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        build(distiller_cfg('gfl', teacher_classes=('x', 'y', 'z')))
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert ('3 classes are matched by their number: those of the student are '
+            'not known') in caplog.text

@@ -16,9 +16,9 @@ from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope, Registry
 
 from crosskd import mmcv_ext
+from crosskd.arguments import check_number
 from crosskd.engine.trial import try_pair, try_pipeline
 from crosskd.heads import adapter_of
-from crosskd.losses.checks import check_number
 from crosskd.user_errors import is_for_user, readable
 from experiments import CLASSES, experiment, model_cfg, write
 from helpers import (

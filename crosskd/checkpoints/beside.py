@@ -10,9 +10,9 @@ class Beside(BaseModule):
     """Base class of modules whose parameters stay out of state dicts.
 
     A detector's ``state_dict()`` must be that of the plain detector, also
-    where its distillation losses have parameters.  So the losses are children
-    of a module of this class: the state dict of the detector around it is
-    saved and loaded as if it were not there.  In every other way its
+    where its distillers or channel adapters have parameters.  So these are
+    children of a module of this class: the state dict of the detector around
+    it is saved and loaded as if it were not there.  In every other way its
     parameters and buffers belong to the detector: they are in
     ``parameters()``, are trained, moved, copied, averaged (EMA) and
     synchronised (DDP) like the rest.
@@ -68,8 +68,8 @@ def load_state_beside(module: nn.Module, state: dict[str, Tensor],
         if names:
             raise ValueError(
                 f'{found} {kind} {", ".join(sorted(names))}, unlike the '
-                'losses of kd_cfg; resume with the kd_cfg that the '
-                'checkpoint was written with')
+                'losses and channel adapters of this run; resume with the '
+                'kd_cfg and the teacher that the checkpoint was written with')
     for name, value in own.items():
         if state[name].shape != value.shape:
             raise ValueError(

@@ -15,6 +15,7 @@ from ..config import read_kd_cfg
 from ..heads import HeadAdapter, adapter_of, record
 from ..mmcv_ext import announce
 from ..numerics.randomness import untouched_randomness
+from ..pairs import PairedPass
 from ..pairs.checks import check_passes
 from ..teacher import Teacher
 from .gradients import check_gradients
@@ -26,14 +27,14 @@ HOW_TO_TRAIN = (
 
 
 class DistillationMixin(SingleStageDetector):
-    """A detector that learns from a teacher while it trains.
+    """A single-stage detector that learns from a teacher while it trains.
 
-    Before a detector class of mmdet, it adds distillation losses to its
-    :meth:`loss`.  Outside training the detector is the plain student: it
-    predicts like one, and its checkpoint is that of one::
+    Before a subclass of mmdet's ``SingleStageDetector``, it adds distillation
+    losses to its :meth:`loss`.  Outside training the detector is the plain
+    student: it predicts like one, and its checkpoint is that of one::
 
         @MODELS.register_module()
-        class DistilledFSAF(DistillationMixin, FSAF):
+        class MyDistilledDetector(DistillationMixin, MyDetector):
             required = ('loss_cls_kd', 'loss_reg_kd')
             prediction = 'cross_head'
 
@@ -82,9 +83,9 @@ class DistillationMixin(SingleStageDetector):
         if self.family is not None and not isinstance(head, self.family):
             raise TypeError(
                 f'bbox_head: {type(self).__name__} distils '
-                f'{self.family.__name__.removesuffix("HeadAdapter")} '
-                f'heads, found {type(self.bbox_head).__name__} '
-                f'({head.name}); use CrossKDSingleStageDetector or the '
+                f'{self.family.name} heads, found '
+                f'{type(self.bbox_head).__name__} ({head.name}); use '
+                'CrossKDSingleStageDetector or the '
                 'detector of that family')
         # the same seed is the same student, whatever is distilled
         with untouched_randomness():
@@ -132,6 +133,7 @@ class DistillationMixin(SingleStageDetector):
         self.pair.join(student, teacher, self.distillers.needs,
                        next(self.parameters()), classes, self.teacher.classes)
         self.distillers.check(self.pair, student, teacher)
+        self.pair.is_joined = True
 
     # -- training ----------------------------------------------------------
 
@@ -168,7 +170,8 @@ class DistillationMixin(SingleStageDetector):
         check_gradients(self, student, s, kept)
         check_passes(self.pair, student, s, teacher, t, batch_inputs.shape)
 
-        paired = self.pair(student, s, teacher, t, batch_data_samples)
+        paired = PairedPass(self.pair, student, s, teacher, t,
+                            batch_data_samples)
         losses.update(self.distillers(paired))
         self._check_finite(losses, batch_inputs, batch_data_samples)
         return losses
@@ -189,7 +192,11 @@ class DistillationMixin(SingleStageDetector):
 
     def train_step(self, data: Any,
                    optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As the detector's; adapters that nobody trains are an error."""
+        """As the detector's; adapters that nobody trains are an error.
+
+        DDP calls ``forward`` instead, and is refused by :meth:`init_weights`
+        where it came too early.
+        """
         if not self._optimizer_is_checked:
             self._optimizer_is_checked = True
             _check_trained(self.pair, optim_wrapper)

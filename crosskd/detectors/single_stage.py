@@ -10,7 +10,8 @@ class DistilledSingleStageDetector(DistillationMixin, SingleStageDetector):
     """mmdet's ``SingleStageDetector`` that learns what ``kd_cfg`` says.
 
     Without a method of its own: any of the losses and distillers of
-    ``kd_cfg``.  Example config, with a distiller of another package::
+    ``kd_cfg``, also those of other packages.  Example config, with features
+    alone::
 
         _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
         custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)

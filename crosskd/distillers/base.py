@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..arguments import check_has_type, naming
 from ..checkpoints.beside import Beside
 from ..heads import HeadAdapter
 from ..pairs import Pair, PairedPass
@@ -36,9 +37,11 @@ class Distiller(BaseModule):
     def needs(self) -> set[str]:
         """What it needs of the two passes.
 
-        Names of outputs (``'cls'``, ``'reg'``, ``'quality'``),
-        ``'cross_head'`` for cross-head predictions, ``'features'`` for FPN
-        features of one width.
+        Names of outputs that the teacher's head must have (``'cls'``,
+        ``'reg'``, ``'quality'``, …), ``'cross_head'`` for cross-head
+        predictions, ``'features'`` for FPN features of one width.  A teacher
+        of which nobody needs more than features does not run its head, and
+        its classes are not matched.
         """
         return {'cls'}
 
@@ -111,30 +114,39 @@ def build_distiller(key: str, cfg: dict) -> Distiller:
     """Build a distiller from its config.
 
     Args:
-        key: of the config, for messages; may be empty.
+        key: of the config, for messages.
         cfg: with the ``type`` of a distiller, and its arguments.
 
     Raises:
         TypeError, ValueError: it cannot be built.
     """
-    prefix = f'{key}: ' if key else ''
-    if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise TypeError(f"{prefix}expected a dict with the 'type' of a "
-                        f'distiller, found {cfg!r}')
+    check_has_type(key, cfg)
     arguments = dict(cfg)
     kind = arguments.pop('type')
+    # not by the registry's build, which would change the default scope for
+    # the losses that are built inside
     found = DISTILLERS.module_dict.get(kind) if isinstance(kind, str) else kind
     if found is None:
-        raise ValueError(f'{prefix}no distiller {kind!r} is registered; '
+        raise ValueError(f'{key}: no distiller {kind!r} is registered; '
                          f'expected {", ".join(DISTILLERS.module_dict)}')
-    try:
+    with naming(f'{key}.'):
         distiller = found(**arguments)
-    except (KeyError, TypeError, ValueError) as e:
-        if not key:
-            raise
-        error = TypeError if isinstance(e, TypeError) else ValueError
-        raise error(f'{prefix}{e}') from None
     if not isinstance(distiller, Distiller):
-        raise TypeError(f'{prefix}expected a Distiller, found '
+        raise TypeError(f'{key}: expected a Distiller, found '
                         f'{type(distiller).__name__}')
     return distiller
+
+
+def check_priors_per_location(student: HeadAdapter,
+                              teacher: HeadAdapter) -> None:
+    """Check that a student's own predictions lie beside the teacher's.
+
+    Raises:
+        ValueError: the heads have different numbers of priors a location.
+    """
+    if student.num_priors != teacher.num_priors:
+        raise ValueError(
+            'teacher_config does not fit the student: priors per location '
+            f'must be equal, found {student.num_priors} (student) and '
+            f"{teacher.num_priors} (teacher); with kd_cfg.prediction="
+            "'cross_head' they may differ")

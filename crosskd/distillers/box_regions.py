@@ -37,8 +37,10 @@ def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     boxes = [_clipped(s) for s in samples]
     labels = [paired.pair.shared_labels(s.gt_instances.labels)
               for s in samples]
-    levels = [torch.where(label >= 0, head.level_of(b), -1)
-              for b, label in zip(boxes, labels)]
+    levels = [head.level_of(b) for b in boxes]
+    if not paired.pair.all_classes:
+        levels = [torch.where(label >= 0, level, -1)
+                  for level, label in zip(levels, labels)]
     regions = []
     for level, (ours, theirs) in zip(paired.teacher_levels,
                                      paired.class_maps(prediction)):

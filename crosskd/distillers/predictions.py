@@ -5,13 +5,18 @@ import torch
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
+from ..arguments import one_of
 from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.comparing import compared_forms
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS
-from .base import PREDICTIONS, Distiller, Losses
-from .choices import one_of
+from .base import (
+    PREDICTIONS,
+    Distiller,
+    Losses,
+    check_priors_per_location,
+)
 
 PLACES = ('all', 'positives', 'confidence')
 REGRESSION_FORMS = ('boxes', 'encoded', 'bins')
@@ -52,18 +57,20 @@ class PredictionDistiller(Distiller):
         super().__init__()
         self.prediction = one_of('prediction', prediction, PREDICTIONS)
         self.region = one_of('region', region, PLACES)
+        self.keys: list[str] = []
         for key, cfg, forms in (
                 ('loss_cls_kd', loss_cls_kd, ('logits', )),
                 ('loss_reg_kd', loss_reg_kd, REGRESSION_FORMS),
                 ('loss_center_kd', loss_center_kd, ('scores', ))):
             if cfg is not None:
                 self.add_module(key, build_loss(key, cfg, forms))
+                self.keys.append(key)
 
     @property
     def needs(self) -> set[str]:
         outputs = dict(loss_cls_kd='cls', loss_reg_kd='reg',
                        loss_center_kd='quality')
-        return {outputs[key] for key, _ in self.named_children()} | (
+        return {outputs[key] for key in self.keys} | (
             {'cross_head'} if self.prediction == 'cross_head' else set())
 
     @property
@@ -78,9 +85,7 @@ class PredictionDistiller(Distiller):
               teacher: HeadAdapter) -> None:
         """Check that predictions of the two heads can be compared."""
         whose = teacher if self.prediction == 'cross_head' else student
-        if whose is student and student.num_priors != teacher.num_priors:
-            _differ('priors per location', student.num_priors,
-                    teacher.num_priors)
+        check_priors_per_location(whose, teacher)
         for head in (whose, teacher):
             if self.form is not None and self.form not in head.forms:
                 raise ValueError(
@@ -94,7 +99,8 @@ class PredictionDistiller(Distiller):
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.form == 'encoded' and whose.name != teacher.name:
-            _differ('coder of kd_cfg.loss_reg_kd', whose.name, teacher.name)
+            _differ('coder of kd_cfg.loss_reg_kd', whose.name,
+                    f'{teacher.name}; GIoULoss compares decoded boxes')
 
     def forward(self, paired: PairedPass) -> Losses:
         makers: dict[str, Callable[[PairedPass], Tensor]] = dict(
@@ -103,7 +109,7 @@ class PredictionDistiller(Distiller):
         # under autocast GFL would decode and L1 losses compare in half
         with torch.autocast(paired.confidence.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
-                    for key, _ in self.named_children()}
+                    for key in self.keys}
 
     def _classification(self, paired: PairedPass) -> Tensor:
         """(N, P) losses."""
@@ -145,6 +151,11 @@ def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
           like: Tensor) -> Tensor:
     """The loss of each prior, in the shape of ``like``: (N, P)."""
     rows = loss(ours, theirs, reduction_override='none')
+    if rows.shape[:1] != ours.shape[:1]:
+        raise ValueError(
+            f'kd_cfg: {type(loss).__name__} must return a loss for each of '
+            f"{len(ours)} rows with reduction_override='none', found the "
+            f'shape {tuple(rows.shape)}')
     return rows.reshape(*like.shape, -1).sum(-1)
 
 

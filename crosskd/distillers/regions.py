@@ -1,20 +1,24 @@
 """Distilling regions of logit maps (SDD)."""
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from mmdet.utils import reduce_mean
 from mmengine.logging import print_log
 from mmengine.model import ModuleDict
 
+from ..arguments import check_known, one_of
 from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.sdd_bases import SOFTMAX_BASES
 from ..losses.sdd_loss import SDDLoss, at_least_one_of
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS, REGIONS
-from .base import PREDICTIONS, Distiller, Losses
-from .choices import check_known, one_of
+from .base import (
+    PREDICTIONS,
+    Distiller,
+    Losses,
+    check_priors_per_location,
+)
 
 WEIGHTINGS = ('all', 'confidence')
 
@@ -30,8 +34,13 @@ class RegionDistiller(Distiller):
     loss_sdd=dict(type='SDDLoss', base='kd', temperature=1.0),
     sdd_regions=dict(map=dict(), box=None))``.
 
+    A kind of region is a function in the registry ``REGIONS``: of a
+    :class:`~crosskd.pairs.PairedPass` and of ``prediction`` it makes a list of
+    :class:`~crosskd.distillers.LogitMaps`, one a level.  An attribute
+    ``points`` of it bounds the scales.
+
     Args:
-        loss_sdd: config of an ``SDDLoss``.
+        loss_sdd: config of an ``SDDLoss``, or of a subclass.
         sdd_regions: by the kind of region, what is different in ``loss_sdd``
             there; None for a kind leaves it out.  By default map and box.
         sdd_weighting: whether cells count ``'all'`` alike or by the teacher's
@@ -54,7 +63,7 @@ class RegionDistiller(Distiller):
             sdd_regions = dict(map=dict(), box=dict())
         if not isinstance(sdd_regions, dict) or all(
                 changes is None for changes in sdd_regions.values()):
-            raise TypeError('kd_cfg.sdd_regions must be a dict such as '
+            raise TypeError('sdd_regions must be a dict such as '
                             f'dict(map=dict(), box=dict()), found '
                             f'{sdd_regions!r}')
         self.losses = ModuleDict({
@@ -66,17 +75,15 @@ class RegionDistiller(Distiller):
 
     @property
     def needs(self) -> set[str]:
-        return {'cls', self.prediction} - {'student'}
+        if self.prediction == 'cross_head':
+            return {'cls', 'cross_head'}
+        return {'cls'}
 
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
         """Check that logit maps have one layout, and classes to compare."""
-        if self.prediction == 'student' and (
-                student.num_priors != teacher.num_priors):
-            raise ValueError(
-                'teacher_config does not fit the student: priors per location '
-                f'must be equal, found {student.num_priors} (student) and '
-                f'{teacher.num_priors} (teacher)')
+        if self.prediction == 'student':
+            check_priors_per_location(student, teacher)
         for kind, loss in self.losses.items():
             if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
                 raise ValueError(
@@ -122,19 +129,22 @@ class RegionDistiller(Distiller):
 
 def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     """The loss of a kind of region."""
-    check_known('kd_cfg.sdd_regions', kind, REGIONS.module_dict)
+    check_known('sdd_regions', kind, REGIONS.module_dict)
     if not isinstance(changes, dict):
         raise TypeError(
-            f'kd_cfg.sdd_regions.{kind} must be a dict of what differs '
+            f'sdd_regions.{kind} must be a dict of what differs '
             f'from loss_sdd there, found {changes!r}')
     key, cfg = 'loss_sdd', common
     if changes and isinstance(common, dict):
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
-    loss: Any = build_loss(key, cfg, ('regions', ))
+    loss = build_loss(key, cfg, ('regions', ))
+    if not isinstance(loss, SDDLoss):  # whose grids and sums are used
+        raise TypeError(f'{key}: expected an SDDLoss or a subclass, '
+                        f'found {type(loss).__name__}')
     points = getattr(REGIONS.module_dict[kind], 'points', None)
     if points is not None and max(loss.scales) > points:
         raise ValueError(
-            f'kd_cfg.{key}: scales: {max(loss.scales)} does not fit {kind} '
+            f'{key}: scales: {max(loss.scales)} does not fit {kind} '
             f'regions, which are sampled at {points}×{points} points; set '
             f'sdd_regions.{kind}.scales, or sdd_regions.{kind}=None')
     return loss

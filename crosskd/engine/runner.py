@@ -31,12 +31,14 @@ from .trial import try_pair, try_pipeline
 
 
 class Runner(runner.Runner):
-    """mmengine's Runner for training, with three additions.
+    """mmengine's Runner for training, with four additions.
 
     ``tools/train.py`` uses it.  Arguments as those of mmengine's Runner.
 
     - Model, teacher and data are built and checked before anything but the
       log is written into the work directory.
+    - A detector that is distilled is told the names of the classes of the
+      training data, by which its teacher's are matched.
     - A resumed run repeats the randomness of an uninterrupted one
       (:class:`~crosskd.engine.hooks.RepeatableEpochsHook`).
     - ``resume`` without a file skips checkpoints that cannot be read, such as

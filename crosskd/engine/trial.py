@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..detectors import DistillationMixin
 from ..heads import record
 from ..numerics.randomness import untouched_randomness
+from ..pairs import PairedPass
 from ..pairs.checks import check_passes
 from ..user_errors import is_for_user
 from .run_checks import quiet
@@ -65,7 +66,7 @@ def _pass(model: DistillationMixin, inputs: Tensor,
                     model.distillers.need_the_head)
     check_passes(model.pair, student, s, teacher.head, t, inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
-        paired = model.pair(student, s, teacher.head, t, samples)
+        paired = PairedPass(model.pair, student, s, teacher.head, t, samples)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
         copy.deepcopy(model.distillers)(paired)

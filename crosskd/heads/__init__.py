@@ -8,8 +8,8 @@ from .base import HeadAdapter
 from .fcos import FCOSHeadAdapter
 from .finding import adapter_of
 from .gfl import GFLHeadAdapter
-from .layout import Geometry, Targets
-from .recorder import HeadRecord, record
+from .layout import Geometry, HeadRecord, Targets
+from .recorder import record
 from .retina import RetinaHeadAdapter
 
 __all__ = [

@@ -1,13 +1,10 @@
 """What the families of anchor-based heads share."""
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from .base import HeadAdapter
-from .layout import Targets
+from .layout import HeadRecord, Targets
 
 
 class AnchorHeadAdapter(HeadAdapter):
@@ -37,9 +34,8 @@ class AnchorHeadAdapter(HeadAdapter):
         distance = log_size(boxes)[:, None] - anchors.to(boxes.device)
         return distance.abs().argmin(1)
 
-    def targets(self, returned: Mapping[str, list[Any]],
-                num_images: int) -> Targets:
-        result = returned['get_targets'][-1]
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        result = seen.returned['get_targets'][-1]
         labels, weights = result[self.first_target:self.first_target + 2]
         normalizer = result[self.first_target + 4]
         if self.reduces_normalizer:

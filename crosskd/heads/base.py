@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.precision import at_least_float32
-from .layout import Geometry, Targets
+from .layout import Geometry, HeadRecord, Targets
 
 KEPT_SIZES = 8  # of batches, whose priors are kept
 
@@ -27,7 +27,9 @@ class HeadAdapter:
         class MyHeadAdapter(HeadAdapter):
             head_type = MyHead
 
-    It is responsible for heads of that type and of subclasses.
+    It is responsible for heads of that type and of subclasses, and says at
+    least how they :meth:`predict` and what their :meth:`targets` are; for
+    SDD also :attr:`offset`, and :meth:`level_of` for its box regions.
 
     Args:
         head: the mmdet head.
@@ -37,16 +39,23 @@ class HeadAdapter:
             scores.
     """
 
+    #: short name of the family: ``'GFL'``, ``'FCOS'``, …
+    name = ''
     #: the mmdet head that the family is about
     head_type: type[BaseModule]
-    #: the branches whose layers can be split, such as the two towers
-    branches: tuple[str, ...] = ('cls', 'reg')
+    #: the branches whose layers can be split, and the head's attribute that
+    #: holds the layers of each
+    towers: Mapping[str, str] = dict(cls='cls_convs', reg='reg_convs')
     #: names of what the head's forward returns, in that order
     outputs: tuple[str, ...] = ('cls', 'reg')
     #: names of the head's layers that follow those of the branches
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__name__.removesuffix('HeadAdapter')
 
     def __init__(self, head: BaseModule) -> None:
         self.head = head
@@ -66,20 +75,20 @@ class HeadAdapter:
         # a copy of a detector needs no copy of the priors
         return type(self)(copy.deepcopy(self.head, memo))
 
-    @property
-    def name(self) -> str:
-        """Short name of the family: ``'GFL'``, ``'FCOS'``, …"""
-        return type(self).__name__.replace('HeadAdapter', '')
-
     # -- layers ------------------------------------------------------------
 
     def needed_layers(self) -> tuple[str, ...]:
         """Names of the head's attributes that the adapter uses."""
-        return ('cls_convs', 'reg_convs', *self.predictors)
+        return (*self.towers.values(), *self.predictors)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the branches."""
+        return tuple(self.towers)
 
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
         """The layers of a branch that features of a level go through."""
-        return getattr(self.head, f'{branch}_convs')
+        return getattr(self.head, self.towers[branch])
 
     @property
     def depth(self) -> int:
@@ -93,6 +102,18 @@ class HeadAdapter:
         layer: Any = self.layers(branch, 0)[split - 1]
         return layer.out_channels
 
+    def activation(self, branch: str, level: int,
+                   split: int) -> nn.Module | None:
+        """The activation that features left, after ``split`` > 0 layers.
+
+        A head whose layers are no ``ConvModule`` overrides it, and
+        :meth:`channels`.
+        """
+        layer = self.layers(branch, level)[split - 1]
+        if isinstance(layer, ConvModule) and layer.with_activation:
+            return layer.activate
+        return None
+
     @property
     def strides(self) -> list[tuple[int, int]]:
         """Stride of every level, in x and y, in pixels."""
@@ -100,7 +121,7 @@ class HeadAdapter:
 
     @property
     def num_priors(self) -> int:
-        """Priors per location."""
+        """Priors per location, the same on all levels."""
         return self.head.prior_generator.num_base_priors[0]
 
     @property
@@ -161,12 +182,31 @@ class HeadAdapter:
         """
         maps = [
             self.predict({
-                branch: _rest_of_branch(
-                    self.layers(branch, level), features[branch][i], split)
+                branch: self._rest_of_branch(branch, level,
+                                             features[branch][i], split)
                 for branch in self.branches
             }, level) for i, level in enumerate(levels)
         ]
         return self.named(list(zip(*maps)))
+
+    def _rest_of_branch(self, branch: str, level: int, features: Tensor,
+                        split: int) -> Tensor:
+        # Aligned features have negative values again, which the next layer
+        # never saw in training: the activation that they left is applied anew.
+        layers = self.layers(branch, level)
+        activation: Any = None
+        if split > 0:
+            activation = copy.copy(self.activation(branch, level, split))
+        if activation is not None:
+            if hasattr(activation, 'inplace'):  # the input is not ours
+                activation.inplace = False
+            features = activation(features)
+        elif layers[split:] and not isinstance(layers[split], nn.Conv2d) and (
+                getattr(layers[split], 'order', ' ')[0] != 'conv'):
+            features = features.clone()  # that layer may begin in place
+        for layer in layers[split:]:
+            features = layer(features)
+        return features
 
     def predict(self, features: dict[str, Tensor],
                 level: int) -> tuple[Tensor, ...]:
@@ -274,13 +314,12 @@ class HeadAdapter:
 
     # -- targets -----------------------------------------------------------
 
-    def targets(self, returned: Mapping[str, list[Any]],
-                num_images: int) -> Targets:
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         """Read what the head's own methods said about the targets.
 
         Args:
-            returned: by the names in :attr:`target_methods`, what each call
-                of that method returned.
+            seen: record of a training pass, whose ``returned`` has by the
+                names in :attr:`target_methods` what each call returned.
             num_images: N.
         """
         raise NotImplementedError(type(self).__name__)
@@ -306,21 +345,3 @@ class HeadAdapter:
         """mmdet's labels with -1 for what is no class."""
         known = (labels >= 0) & (labels < self.head.num_classes)
         return torch.where(known, labels, -1)
-
-
-def _rest_of_branch(layers: Sequence[nn.Module], features: Tensor,
-                    split: int) -> Tensor:
-    # Aligned features have negative values again, which the next layer never
-    # saw in training: the activation of the layer they left is applied anew.
-    left = layers[split - 1] if split > 0 else None
-    if isinstance(left, ConvModule) and left.with_activation:
-        activate = copy.copy(left.activate)
-        if hasattr(activate, 'inplace'):  # the input is not ours
-            activate.inplace = False
-        features = activate(features)
-    elif split < len(layers) and getattr(
-            layers[split], 'order', ('conv', ))[0] != 'conv':
-        features = features.clone()  # that layer may begin in place
-    for layer in layers[split:]:
-        features = layer(features)
-    return features

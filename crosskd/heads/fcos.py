@@ -1,6 +1,5 @@
 """FCOS: points, distances to the four sides, centerness."""
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.dense_heads import FCOSHead
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, Targets
+from .layout import Geometry, HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -59,9 +58,8 @@ class FCOSHeadAdapter(HeadAdapter):
         upper = [high for _, high in self.head.regress_ranges[:-1]]
         return torch.bucketize(reach, reach.new_tensor(upper))
 
-    def targets(self, returned: Mapping[str, list[Any]],
-                num_images: int) -> Targets:
-        labels, boxes = returned['get_targets'][-1]
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        labels, boxes = seen.returned['get_targets'][-1]
         labels = [self.class_or_none(level) for level in labels]
         positive = torch.cat(labels) >= 0
         centerness = reduce_mean(

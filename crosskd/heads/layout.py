@@ -1,9 +1,11 @@
-"""One layout for the priors and targets of all heads.
+"""One layout for the passes, priors and targets of all heads.
 
 Priors (anchors or points) are numbered as mmdet's prior generators do: level
 by level, row by row, and those of one location side by side.
 """
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -39,3 +41,29 @@ class Targets:
     labels: list[Tensor]
     weights: dict[str, list[Tensor]]
     normalizers: dict[str, float | Tensor]
+
+
+@dataclass
+class HeadRecord:
+    """The record of one pass through a dense head.
+
+    Attributes:
+        features: per level (N, C, H, W), what the head was given; empty if it
+            was not run.
+        outputs: what the head's forward returned: maps per branch and level.
+        intermediates: by branch, per level (N, C, H, W), the features after
+            ``split`` layers (for a split of 0, what the head was given);
+            empty if none were asked for.
+        returned: by the name of a method that tells targets, what each call
+            of it returned.
+    """
+    features: Sequence[Tensor] = ()
+    outputs: Sequence[Sequence[Tensor]] = ()
+    intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
+    returned: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the maps of every level."""
+        maps = self.outputs[0] if self.outputs else self.features
+        return [(x.size(2), x.size(3)) for x in maps]

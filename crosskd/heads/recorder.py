@@ -1,7 +1,6 @@
 """Recording one pass through a dense head."""
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -9,31 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from .base import HeadAdapter
-
-
-@dataclass
-class HeadRecord:
-    """The record of one pass through a dense head.
-
-    Attributes:
-        features: per level (N, C, H, W), what the head was given; empty if it
-            was not run.
-        outputs: what the head's forward returned: maps per branch and level.
-        intermediates: by branch, per level (N, C, H, W), the features after
-            ``split`` layers (for a split of 0, what the head was given);
-            empty if none were asked for.
-        returned: by the name of a method that tells targets, what each call
-            of it returned.
-    """
-    features: Sequence[Tensor] = ()
-    outputs: Sequence[Sequence[Tensor]] = ()
-    intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
-    returned: dict[str, list[Any]] = field(default_factory=dict)
-
-    @property
-    def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of the maps of every level."""
-        return [(x.size(2), x.size(3)) for x in self.outputs[0]]
+from .layout import HeadRecord
 
 
 @contextmanager

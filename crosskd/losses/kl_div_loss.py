@@ -8,8 +8,8 @@ from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ..arguments import check_number
 from ..numerics.precision import at_least_float32
-from .checks import check_number
 
 CLASS_REDUCTIONS = ('mean', 'sum')
 

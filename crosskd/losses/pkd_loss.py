@@ -3,8 +3,8 @@ import torch.nn as nn
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from ..arguments import check_number
 from ..numerics.statistics import standardize
-from .checks import check_number
 
 
 def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from mmdet.utils import reduce_mean
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from ..arguments import check_number
 from ..numerics.precision import at_least_float32
-from .checks import check_number
 from .sdd_bases import BASES, SOFTMAX_BASES, base_loss
 
 # The published method pools to this grid first; its divisors come from it.

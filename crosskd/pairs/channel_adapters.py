@@ -8,8 +8,10 @@ from torch import Tensor, nn
 class ChannelAdapter(BaseModule):
     """A 1×1 convolution from the student's channels to the teacher's.
 
-    The layer with which FitNets (Romero et al., arXiv 1412.6550, section 2.2)
-    and later work compare features of different widths.
+    Its bias counts where a loss compares features as they are; CrossKD and PKD
+    compare them standardised.  The layer with which FitNets (Romero et al.,
+    arXiv 1412.6550, section 2.2) and later work compare features of different
+    widths.
 
     Example config: ``kd_cfg=dict(..., adapter=dict(type='ChannelAdapter'))``,
     which is the default.  Another class is registered in mmdet's ``MODELS``

@@ -21,7 +21,7 @@ def check_passes(pair: Pair, student: HeadAdapter, s: HeadRecord,
     for key, adapter, seen in (('model', student, s),
                                ('teacher_config.model', teacher, t)):
         if not seen.outputs:  # a teacher of features alone
-            return
+            continue
         try:
             adapter.check_outputs(seen.outputs)
         except TypeError as e:

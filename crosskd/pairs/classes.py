@@ -13,7 +13,7 @@ class SharedClasses:
     Attributes:
         student: their indices among the student's classes.
         teacher: their indices among the teacher's, in the same order.
-        message: what to say of it in the log; empty where classes are equal.
+        message: what to say of it in the log; empty where names are equal.
     """
     student: list[int]
     teacher: list[int]
@@ -77,8 +77,9 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
                synonyms: Mapping[str, str]) -> SharedClasses:
     unknown = []
     if student is None:
-        unknown.append('those of the student are not known (they are in the '
-                       'data set of tools/train.py of this package)')
+        unknown.append('those of the student are not known (train with '
+                       'tools/train.py of this package, which takes them from '
+                       'the data set, or call join_teacher(classes))')
     if teacher is None:
         unknown.append('those of the teacher are not in its checkpoint '
                        '(set kd_cfg.teacher_classes)')
@@ -91,7 +92,9 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
         raise ValueError(f'{KEY}: synonyms need the names of the classes, and '
                          + ' and '.join(unknown))
     every = list(range(counts[0]))
-    return SharedClasses(every, every)
+    return SharedClasses(
+        every, every, f'{counts[0]} classes are matched by their number: '
+        + ' and '.join(unknown))
 
 
 def _message(student: Sequence[str], teacher: Sequence[str],
@@ -104,7 +107,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
             f'{", ".join(names)}')
     alone = [n for i, n in enumerate(student) if i not in shared.student]
     if alone:
-        said += f'; {", ".join(alone)} learn from labels alone'
+        said += f'; {_few(alone)} learn from labels alone'
     unused = [n for i, n in enumerate(teacher) if i not in shared.teacher]
     for name in alone:
         near = difflib.get_close_matches(

@@ -1,21 +1,19 @@
 """A student and a teacher, with all that bridges them."""
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import torch
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor
 
+from ..arguments import naming
 from ..checkpoints.beside import Beside
-from ..heads import HeadAdapter, HeadRecord
+from ..heads import HeadAdapter
 from ..numerics.randomness import untouched_randomness
 from ..registry import in_our_scope
 from .classes import match_classes
-from .paired_pass import PairedPass
 
 ADAPTER = dict(type='ChannelAdapter')
 SPLIT = 'kd_cfg.reused_teacher_head_idx'
@@ -39,6 +37,7 @@ class Pair(Beside):
             its checkpoint.
 
     Attributes:
+        is_joined: whether the two heads have been matched and checked.
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
@@ -60,15 +59,12 @@ class Pair(Beside):
         self.synonyms = synonyms or {}
         self.teacher_classes = teacher_classes
         self.adapters = ModuleDict()
+        self._widths: dict[str, int] = {}
+        self.is_joined = False
         self.levels: list[tuple[int, int]] = []
         self.same_priors = False
         self.num_classes = 0
         self.all_classes = True
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether the two heads have been matched."""
-        return bool(self.levels)
 
     # -- when training begins ----------------------------------------------
 
@@ -89,17 +85,24 @@ class Pair(Beside):
                 is beyond a head's layers.
             TypeError: an adapter cannot be built.
         """
+        self.adapters.clear()
         self._match_levels(student, teacher)
-        self._match_classes(student, teacher, student_classes,
-                            self.teacher_classes or teacher_classes)
-        self.same_priors = student.same_priors(
-            [s for s, _ in self.levels], teacher,
-            [t for _, t in self.levels])
+        if set(needs) - {'features'}:
+            self._match_classes(student, teacher, student_classes,
+                                self.teacher_classes or teacher_classes)
+            self.same_priors = student.same_priors(
+                [s for s, _ in self.levels], teacher,
+                [t for _, t in self.levels])
+        # the same seed is the same student, whatever is distilled
+        with untouched_randomness(), torch.device('cpu'):
+            self._bridge_all(student, teacher, needs)
+        self.to(like.device, like.dtype)
+
+    def _bridge_all(self, student: HeadAdapter, teacher: HeadAdapter,
+                    needs: Collection[str]) -> None:
+        """Build the channel adapters of what will be compared."""
         if self.split is not None:
-            for whose, adapter, split in (('student', student, self.split[0]),
-                                          ('teacher', teacher,
-                                           self.split[1])):
-                check_split(whose, split, adapter)
+            check_split('teacher', self.split[1], teacher)
             if student.branches != teacher.branches:
                 raise ValueError(
                     'teacher_config does not fit the student: the branches '
@@ -115,7 +118,6 @@ class Pair(Beside):
             self._bridge('features', 'FPN', student.channels(
                 student.branches[0], 0), teacher.channels(
                     teacher.branches[0], 0))
-        self.to(like.device, like.dtype)
 
     def _match_levels(self, student: HeadAdapter,
                       teacher: HeadAdapter) -> None:
@@ -141,7 +143,8 @@ class Pair(Beside):
         shared = match_classes(student_names, teacher_names, counts,
                                self.synonyms)
         if shared.message:
-            _say(shared.message)
+            _say(shared.message, logging.WARNING if len(
+                shared.student) < counts[0] else logging.INFO)
         self.num_classes = len(shared.student)
         self.all_classes = counts[0] == counts[1] == self.num_classes and (
             shared.student == shared.teacher)
@@ -158,41 +161,31 @@ class Pair(Beside):
         """Build a channel adapter where widths differ."""
         if ours == theirs:
             return
-        # the same seed is the same student, whatever is distilled
-        with untouched_randomness(), torch.device('cpu'):
-            try:
-                adapter = MODELS.build(
-                    dict(in_our_scope(MODELS, self.adapter),
-                         in_channels=ours, out_channels=theirs))
-            except (KeyError, TypeError, ValueError) as e:
-                kind = TypeError if isinstance(e, TypeError) else ValueError
-                raise kind(f'kd_cfg.adapter: {e}') from None
-            if isinstance(adapter, BaseModule):
-                adapter.init_weights()
-        self.adapters[key] = adapter
+        with naming('kd_cfg.adapter: '):
+            adapter = self.adapters[key] = MODELS.build(
+                dict(in_our_scope(MODELS, self.adapter),
+                     in_channels=ours, out_channels=theirs))
+        if isinstance(adapter, BaseModule):
+            adapter.init_weights()
+        self._widths[key] = theirs
         _say(f'{what}: the student has {ours} channels and the teacher '
              f'{theirs}; {type(adapter).__name__} brings the student\'s '
              'features to the teacher\'s width (kd_cfg.adapter)')
 
     # -- in a training step ------------------------------------------------
 
-    def forward(self, student: HeadAdapter, s: HeadRecord,
-                teacher: HeadAdapter, t: HeadRecord,
-                samples: SampleList) -> PairedPass:
-        """Bring the passes of both detectors over a batch together.
-
-        Args:
-            student, teacher: the two heads.
-            s, t: records of their passes.
-            samples: ground truth and meta information of the batch.
-        """
-        return PairedPass(self, student, s, teacher, t, samples)
-
     def adapt(self, key: str, features: Tensor) -> Tensor:
         """A student's (N, C, H, W) features in the teacher's width."""
         if key not in self.adapters:
             return features
-        return self.adapters[key](features)
+        adapted = self.adapters[key](features)
+        expected = (len(features), self._widths[key], *features.shape[2:])
+        if adapted.shape != expected:
+            raise ValueError(
+                f'kd_cfg.adapter: {type(self.adapters[key]).__name__} must '
+                f'return features of the shape {expected}, found '
+                f'{tuple(adapted.shape)}')
+        return adapted
 
     def select(self, classes: Tensor, whose: str, dim: int) -> Tensor:
         """The shared ones of the classes along a dimension.
@@ -227,5 +220,5 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
             f'found {split}')
 
 
-def _say(message: str, level: Any = logging.INFO) -> None:
+def _say(message: str, level: int = logging.INFO) -> None:
     print_log(f'distillation: {message}', logger='current', level=level)

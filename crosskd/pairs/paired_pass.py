@@ -1,6 +1,5 @@
 """What both detectors made of one batch, ready to be compared."""
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from mmdet.structures import SampleList
@@ -8,9 +7,7 @@ from torch import Tensor
 
 from ..heads import Geometry, HeadAdapter, HeadRecord, Targets
 from ..numerics.statistics import align_statistics
-
-if TYPE_CHECKING:
-    from .pair import Pair
+from .pair import Pair
 
 Maps = dict[str, list[Tensor]]
 
@@ -22,7 +19,8 @@ class PairedPass:
     priors on these levels: distillation happens in its prediction space.
     ``prediction`` in the methods says whose predictions imitate the
     teacher's: ``'cross_head'`` (the student's intermediate features, run
-    through the rest of the teacher's head) or the ``'student'``'s own.
+    through the rest of the teacher's head) or the ``'student'``'s own; where
+    it is ``'teacher'``, the teacher's themselves.
 
     Args:
         pair: what bridges the two detectors.
@@ -31,7 +29,7 @@ class PairedPass:
         samples: ground truth and meta information of the batch.
     """
 
-    def __init__(self, pair: 'Pair', student: HeadAdapter, s: HeadRecord,
+    def __init__(self, pair: Pair, student: HeadAdapter, s: HeadRecord,
                  teacher: HeadAdapter, t: HeadRecord,
                  samples: SampleList) -> None:
         self.pair = pair
@@ -101,10 +99,8 @@ class PairedPass:
 
     def logits(self, prediction: str) -> tuple[Tensor, Tensor]:
         """(N, P, C) logits of the C shared classes, of both."""
-        if self.pair.all_classes:
-            return self.flat(prediction, 'cls'), self._teacher_logits
-        whose = 'student' if prediction == 'student' else 'teacher'
-        return (self.pair.select(self.flat(prediction, 'cls'), whose, -1),
+        return (self.pair.select(self.flat(prediction, 'cls'),
+                                 _space(prediction), -1),
                 self._teacher_logits)
 
     @cached_property
@@ -125,11 +121,10 @@ class PairedPass:
         maps = self.maps(prediction, 'cls')
         if self.pair.all_classes:
             return maps
-        whose = 'student' if prediction == 'student' else 'teacher'
         priors = self.predictor(prediction).num_priors
         return [
-            self.pair.select(x.unflatten(1, (priors, -1)), whose, 2).flatten(
-                1, 2) for x in maps
+            self.pair.select(x.unflatten(1, (priors, -1)), _space(prediction),
+                             2).flatten(1, 2) for x in maps
         ]
 
     def regression(self, prediction: str,
@@ -166,7 +161,7 @@ class PairedPass:
                     f'bbox_head: the loss of '
                     f'{type(self.student.head).__name__} did not call '
                     f'{name}, whose result distillation needs')
-        return self.student.targets(self._s.returned, len(self.samples))
+        return self.student.targets(self._s, len(self.samples))
 
     @cached_property
     def positives(self) -> Tensor:
@@ -214,3 +209,8 @@ class PairedPass:
         """Sums of (N, P) values over each level, for the log."""
         return [x.sum() for x in values.split(
             self._teacher_geometry.counts, 1)]
+
+
+def _space(prediction: str) -> str:
+    """Whose classes such predictions have."""
+    return 'student' if prediction == 'student' else 'teacher'

@@ -1,4 +1,4 @@
-"""The teacher: finding its config, building, loading and freezing it."""
+"""The teacher: built, loaded, frozen, and run beside a student."""
 import copy
 from pathlib import Path
 

@@ -10,9 +10,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
+from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...detectors.nonfinite import ADVICE
-from ...losses.checks import check_number
 
 
 @HOOKS.register_module()

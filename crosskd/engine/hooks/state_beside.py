@@ -1,4 +1,4 @@
-"""Saving and resuming the parameters of distillation losses."""
+"""Saving and resuming parameters that are not the student's."""
 from mmdet.registry import HOOKS
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
@@ -12,18 +12,18 @@ KEY = 'distillation_state_dict'
 
 @HOOKS.register_module()
 class StateBesideHook(Hook):
-    """Save and resume the parameters and buffers of distillation losses.
+    """Save and resume what distillers and channel adapters have learned.
 
     They are in the checkpoint under ``distillation_state_dict`` (and their
     averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
-    in ``state_dict``, which holds the student alone.  Where the losses have
-    none, the checkpoint has no such key.  ``tools/train.py`` of this package
-    adds this hook; with other tools:
+    in ``state_dict``, which holds the student alone.  Where there are none,
+    the checkpoint has no such key.  ``tools/train.py`` of this package adds
+    this hook; with other tools:
     ``custom_hooks=[dict(type='StateBesideHook')]``.
 
     Raises:
-        ValueError: a run resumes from a checkpoint whose losses had other
-            parameters than those of ``kd_cfg``.
+        ValueError: a run resumes from a checkpoint with other losses or
+            channel adapters than those of ``kd_cfg`` and the teacher.
     """
 
     def before_save_checkpoint(self, runner: Runner,

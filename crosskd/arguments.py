@@ -1,0 +1,91 @@
+"""Checking arguments that come from a config."""
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+def check_number(owner: str, key: str, value: Any, low: float,
+                 inclusive: bool = True) -> float:
+    """Return ``value`` if it is a finite number that is not below ``low``.
+
+    Args:
+        owner: who has the parameter, for messages.
+        key: name of the parameter, for messages.
+        value: what was given.
+        low: the least number allowed.
+        inclusive: whether ``low`` itself is allowed.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not finite, or too low.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f'{owner}: {key} must be a number, found {value!r}')
+    if not math.isfinite(value) or value < low or (
+            value == low and not inclusive):
+        sign = '>=' if inclusive else '>'
+        raise ValueError(
+            f'{owner}: {key} must be finite and {sign} {low}, found {value!r}')
+    return value
+
+
+def one_of(key: str, value: str, values: Sequence[str]) -> str:
+    """Return ``value`` if it is among ``values``.
+
+    Args:
+        key: of the argument, for messages.
+        value: what was given.
+        values: what is allowed.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value not in values:
+        raise ValueError(f'{key} must be one of {tuple(values)}, '
+                         f'found {value!r}')
+    return value
+
+
+def check_known(owner: str, key: str, known: Iterable[str]) -> None:
+    """Check that a key is known.
+
+    Args:
+        owner: what has the key, for messages.
+        key: what was given.
+        known: what is allowed.
+
+    Raises:
+        ValueError: it is not; the message names one that is near.
+    """
+    if key not in known:
+        near = difflib.get_close_matches(str(key), known, 1)
+        hint = f'; did you mean {near[0]!r}?' if near else ''
+        raise ValueError(f'{owner}: unknown key {key!r}, expected '
+                         f'{", ".join(known)}{hint}')
+
+
+def check_has_type(key: str, cfg: Any) -> None:
+    """Check that something is a config with a ``type``.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(cfg, dict) or 'type' not in cfg:
+        raise TypeError(f"{key} must be a dict with a 'type', found {cfg!r}")
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Let errors about arguments say where in the config these are.
+
+    Raises:
+        TypeError, ValueError: what the block raised, after ``where``.
+    """
+    try:
+        yield
+    except TypeError as e:
+        raise TypeError(f'{where}{e}') from None
+    except (AssertionError, KeyError, ValueError) as e:
+        raise ValueError(f'{where}{e}') from None

@@ -1,0 +1,221 @@
+"""The rooms of the package, and which may import which: docs/architecture.md.
+
+Read from the sources, without running them.
+``python tests/test_architecture.py [FOLDER]`` prints the figures of the page,
+also for the ``crosskd/`` of an older version.
+"""
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+NAME = 'crosskd'
+ROOT = Path(__file__).parent.parent / NAME
+# which rooms a room may import: those above it in this table alone
+ARROWS: dict[str, set[str]] = {
+    'version': set(),
+    'dependencies': set(),
+    'user_errors': set(),
+    'arguments': set(),
+    'mmcv_ext': set(),
+    'numerics': set(),
+    'registry': set(),
+    'checkpoints': set(),
+    'losses': {'arguments', 'numerics', 'registry'},
+    'heads': {'numerics', 'registry'},
+    'pairs': {'arguments', 'checkpoints', 'heads', 'numerics', 'registry'},
+    'teacher': {'checkpoints', 'heads', 'numerics'},
+    'distillers': {'arguments', 'checkpoints', 'heads', 'losses', 'numerics',
+                   'pairs', 'registry'},
+    'config': {'arguments', 'distillers', 'heads', 'pairs'},
+    'detectors': {'config', 'heads', 'mmcv_ext', 'numerics', 'pairs',
+                  'teacher'},
+    'engine': {'arguments', 'checkpoints', 'detectors', 'heads', 'numerics',
+               'pairs', 'user_errors'},
+    NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
+           'mmcv_ext', 'registry', 'version'},
+    'demo': {NAME},
+    'commands': {NAME, 'checkpoints', 'demo', 'engine'},
+    '__main__': {'commands'},
+}
+LONGEST_FILE = 350
+LONGEST_STEP = 40
+# layers of heads whose names are words of other things, too
+COMMON_WORDS = {'scales', 'integral'}
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Files of a package by the name that they are imported by."""
+    return {'.'.join((NAME, *f.relative_to(root).with_suffix('').parts))
+            .removesuffix('.__init__'): f
+            for f in root.rglob('*.py') if '.mim' not in f.parts}
+
+
+def statements(tree: ast.AST, inside: bool) -> Iterator[ast.stmt]:
+    """Statements that run; those inside of functions if they are asked for.
+
+    What is imported for type checkers alone does not run.
+    """
+    for node in ast.iter_child_nodes(tree):
+        function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef,
+                                     ast.Lambda))
+        if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.stmt):
+            yield node
+        if inside or not function:
+            yield from statements(node, inside)
+
+
+def imported(name: str, file: Path, known: dict[str, Path],
+             inside: bool) -> set[str]:
+    """The modules of this package that one of them imports."""
+    found = set()
+    package = name.split('.')
+    if file.name != '__init__.py':
+        package.pop()
+    for node in statements(ast.parse(file.read_text()), inside):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[:len(package) + 1 - node.level]
+            base = '.'.join([*(above if node.level else []),
+                             *filter(None, [node.module])])
+            for alias in node.names:
+                part = f'{base}.{alias.name}'
+                found.add(part if part in known else base)
+    return {module for module in found if module in known and module != name}
+
+
+def graph(root: Path, inside: bool) -> dict[str, set[str]]:
+    """What each module of a package imports of it."""
+    known = modules(root)
+    return {name: imported(name, file, known, inside)
+            for name, file in known.items()}
+
+
+def room(module: str) -> str:
+    return module.split('.')[1] if '.' in module else module
+
+
+@cache
+def arrows(root: Path) -> dict[str, set[str]]:
+    """The rooms that each room imports."""
+    found: dict[str, set[str]] = {}
+    for name, others in graph(root, inside=True).items():
+        found.setdefault(room(name), set()).update(
+            room(other) for other in others if room(other) != room(name))
+    return found
+
+
+def in_a_circle(edges: dict[str, set[str]]) -> set[str]:
+    """The nodes from which a way leads back to them."""
+
+    def reach(node: str) -> set[str]:
+        seen: set[str] = set()
+        left = [node]
+        while left:
+            for other in edges.get(left.pop(), set()) - seen:
+                seen.add(other)
+                left.append(other)
+        return seen
+
+    return {node for node in edges if node in reach(node)}
+
+
+def layer_names() -> set[str]:
+    """Names of the layers that the head adapters speak of."""
+    names = {'cls_convs', 'reg_convs'}
+    for file in (ROOT / 'heads').glob('*.py'):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Assign) and any(
+                    isinstance(target, ast.Name) and target.id == 'predictors'
+                    for target in node.targets):
+                names |= set(ast.literal_eval(node.value))
+    return names - COMMON_WORDS
+
+
+def words(file: Path) -> set[str]:
+    """Attributes and strings of a file."""
+    tree = ast.parse(file.read_text())
+    return {node.attr for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)} | {
+                node.value for node in ast.walk(tree)
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)}
+
+
+def test_the_table_points_down_alone():
+    above: set[str] = set()
+    for name, allowed in ARROWS.items():
+        assert allowed <= above, name
+        above.add(name)
+
+
+@pytest.mark.parametrize('name', sorted(arrows(ROOT)))
+def test_a_room_imports_what_the_table_allows(name):
+    assert name in ARROWS
+    assert arrows(ROOT)[name] <= ARROWS[name]
+
+
+def test_no_module_imports_itself_in_a_circle():
+    assert tuple(TopologicalSorter(graph(ROOT, inside=False)).static_order())
+
+
+def test_files_are_short():
+    too_long = {name: lines for name, file in modules(ROOT).items()
+                if (lines := len(file.read_text().splitlines()))
+                > LONGEST_FILE}
+    assert not too_long
+
+
+def test_the_training_step_is_one_screen():
+    tree = ast.parse((ROOT / 'detectors/mixin.py').read_text())
+    (step, ) = [node for node in ast.walk(tree)
+                if isinstance(node, ast.FunctionDef) and node.name == 'loss']
+    assert step.end_lineno - step.lineno + 1 <= LONGEST_STEP
+
+
+def test_head_adapters_alone_name_the_layers_of_heads():
+    names = layer_names()
+    assert {'gfl_cls', 'retina_reg', 'conv_centerness'} <= names
+    for name, file in modules(ROOT).items():
+        if room(name) != 'heads':
+            assert not words(file) & names, name
+
+
+def test_circles_are_seen(tmp_path):
+    """Of modules and of rooms, and only of what runs."""
+    root = tmp_path / NAME
+    for file, text in {
+            '__init__.py': '', 'a/__init__.py': 'from .x import y',
+            'a/x.py': 'from ..b import z', 'b/__init__.py': 'from . import z',
+            'b/z.py': 'def f():\n    from ..a import x\n',
+            'c.py': 'from typing import TYPE_CHECKING\n'
+                    'if TYPE_CHECKING:\n    from .a import x\n'}.items():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(text)
+    assert not in_a_circle(graph(root, inside=False))
+    rooms = arrows(root)
+    assert in_a_circle(rooms) == {'a', 'b'}
+    assert rooms['c'] == set()
+    (root / 'b/z.py').write_text('from crosskd.a.x import y')
+    assert in_a_circle(graph(root, inside=False)) == {
+        f'{NAME}.{m}' for m in ('a.x', 'b.z')}
+
+
+if __name__ == '__main__':
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    lines = {name: len(file.read_text().splitlines())
+             for name, file in modules(root).items()}
+    longest = max(lines, key=lines.__getitem__)
+    rooms = arrows(root)
+    print(f'modules: {len(lines)}, lines: {sum(lines.values())}')
+    print(f'longest: {longest}, {lines[longest]} lines')
+    print(f'rooms (folders and files at the top): {len(rooms)}, arrows '
+          f'between them: {sum(map(len, rooms.values()))}')
+    print('in a circle:', ', '.join(sorted(in_a_circle(rooms))) or 'none')
