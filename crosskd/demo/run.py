@@ -12,7 +12,7 @@ from . import report, shapes, stages
 
 NUM_TRAIN, NUM_VAL = 640, 200
 QUICK_TRAIN, QUICK_VAL = 64, 16
-QUICK_CHANGES = {
+QUICK_CHANGES: dict[str, object] = {
     'train_cfg.max_epochs': 2,
     'train_cfg.val_interval': 1,
     'model.test_cfg.score_thr': 0.0  # or nothing is detected so early

@@ -1,4 +1,4 @@
-"""The evidence for SDD: many students of one teacher on generated images."""
+"""Many students of one teacher on generated images."""
 import json
 import os
 import re
@@ -32,56 +32,74 @@ class Variant:
     changes: dict[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Images and training of all rows.
+
+    Attributes:
+        name: of the folder below ``work_dirs/``.
+        scene: what is drawn.
+        side: of the square images, in pixels.
+        changes: ``--cfg-options`` of every row.
+    """
+    name: str
+    scene: shapes.Scene
+    side: int
+    changes: dict[str, object] = field(default_factory=dict)
+
+
 # the images and the training that docs/sdd.md reports
-SIDE = 128
-FIXED = {
-    'train_dataloader.dataset.pipeline.2.scale': (SIDE, SIDE),
-    'val_dataloader.dataset.pipeline.1.scale': (SIDE, SIDE),
+CROWDED = Setting('study', shapes.CROWDED, side=128, changes={
+    'train_dataloader.dataset.pipeline.2.scale': (128, 128),
+    'val_dataloader.dataset.pipeline.1.scale': (128, 128),
     'train_dataloader.batch_size': 8,
     'optim_wrapper.optimizer.lr': 3e-3,
     'optim_wrapper.clip_grad': None,
     'model.bbox_head.init_cfg.type': 'Normal',
     'model.bbox_head.init_cfg.std': 0.01
-}
+})
 
 
 def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
               seeds: Sequence[int], epochs: int, teacher_epochs: int,
               num_train: int = 640,
-              num_val: int = 200) -> list[dict]:
+              num_val: int = 200,
+              setting: Setting = CROWDED) -> list[dict]:
     """Train every variant on its seeds, each run on one core.
-
-    On images of their own, more crowded and larger than the demo's.
 
     What is trained already is not trained again, so a variant that is changed
     needs another name.  The teacher is the same for all: the spread over seeds
     is the students'.
 
     Args:
-        folder: gets ``work_dirs/study/`` with the images, and ``study.json``
-            and ``study.png`` in a folder of its own for every ``epochs``.
+        folder: gets ``work_dirs/<name of the setting>/`` with the images, and
+            ``study.json`` and ``study.png`` in a folder of its own for every
+            ``epochs``.
         teacher: first row; one seed.
         variants: the other rows, the students.
         seeds: of the students.
         epochs, teacher_epochs: of students and teacher.
         num_train, num_val: images.
+        setting: what all rows share; by default images of the study's own,
+            more crowded and larger than the demo's.
 
     Returns:
         list[dict]: the rows, as in ``study.json``.
     """
     register_all_modules()
-    study = Path(folder).resolve() / 'work_dirs' / 'study'
+    study = Path(folder).resolve() / 'work_dirs' / setting.name
     results = study / f'{epochs}_epochs'
     for split, count in dict(train=num_train, val=num_val).items():
-        shapes.generate(study / 'data' / 'shapes', split, count, SIDE,
-                        scene=shapes.CROWDED)
+        shapes.generate(study / 'data' / 'shapes', split, count,
+                        setting.side, scene=setting.scene)
     teacher_run = stages.Run(
         teacher.name, teacher.config, study, study / 'teacher', {
-            **_schedule(teacher_epochs), **teacher.changes,
+            **_schedule(teacher_epochs, setting), **teacher.changes,
             'randomness.seed': 0
         })
     students = [[
-        _student(variant, seed, epochs, results, teacher_run)
+        _student(variant, seed, _schedule(epochs, setting), results,
+                 teacher_run)
         for seed in seeds
     ] for variant in variants]
     cores = os.cpu_count() or 1
@@ -111,9 +129,18 @@ def format_rows(rows: Sequence[dict]) -> str:
     return '\n'.join(lines)
 
 
-def _student(variant: Variant, seed: int, epochs: int, results: Path,
-             teacher: stages.Run) -> stages.Run:
-    changes = {**_schedule(epochs), **variant.changes, 'randomness.seed': seed}
+def format_gain(ahead: dict, behind: dict) -> str:
+    """A row of that table: one row's AP less another's, seed by seed."""
+    gains = [ap - behind['AP'][seed] for seed, ap in ahead['AP'].items()]
+    spread = f' ± {stdev(gains):.1f}' if len(gains) > 1 else ''
+    each = ', '.join(f'{gain:+.1f}' for gain in gains)
+    return (f'| {ahead["detector"]} − {behind["detector"]} '
+            f'| {mean(gains):+.1f}{spread} | {each} |')
+
+
+def _student(variant: Variant, seed: int, shared: dict[str, object],
+             results: Path, teacher: stages.Run) -> stages.Run:
+    changes = {**shared, **variant.changes, 'randomness.seed': seed}
     folder = re.sub(r'\W+', '_', variant.name)
     run = stages.Run(f'{variant.name}, seed {seed}', variant.config,
                      teacher.root, results / folder / f'seed{seed}', changes)
@@ -122,9 +149,10 @@ def _student(variant: Variant, seed: int, epochs: int, results: Path,
     return run
 
 
-def _schedule(epochs: int) -> dict[str, object]:
+def _schedule(epochs: int,
+              setting: Setting = CROWDED) -> dict[str, object]:
     return {
-        **FIXED, 'train_cfg.max_epochs': epochs,
+        **setting.changes, 'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': epochs,
         'param_scheduler.1.T_max': epochs,
         'param_scheduler.1.end': epochs,
