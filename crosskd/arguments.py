@@ -88,4 +88,6 @@ def naming(where: str) -> Iterator[None]:
     except TypeError as e:
         raise TypeError(f'{where}{e}') from None
     except (AssertionError, KeyError, ValueError) as e:
-        raise ValueError(f'{where}{e}') from None
+        # a KeyError's own text is in quotes
+        said = e.args[0] if isinstance(e, KeyError) and e.args else e
+        raise ValueError(f'{where}{said}') from None

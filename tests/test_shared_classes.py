@@ -63,7 +63,7 @@ def test_what_is_shared_is_said():
                  pedestrian='person').message
     assert ("2 of 4 classes are distilled: pedestrian (the teacher's person),"
             ' car; ') in said
-    assert 'dog, trafic light learn from labels alone' in said
+    assert '; learned from labels alone: dog, trafic light' in said
     assert "'trafic light' is what the teacher calls 'traffic light'" in said
     assert 'tree' not in said
 
@@ -72,6 +72,8 @@ def test_what_is_shared_is_said():
     (NAMES, ('cat', 'tree'), {},
      'no class in common. The student has person, car, dog, the teacher cat, '
      'tree; synonyms are'),
+    (NAMES, ('Car', 'car', 'dog'), {}, "several classes of the name 'car', "
+     'expected one: Car, car, dog'),
     (NAMES, NAMES, dict(man='person'), "'man' is no class of the student"),
     (NAMES, NAMES, dict(person='man'), "'man' is no class of the teacher"),
     (NAMES, None, dict(person='man'), 'synonyms need the names .* teacher'),
@@ -191,7 +193,7 @@ def test_a_teacher_of_other_classes_in_a_real_run(project, tmp_path):
            '--cfg-options')
     out = tool(*run, 'model.kd_cfg.classes.circle=disc', cwd=project)
     assert ("3 of 5 classes are distilled: circle (the teacher's disc), star, "
-            'cross; square, triangle learn from labels alone') in out
+            'cross; learned from labels alone: square, triangle') in out
     assert (tmp_path / 'run/epoch_1.pth').exists()
     names = "('a','b','c','d')"
     out = tool(*run, f'model.kd_cfg.teacher_classes={names}', cwd=project,

@@ -59,8 +59,14 @@ def match_classes(student: Sequence[str] | None,
             raise ValueError(
                 f'{KEY}: {synonyms[name]!r} is no class of the teacher, '
                 f'which has {_few(teacher)}')
-    pairs = [(i, theirs.index(wanted)) for i, name in enumerate(ours)
-             if (wanted := renamed.get(name, name)) in theirs]
+    wanted = [renamed.get(name, name) for name in ours]
+    for name in wanted:
+        if theirs.count(name) > 1:
+            raise ValueError(
+                f'{KEY}: the teacher has several classes of the name {name!r},'
+                f' expected one: {_few(teacher)}')
+    pairs = [(i, theirs.index(name)) for i, name in enumerate(wanted)
+             if name in theirs]
     if not pairs:
         raise ValueError(
             f'{KEY}: student and teacher have no class in common. The '
@@ -107,7 +113,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
             f'{", ".join(names)}')
     alone = [n for i, n in enumerate(student) if i not in shared.student]
     if alone:
-        said += f'; {_few(alone)} learn from labels alone'
+        said += f'; learned from labels alone: {_few(alone)}'
     unused = [n for i, n in enumerate(teacher) if i not in shared.teacher]
     for name in alone:
         near = difflib.get_close_matches(
