@@ -32,11 +32,12 @@ def kd_quality_focal_loss(pred: Tensor,
     """
     pred = at_least_float32(pred)
     soft = at_least_float32(target.detach()).sigmoid()
-    # bounded away from 0, where a power below 1 has no finite gradient
-    distance = (pred.sigmoid() - soft).abs().clamp(
-        min=torch.finfo(pred.dtype).tiny)
+    factor = (pred.sigmoid() - soft).abs()
+    if beta != 1:
+        # bounded away from 0, where a power below 1 has no finite gradient
+        factor = factor.clamp(min=torch.finfo(pred.dtype).tiny).pow(beta)
     bce = F.binary_cross_entropy_with_logits(pred, soft, reduction='none')
-    return (distance.pow(beta) * bce).sum(-1)
+    return (factor * bce).sum(-1)
 
 
 @MODELS.register_module()
