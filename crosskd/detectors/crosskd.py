@@ -36,7 +36,7 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
     Arguments and errors as those of
     :class:`DistilledSingleStageDetector`.
     """
-    required = ('loss_cls_kd', 'loss_reg_kd')
+    required: tuple[str, ...] = ('loss_cls_kd', 'loss_reg_kd')
 
 
 @MODELS.register_module()

@@ -28,5 +28,5 @@ class SDDSingleStageDetector(DistilledSingleStageDetector):
     Arguments and errors as those of
     :class:`DistilledSingleStageDetector`.
     """
-    required = ('loss_sdd', )
+    required: tuple[str, ...] = ('loss_sdd', )
     prediction = 'student'
