@@ -5,8 +5,10 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
+from crosskd.distillers import Distiller
 from crosskd.engine.trial import try_pair
 from crosskd.heads import adapter_of, record
+from crosskd.registry import DISTILLERS
 from helpers import (
     BCE,
     GIOU,
@@ -371,3 +373,25 @@ def test_named_detectors_check_their_family():
     with pytest.raises(TypeError, match='CrossKDATSS distils ATSS heads, '
                        'found GFLHead'):
         build(cfg)
+
+
+@DISTILLERS.register_module()
+class QualityDistiller(Distiller):
+    """Of somebody else; needs what not all heads predict."""
+
+    @property
+    def needs(self):
+        return {'quality'}
+
+    def forward(self, paired):
+        ours, theirs = paired.quality('student')
+        return dict(loss_of_quality=(ours - theirs).square().mean())
+
+
+def test_what_a_distiller_needs_is_checked_before_training():
+    further = [dict(type='QualityDistiller')]
+    model = build(distiller_cfg('atss', distillers=further))
+    assert total(model.loss(*batch()))['loss_of_quality'] > 0
+    with pytest.raises(ValueError, match="QualityDistiller needs the output "
+                       "'quality', and GFL heads of teachers have cls, reg"):
+        build(distiller_cfg('gfl', distillers=further))

@@ -65,6 +65,7 @@ def test_what_is_shared_is_said():
             ' car; ') in said
     assert '; learned from labels alone: dog, trafic light' in said
     assert "'trafic light' is what the teacher calls 'traffic light'" in said
+    assert "set kd_cfg.classes={'trafic light': 'traffic light'}" in said
     assert 'tree' not in said
 
 

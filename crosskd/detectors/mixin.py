@@ -160,15 +160,16 @@ class DistillationMixin(SingleStageDetector):
         student, teacher = self.head_adapter, self.teacher.head
         kept, left_out = self.pair.split or (None, None)
 
-        t = self.teacher(batch_inputs, batch_data_samples,
-                         self.data_preprocessor, left_out,
-                         self.distillers.need_the_head)
-        with record(student, kept) as s:
+        taught = self.teacher(batch_inputs, batch_data_samples,
+                              self.data_preprocessor, left_out,
+                              self.distillers.need_the_head)
+        with record(student, kept) as learned:
             losses = super().loss(batch_inputs, batch_data_samples)
-        check_gradients(self, student, s, kept)
-        check_passes(self.pair, student, s, teacher, t, batch_inputs.shape)
+        check_gradients(self, student, learned, kept)
+        check_passes(self.pair, student, learned, teacher, taught,
+                     batch_inputs.shape)
 
-        paired = PairedPass(self.pair, student, s, teacher, t,
+        paired = PairedPass(self.pair, student, learned, teacher, taught,
                             batch_data_samples)
         losses.update(self.distillers(paired))
         self._check_finite(losses, batch_inputs, batch_data_samples)

@@ -14,6 +14,8 @@ Losses = dict[str, Tensor | list[Tensor]]
 
 #: whose predictions can imitate the teacher's
 PREDICTIONS = ('cross_head', 'student')
+#: needs that are no outputs of the teacher's head
+NO_OUTPUTS = {'cross_head', 'features'}
 
 
 class Distiller(BaseModule):
@@ -90,9 +92,19 @@ class Distillers(Beside):
 
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
-        """Check that all of them can work on this pair."""
+        """Check that all of them can work on this pair.
+
+        Raises:
+            ValueError: one cannot; the message names the config key.
+        """
         for distiller in self.children():
             distiller.check(pair, student, teacher)
+            for name in sorted(distiller.needs - NO_OUTPUTS):
+                if name not in teacher.outputs:
+                    raise ValueError(
+                        f'kd_cfg: {type(distiller).__name__} needs the output '
+                        f'{name!r}, and {teacher.name} heads of teachers have '
+                        f'{", ".join(teacher.outputs)} alone')
 
     def forward(self, paired: PairedPass) -> Losses:
         """The losses of all of them.

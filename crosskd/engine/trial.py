@@ -59,14 +59,16 @@ def _pass(model: DistillationMixin, inputs: Tensor,
         student.check_outputs(outputs)
     except TypeError as e:
         raise TypeError(f'model.{e}') from None
-    with _naming('model', model, inputs), record(student, kept) as s:
+    with _naming('model', model, inputs), record(student, kept) as learned:
         model.bbox_head.loss(features, samples)
     with _naming('teacher_config.model', teacher.detector, inputs):
-        t = teacher(inputs, samples, model.data_preprocessor, left_out,
-                    model.distillers.need_the_head)
-    check_passes(model.pair, student, s, teacher.head, t, inputs.shape)
+        taught = teacher(inputs, samples, model.data_preprocessor, left_out,
+                         model.distillers.need_the_head)
+    check_passes(model.pair, student, learned, teacher.head, taught,
+                 inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
-        paired = PairedPass(model.pair, student, s, teacher.head, t, samples)
+        paired = PairedPass(model.pair, student, learned, teacher.head,
+                            taught, samples)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
         copy.deepcopy(model.distillers)(paired)

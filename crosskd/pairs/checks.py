@@ -3,23 +3,23 @@ from ..heads import HeadAdapter, HeadRecord
 from .pair import Pair
 
 
-def check_passes(pair: Pair, student: HeadAdapter, s: HeadRecord,
-                 teacher: HeadAdapter, t: HeadRecord,
+def check_passes(pair: Pair, student: HeadAdapter, learned: HeadRecord,
+                 teacher: HeadAdapter, taught: HeadRecord,
                  size: tuple[int, ...]) -> None:
     """Check what two heads made of a batch, before it is compared.
 
     Args:
         pair: what bridges the two.
         student, teacher: the heads.
-        s, t: records of their passes.
+        learned, taught: records of their passes.
         size: (N, C, H, W) of the batch.
 
     Raises:
         TypeError: a head returned something else than its family does.
         ValueError: the maps of a level differ in size.
     """
-    for key, adapter, seen in (('model', student, s),
-                               ('teacher_config.model', teacher, t)):
+    for key, adapter, seen in (('model', student, learned),
+                               ('teacher_config.model', teacher, taught)):
         if not seen.outputs:  # a teacher of features alone
             continue
         try:
@@ -35,7 +35,7 @@ def check_passes(pair: Pair, student: HeadAdapter, s: HeadRecord,
                     f'{type(adapter.head).__name__}; CrossKD needs a head '
                     'whose layers are run, once a level')
     for i, j in pair.levels:
-        ours, theirs = s.sizes[i], t.sizes[j]
+        ours, theirs = learned.sizes[i], taught.sizes[j]
         if ours != theirs:
             raise ValueError(
                 f'teacher_config: at stride {student.strides[i][0]} the maps '

@@ -121,7 +121,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
         for other in unused:
             if [_plain(other)] == near:
                 said += (f'; if {name!r} is what the teacher calls {other!r}, '
-                         f'set {KEY}=dict({name}={other!r})')
+                         f'set {KEY}={{{name!r}: {other!r}}}')
     return said
 
 

@@ -25,24 +25,24 @@ class PairedPass:
     Args:
         pair: what bridges the two detectors.
         student, teacher: their heads.
-        s, t: records of their passes.
+        learned, taught: records of their passes.
         samples: ground truth and meta information of the batch.
     """
 
-    def __init__(self, pair: Pair, student: HeadAdapter, s: HeadRecord,
-                 teacher: HeadAdapter, t: HeadRecord,
+    def __init__(self, pair: Pair, student: HeadAdapter, learned: HeadRecord,
+                 teacher: HeadAdapter, taught: HeadRecord,
                  samples: SampleList) -> None:
         self.pair = pair
         self.student = student
         self.teacher = teacher
         self.samples = samples
-        self._s = s
-        self._t = t
+        self._learned = learned
+        self._taught = taught
         self.student_levels, self.teacher_levels = (
             list(side) for side in zip(*pair.levels))
         # not when first asked for: that may be in another precision
         self._cross_head: Maps = {}
-        if pair.split is not None and s.intermediates:
+        if pair.split is not None and learned.intermediates:
             self._cross_head = self._make_cross_head(pair.split)
 
     # -- predictions -------------------------------------------------------
@@ -53,8 +53,8 @@ class PairedPass:
             branch: [
                 align_statistics(
                     self.pair.adapt(branch,
-                                    self._s.intermediates[branch][ours]),
-                    self._t.intermediates[branch][theirs])
+                                    self._learned.intermediates[branch][ours]),
+                    self._taught.intermediates[branch][theirs])
                 for ours, theirs in self.pair.levels
             ] for branch in self.teacher.branches
         }
@@ -70,9 +70,9 @@ class PairedPass:
         if prediction == 'cross_head':
             return self._cross_head[name]
         adapter, seen, levels = (
-            (self.student, self._s, self.student_levels)
+            (self.student, self._learned, self.student_levels)
             if prediction == 'student' else
-            (self.teacher, self._t, self.teacher_levels))
+            (self.teacher, self._taught, self.teacher_levels))
         every = adapter.named(seen.outputs)[name]
         return [every[i] for i in levels]
 
@@ -84,13 +84,13 @@ class PairedPass:
 
     @cached_property
     def _student_geometry(self) -> Geometry:
-        return self.student.geometry(self._s.sizes, self.student_levels,
-                                     self._s.outputs[0][0].device)
+        return self.student.geometry(self._learned.sizes, self.student_levels,
+                                     self._learned.outputs[0][0].device)
 
     @cached_property
     def _teacher_geometry(self) -> Geometry:
-        return self.teacher.geometry(self._t.sizes, self.teacher_levels,
-                                     self._t.outputs[0][0].device)
+        return self.teacher.geometry(self._taught.sizes, self.teacher_levels,
+                                     self._taught.outputs[0][0].device)
 
     def flat(self, prediction: str, name: str) -> Tensor:
         """(N, P, K) of an output."""
@@ -147,21 +147,21 @@ class PairedPass:
 
     def features(self) -> list[tuple[Tensor, Tensor]]:
         """Per level (N, C, H, W) FPN features of both, of one width."""
-        return [(self.pair.adapt('features', self._s.features[ours]),
-                 self._t.features[theirs])
+        return [(self.pair.adapt('features', self._learned.features[ours]),
+                 self._taught.features[theirs])
                 for ours, theirs in self.pair.levels]
 
     # -- targets -----------------------------------------------------------
 
     @cached_property
     def _targets(self) -> Targets:
-        for name, results in self._s.returned.items():
+        for name, results in self._learned.returned.items():
             if not results:
                 raise TypeError(
                     f'bbox_head: the loss of '
                     f'{type(self.student.head).__name__} did not call '
                     f'{name}, whose result distillation needs')
-        return self.student.targets(self._s, len(self.samples))
+        return self.student.targets(self._learned, len(self.samples))
 
     @cached_property
     def positives(self) -> Tensor:
@@ -193,9 +193,9 @@ class PairedPass:
     @cached_property
     def _valid(self) -> Tensor:
         return self.teacher.valid_priors(
-            self._t.sizes, self.teacher_levels,
+            self._taught.sizes, self.teacher_levels,
             [sample.metainfo for sample in self.samples],
-            self._t.outputs[0][0].device)
+            self._taught.outputs[0][0].device)
 
     def normalizer(self, term: str) -> float | Tensor:
         """What the student's own losses of that term are divided by.
