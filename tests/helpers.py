@@ -192,9 +192,9 @@ def paired_maps(head, student: list, teacher: list, samples: list):
     """Class logits of two detectors with that head, as regions take them."""
     pair = Pair()
     pair.levels = [(i, i) for i in range(len(head.strides))]
-    s, t = (HeadRecord(outputs=[maps] * len(head.outputs))
+    s, t = (HeadRecord(outputs=dict.fromkeys(head.outputs, maps))
             for maps in (student, teacher))
-    return PairedPass(pair, head, s, head, t, samples)
+    return PairedPass(pair, head, s, head, t, samples, {'cls'})
 
 
 def total(losses: dict) -> dict:

@@ -91,7 +91,8 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
 
     Args:
         student, teacher: mmdet heads in float64, the teacher in eval mode.
-        label_weights, positives: per level (N, P), from the caller.
+        label_weights, positives: per level (N, P), from the caller; None
+            for weights of 1.
         normalizer: from the caller.
     """
     s_held = held(student, s_features, split)
@@ -120,7 +121,8 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                 for x in range(width):
                     for k in range(count):
                         p = (y * width + x) * count + k
-                        lw = float(label_weights[level][i, p])
+                        lw = (1.0 if label_weights is None else
+                              float(label_weights[level][i, p]))
                         classes = t_cls.size(1) // count
                         place = (i, k, y, x)
                         a = at(x_cls, place, classes)

@@ -2,7 +2,16 @@
 import pytest
 import torch
 
-from crosskd.numerics.statistics import align_statistics, standardize
+from crosskd.numerics import statistics
+
+
+def align_statistics(student, teacher):
+    aligned, = statistics.align_statistics([student], [teacher])
+    return aligned
+
+
+def standardize(x):
+    return statistics.standardize([x])[0]
 
 
 def feature(*shape, seed=0, scale=1.0, shift=0.0):
@@ -63,3 +72,29 @@ def test_statistics_are_float32_under_autocast(dtype):
     assert standard.dtype == torch.float32 and aligned.dtype == dtype
     torch.testing.assert_close(
         standard.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_maps_of_several_sizes_are_aligned_by_themselves():
+    sizes = [(2, 3, 5, 4), (2, 2, 3, 3), (2, 3, 1, 1)]
+    students = [feature(*size, seed=i) for i, size in enumerate(sizes)]
+    teachers = [feature(*size, seed=9 - i) for i, size in enumerate(sizes)]
+    for x in students:
+        x.requires_grad_()
+    together = statistics.align_statistics(students, teachers)
+    weights = [feature(*size, seed=20) for size in sizes]
+    sum((a * w).sum() for a, w in zip(together, weights)).backward()
+    for x, t, a, w in zip(students, teachers, together, weights):
+        alone = x.detach().requires_grad_()
+        expected = align_statistics(alone, t)
+        (expected * w).sum().backward()
+        torch.testing.assert_close(a, expected, rtol=0, atol=0)
+        torch.testing.assert_close(x.grad, alone.grad, rtol=0, atol=0)
+
+
+def test_alignment_keeps_nothing_but_its_input():
+    x, t = feature(2, 8, 32, 32).requires_grad_(), feature(2, 8, 32, 32)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(
+            lambda saved: kept.append(saved) or saved, lambda saved: saved):
+        align_statistics(x, t)
+    assert {k.data_ptr() for k in kept if k.numel() > 64} == {x.data_ptr()}

@@ -97,7 +97,7 @@ def cross_head_by_hand(model, inputs, ours, theirs):
                 'nchw,dc->ndhw', s, model.pair.adapters['cls'].conv.weight[
                     ..., 0, 0]) + model.pair.adapters['cls'].conv.bias[
                         :, None, None]
-        x = align_statistics(s, t)
+        x, = align_statistics([s], [t])
         x = x.clamp(min=0) if theirs else x
         for layer in teacher.bbox_head.cls_convs[theirs:]:
             x = layer(x)

@@ -201,7 +201,8 @@ def gradient(rank, cfg, align=True):
     model = wrapped(model) if rank is not None else model
     kept = paired_pass.align_statistics
     if not align:
-        paired_pass.align_statistics = lambda student, teacher: student + 0
+        paired_pass.align_statistics = lambda students, teachers: [
+            x + 0 for x in students]
     losses = model(*part(rank), mode='loss')
     paired_pass.align_statistics = kept
     bare = getattr(model, 'module', model)

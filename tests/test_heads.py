@@ -131,19 +131,16 @@ def test_targets_are_what_the_heads_loss_used(kind):
     targets = adapter.targets(seen, len(samples))
     weights = targets.weights['cls']
     if kind == 'fcos':  # one call over all levels, without weights
-        labels = used[0][0][1]
-        assert all((w == 1).all() for w in weights)
-        expected = torch.where(labels < head.num_classes, labels, -1)
+        assert weights is None
         assert torch.equal(
-            torch.cat([x.flatten() for x in targets.labels]), expected)
+            torch.cat([x.flatten() for x in targets.labels]), used[0][0][1])
         return
     assert len(used) == len(weights) == 3
     for (args, kwargs), weight, label in zip(used, weights, targets.labels):
         labels = args[1][0] if kind == 'gfl' else args[1]
         used_weight = kwargs['weight'] if kind == 'gfl' else args[2]
         assert torch.equal(weight.flatten(), used_weight)
-        assert torch.equal(label.flatten(), torch.where(
-            (labels >= 0) & (labels < head.num_classes), labels, -1))
+        assert torch.equal(label.flatten(), labels)
         assert kwargs['avg_factor'] == targets.normalizers['cls']
 
 
@@ -254,9 +251,13 @@ def test_valid_priors_follow_the_padded_image(kind):
     sizes = [f.shape[-2:] for f in features]
     metas = [dict(pad_shape=(64, 96)), dict(pad_shape=(32, 96))]
     weights = adapter.valid_priors(sizes, (0, 1), metas, features[0].device)
-    assert weights[0].all()
-    share = weights[1].mean()
-    assert share == (1 if kind == 'fcos' else 0.5)
+    if kind == 'fcos':
+        assert weights is None
+        return
+    assert weights[0].all() and weights[1].mean() == 0.5
+    head.prior_generator.valid_flags = None  # kept for the next such batch
+    assert adapter.valid_priors(
+        sizes, (0, 1), metas, features[0].device) is weights
 
 
 def test_priors_are_made_once_a_size():

@@ -89,13 +89,19 @@ def same(a, b):
         for ours, theirs in zip(a, b) for x, y in zip(ours, theirs))
 
 
+def backward(model, inputs, samples):
+    """A step without the optimizer's."""
+    loss, _ = model.parse_losses(model.loss(inputs, samples))
+    loss.backward()
+
+
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 @pytest.mark.parametrize('kind', KINDS)
 def test_loss_and_level_are_named(kind, value):
     model = build(distiller_cfg(kind))
     spoil(model, 'loss_reg_kd', 1, value)
     with pytest.raises(FloatingPointError) as error:
-        model.loss(*batch())
+        backward(model, *batch())
     assert f'loss_reg_kd of level 1 ({value})' in str(error.value)
     assert 'level 0' not in str(error.value)
     assert 'SkipNonFiniteHook' in str(error.value)
@@ -103,12 +109,28 @@ def test_loss_and_level_are_named(kind, value):
     assert '--auto-scale-lr' in str(error.value)
 
 
+def test_without_gradients_they_are_looked_at_at_once():
+    model = build(distiller_cfg('gfl'))
+    spoil(model, 'loss_reg_kd', 1)
+    with torch.no_grad(), pytest.raises(FloatingPointError):
+        model.loss(*batch())
+
+
+def test_gradients_are_there_when_the_error_comes():
+    """Which is what lets the device compute while the host waits."""
+    model = build(distiller_cfg('gfl'))
+    spoil(model, 'loss_reg_kd', 1)
+    with pytest.raises(FloatingPointError):
+        backward(model, *batch())
+    assert all(p.grad is not None for p in model.neck.parameters())
+
+
 def test_losses_of_regions_and_features_are_named_too():
     model = build(sdd_cfg('gfl', loss_feat_kd=dict(type='PKDLoss')))
     with torch.no_grad():
         model.neck.fpn_convs[2].conv.weight.fill_(math.nan)
     with pytest.raises(FloatingPointError) as error:
-        model.loss(*batch())
+        backward(model, *batch())
     for name in ('loss_cls', 'loss_sdd_map', 'loss_feat_kd'):
         assert f'{name} of level 2 (nan)' in str(error.value)
         assert f'{name} of level 0' not in str(error.value)
@@ -120,7 +142,7 @@ def test_an_image_that_is_not_finite_is_named_instead():
     for index, sample in enumerate(samples):
         sample.set_metainfo(dict(img_path=f'{index}.png'))
     with pytest.raises(ValueError, match="image '1.png' has values"):
-        build(distiller_cfg('gfl')).loss(inputs, samples)
+        backward(build(distiller_cfg('gfl')), inputs, samples)
 
 
 def test_what_is_no_loss_may_be_anything():

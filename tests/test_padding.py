@@ -46,7 +46,7 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
              for y, x in places for _ in range(count)] for h, w in pad]))
         positives.append(torch.tensor([
             [any(image[i * own:(i + 1) * own]) for i in range(len(places))
-             for _ in range(count)] for image in (mine >= 0).tolist()]))
+             for _ in range(count)] for image in adapter.is_class(mine).tolist()]))
     if region == 'positives':
         weights = [w * p for w, p in zip(weights, positives)]
     with torch.no_grad():

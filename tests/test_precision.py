@@ -14,11 +14,7 @@ from crosskd.losses import (
     sdd_loss,
 )
 from crosskd.losses.sdd_bases import BASES
-from crosskd.numerics.statistics import (
-    align_statistics,
-    channel_statistics,
-    standardize,
-)
+from crosskd.numerics.statistics import align_statistics, standardize
 from crosskd.pairs import PairedPass
 from crosskd.registry import REGIONS
 from helpers import (
@@ -156,10 +152,13 @@ def on_vectors(loss):
     return lambda x, t: loss(channels_last(x), channels_last(t))
 
 
+def align(x, t):
+    return align_statistics([x], [t])[0]
+
+
 # each of two (2, 3, 64, 64) maps, the first of which learns
 FUNCTIONS = {
-    'standardize': lambda x, t: standardize(x),
-    'statistics': lambda x, t: torch.cat(channel_statistics(x)),
+    'standardize': lambda x, t: standardize([x])[0],
     'PKD': PKDLoss(),
     'QFL': on_vectors(KDQualityFocalLoss()),
     'KL': on_vectors(KnowledgeDistillationKLDivLoss(T=1)),
@@ -185,10 +184,10 @@ def test_half_inputs_are_computed_on_in_float32(name, dtype):
 def test_alignment_rounds_only_its_result(dtype):
     x, t = (numbers(2, 3, 64, 64, scale=4.0, seed=i).to(dtype)
             for i in range(2))
-    exact = align_statistics(x.float(), t.float())
+    exact = align(x.float(), t.float())
     with torch.autocast('cpu', torch.bfloat16):
-        assert torch.equal(align_statistics(x, t), exact.to(dtype))
-        assert torch.equal(align_statistics(x, t.float()), exact)
+        assert torch.equal(align(x, t), exact.to(dtype))
+        assert torch.equal(align(x, t.float()), exact)
 
 
 @HALVES
@@ -238,12 +237,14 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
         t = model.teacher(inputs, samples, model.data_preprocessor, None)
     with autocast(dtype):
         found = model.distillers(
-            PairedPass(model.pair, student, s, teacher, t, samples))
+            PairedPass(model.pair, student, s, teacher, t, samples,
+                       model.distillers.needs))
     for seen in (s, t):
-        seen.outputs = tuple([x.float() for x in levels]
-                             for levels in seen.outputs)
+        seen.outputs = {name: [x.float() for x in levels]
+                        for name, levels in seen.outputs.items()}
     exact = model.distillers(
-        PairedPass(model.pair, student, s, teacher, t, samples))
+        PairedPass(model.pair, student, s, teacher, t, samples,
+                       model.distillers.needs))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 
@@ -259,7 +260,7 @@ def test_large_half_inputs_do_not_overflow(name, shift, dtype):
     x, t = (numbers(2, 3, 64, 64, scale=1e4, shift=shift, seed=i).to(dtype)
             for i in range(2))
     x.requires_grad_()
-    function = {**FUNCTIONS, 'align': align_statistics}[name]
+    function = {**FUNCTIONS, 'align': align}[name]
     value = function(x, t)
     assert value.isfinite().all()
     value.float().abs().mean().backward()
@@ -294,7 +295,7 @@ def test_a_lone_peak_is_aligned_within_the_range_of_float16():
     peak = torch.zeros(1, 1, 128, 128)
     peak[..., 0, 0] = 1  # 128 deviations high
     teacher = numbers(1, 1, 128, 128, scale=1e4).half()
-    assert align_statistics(peak.half(), teacher).isfinite().all()
+    assert align(peak.half(), teacher).isfinite().all()
 
 
 # -- small maps, no boxes -----------------------------------------------------

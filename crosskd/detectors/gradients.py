@@ -27,8 +27,8 @@ def check_gradients(detector: nn.Module, adapter: HeadAdapter,
         RuntimeError: outputs or intermediate features are not all there, or
             features have no gradient although the layers that made them train.
     """
-    levels = len(seen.outputs[0]) if seen.outputs else 0
-    maps = {'bbox_head': ([x for kind in seen.outputs for x in kind],
+    levels = len(seen.sizes) if seen.outputs else 0
+    maps = {'bbox_head': ([x for kind in seen.outputs.values() for x in kind],
                           levels * len(seen.outputs), [adapter.head])}
     if split is not None:
         for branch, found in seen.intermediates.items():

@@ -1,6 +1,7 @@
 """What turns a detector into a student that learns from a teacher."""
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
@@ -19,7 +20,7 @@ from ..pairs import PairedPass
 from ..pairs.checks import check_passes
 from ..teacher import Teacher
 from .gradients import check_gradients
-from .nonfinite import ADVICE, check_images, find_nonfinite
+from .nonfinite import ADVICE, check_images, look_at_losses
 
 HOW_TO_TRAIN = (
     "Train with this package's tools, which read the teacher first, or call "
@@ -151,18 +152,18 @@ class DistillationMixin(SingleStageDetector):
             each a list of one scalar a level.
 
         Raises:
-            ValueError: an image has values that are not finite.
-            FloatingPointError: a loss is not finite.
             RuntimeError: intermediate features of the student have no
                 gradient, such as under mmengine's activation checkpointing.
+
+        The backward pass raises a FloatingPointError where a loss is not
+        finite, and a ValueError where that is so of an image.
         """
         self.join_teacher()
         student, teacher = self.head_adapter, self.teacher.head
         kept, left_out = self.pair.split or (None, None)
-
+        needs = self.distillers.needs
         taught = self.teacher(batch_inputs, batch_data_samples,
-                              self.data_preprocessor, left_out,
-                              self.distillers.need_the_head)
+                              self.data_preprocessor, left_out, needs)
         with record(student, kept) as learned:
             losses = super().loss(batch_inputs, batch_data_samples)
         check_gradients(self, student, learned, kept)
@@ -170,16 +171,15 @@ class DistillationMixin(SingleStageDetector):
                      batch_inputs.shape)
 
         paired = PairedPass(self.pair, student, learned, teacher, taught,
-                            batch_data_samples)
+                            batch_data_samples, needs)
         losses.update(self.distillers(paired))
-        self._check_finite(losses, batch_inputs, batch_data_samples)
+        look_at_losses(losses, partial(
+            self._refuse, batch_inputs, batch_data_samples))
         return losses
 
-    def _check_finite(self, losses: dict, inputs: Tensor,
-                      samples: SampleList) -> None:
-        found = find_nonfinite(losses)
-        if not found:
-            return
+    def _refuse(self, inputs: Tensor, samples: SampleList,
+                found: list[str]) -> None:
+        """What happens to losses that are not finite."""
         check_images(inputs, samples)
         message = f'loss is not finite: {", ".join(found)}'
         if self.stops_at_nonfinite:

@@ -1,9 +1,11 @@
 """Finding losses and images with values that are NaN or infinite."""
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor
+from torch.autograd import Variable
 
 # configs are written for some number of images a step
 ADVICE = ('Most often the learning rate is too high '
@@ -13,25 +15,54 @@ ADVICE = ('Most often the learning rate is too high '
 Losses = dict[str, Tensor | list[Tensor]]
 
 
-def find_nonfinite(losses: Losses) -> list[str]:
-    """Which losses are NaN or infinite, with one transfer from the device.
+def look_at_losses(losses: Losses,
+                   tell: Callable[[list[str]], None]) -> None:
+    """Tell which losses are NaN or infinite, before any weight changes.
+
+    To ask at once would make the host wait for the device between forward and
+    backward pass, with nothing to do for the device meanwhile.  The question
+    is put when the backward pass begins, and the answer read when all of it
+    has been queued: before an optimizer's step, and while the device is busy.
+    An error of ``tell`` comes out of ``backward()``.  Where nothing trains,
+    the answer is read at once.
 
     Args:
         losses: tensors, or lists of one tensor a level.
-
-    Returns:
-        list: such as ``'loss_reg_kd of level 2 (nan)'``; empty if all are
-        finite.
+        tell: is given a list such as ``['loss_reg_kd of level 2 (nan)']``;
+            not called where all are finite.
     """
     names, values = zip(*_each(losses), strict=True)
-    finite = torch.stack([v.detach().isfinite().all() for v in values])
-    if finite.all():
-        return []
-    return [
-        f'{name} ({value.detach().float().sum().item()})'
-        for name, value, ok in zip(names, values, finite, strict=True)
-        if not ok
-    ]
+    with torch.no_grad():
+        numbers = torch.stack([v if v.dim() == 0 else v.mean()
+                               for v in values])
+
+    def read(host: Tensor) -> None:
+        found = [f'{name} ({value})' for name, value in
+                 zip(names, host.tolist(), strict=True)
+                 if not math.isfinite(value)]
+        if found:
+            tell(found)
+
+    def begin(_: Tensor) -> None:
+        host = numbers.to('cpu', non_blocking=True)
+        arrived = None
+        if numbers.is_cuda:
+            arrived = torch.cuda.Event()
+            arrived.record()
+
+        def end() -> None:
+            if arrived is not None:
+                arrived.synchronize()
+            read(host)
+
+        # as DDP learns that a backward pass has ended
+        Variable._execution_engine.queue_callback(end)
+
+    learning = next((v for v in values if v.requires_grad), None)
+    if learning is None:
+        read(numbers)
+    else:
+        learning.register_hook(begin)
 
 
 def check_images(inputs: Tensor, samples: SampleList) -> None:

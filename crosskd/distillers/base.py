@@ -85,11 +85,6 @@ class Distillers(Beside):
         """What all of them need together."""
         return set().union(*(d.needs for d in self.children()))
 
-    @property
-    def need_the_head(self) -> bool:
-        """Whether any needs more of the teacher than its features."""
-        return bool(self.needs - {'features'})
-
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
         """Check that all of them can work on this pair.

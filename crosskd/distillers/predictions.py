@@ -107,56 +107,63 @@ class PredictionDistiller(Distiller):
             loss_cls_kd=self._classification, loss_reg_kd=self._regression,
             loss_center_kd=self._quality)
         # under autocast GFL would decode and L1 losses compare in half
-        with torch.autocast(paired.confidence.device.type, enabled=False):
+        with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
                     for key in self.keys}
 
     def _classification(self, paired: PairedPass) -> Tensor:
         """(N, P) losses."""
         ours, theirs = paired.logits(self.prediction)
+        losses = _each(self.loss_cls_kd, ours.flatten(0, 1),
+                       theirs.flatten(0, 1), paired.shape)
         weight = self._weight('cls', paired)
         if self.region == 'confidence':
-            weight = weight * paired.confidence
-        return weight * _each(
-            self.loss_cls_kd, ours.flatten(0, 1), theirs.flatten(0, 1),
-            weight) / paired.normalizer('cls')
+            weight = _product(weight, paired.confidence)
+        return _product(weight, losses) / paired.normalizer('cls')
 
     def _regression(self, paired: PairedPass) -> Tensor:
         """(N, P) losses."""
         ours, theirs = paired.regression(self.prediction, str(self.form))
-        weight = self._weight('reg', paired) * paired.confidence
-        losses = weight * _each(self.loss_reg_kd, ours, theirs, weight)
+        losses = _each(self.loss_reg_kd, ours, theirs, paired.shape)
+        weight = _product(self._weight('reg', paired), paired.confidence)
+        losses = weight * losses
         if self.form == 'bins':
             # the mean of the four sides, by the weight of all priors
-            return losses / 4 / reduce_mean(weight.sum()).clamp(min=1e-6)
+            total = reduce_mean(weight.sum()).clamp(min=1e-6)
+            return losses / (4 * total)
         return losses / paired.normalizer('reg')
 
     def _quality(self, paired: PairedPass) -> Tensor:
         """(N, P) losses."""
         ours, theirs = paired.quality(self.prediction)
-        weight = paired.positives.to(ours.dtype)
-        return weight * _each(
-            self.loss_center_kd, ours.flatten(), theirs.flatten().sigmoid(),
-            weight) / paired.normalizer('quality')
+        losses = _each(self.loss_center_kd, ours.flatten(),
+                       theirs.flatten().sigmoid(), paired.shape)
+        return paired.positives * losses / paired.normalizer('quality')
 
-    def _weight(self, term: str, paired: PairedPass) -> Tensor:
-        """(N, P), how much each prior counts before confidence."""
+    def _weight(self, term: str, paired: PairedPass) -> Tensor | None:
+        """(N, P), how much each prior counts before confidence; None: 1."""
         weight = paired.weights(term)
         if self.region == 'positives':
-            weight = weight * paired.positives
+            return _product(weight, paired.positives.float())
         return weight
 
 
+def _product(weight: Tensor | None, values: Tensor) -> Tensor:
+    """``values`` by their weight, if there is one."""
+    return values if weight is None else weight * values
+
+
 def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
-          like: Tensor) -> Tensor:
-    """The loss of each prior, in the shape of ``like``: (N, P)."""
+          shape: tuple[int, int]) -> Tensor:
+    """The loss of each prior: (N, P), which is the shape."""
     rows = loss(ours, theirs, reduction_override='none')
     if rows.shape[:1] != ours.shape[:1]:
         raise ValueError(
             f'kd_cfg: {type(loss).__name__} must return a loss for each of '
             f"{len(ours)} rows with reduction_override='none', found the "
             f'shape {tuple(rows.shape)}')
-    return rows.reshape(*like.shape, -1).sum(-1)
+    each = rows.reshape(*shape, -1)
+    return each.squeeze(-1) if each.size(-1) == 1 else each.sum(-1)
 
 
 def _differ(what: str, ours: object, theirs: object) -> None:

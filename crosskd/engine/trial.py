@@ -63,12 +63,12 @@ def _pass(model: DistillationMixin, inputs: Tensor,
         model.bbox_head.loss(features, samples)
     with _naming('teacher_config.model', teacher.detector, inputs):
         taught = teacher(inputs, samples, model.data_preprocessor, left_out,
-                         model.distillers.need_the_head)
+                         model.distillers.needs)
     check_passes(model.pair, student, learned, teacher.head, taught,
                  inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
         paired = PairedPass(model.pair, student, learned, teacher.head,
-                            taught, samples)
+                            taught, samples, model.distillers.needs)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
         copy.deepcopy(model.distillers)(paired)

@@ -1,4 +1,6 @@
 """ATSS: one anchor a location, deltas, centerness from the reg tower."""
+from collections.abc import Mapping
+
 from mmdet.models.dense_heads import ATSSHead
 from torch import Tensor
 
@@ -20,9 +22,11 @@ class ATSSHeadAdapter(AnchorHeadAdapter):
     first_target = 1
     reduces_normalizer = True
 
-    def predict(self, features: dict[str, Tensor],
-                level: int) -> tuple[Tensor, ...]:
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
         head = self.head
-        reg = head.scales[level](head.atss_reg(features['reg']))
-        return (head.atss_cls(features['cls']), reg.float(),
-                head.atss_centerness(features['reg']))
+        if name == 'reg':
+            return head.scales[level](head.atss_reg(features['reg'])).float()
+        if name == 'cls':
+            return head.atss_cls(features['cls'])
+        return head.atss_centerness(features['reg'])

@@ -1,7 +1,7 @@
 """Base class of the head adapters."""
 import copy
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,12 +10,13 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.precision import at_least_float32
+from .decoding import decode
+from .frozen import KeepingLittle
 from .layout import Geometry, HeadRecord, Targets
+from .priors import Priors
 
-KEPT_SIZES = 8  # of batches, whose priors are kept
 
-
-class HeadAdapter:
+class HeadAdapter(Priors):
     """What distillation knows of one family of mmdet heads.
 
     An adapter wraps a head without owning it: it gives its layers by branch
@@ -58,8 +59,7 @@ class HeadAdapter:
         cls.name = cls.__name__.removesuffix('HeadAdapter')
 
     def __init__(self, head: BaseModule) -> None:
-        self.head = head
-        self._geometries: OrderedDict[tuple, Geometry] = OrderedDict()
+        super().__init__(head)
         name = type(head).__name__
         missing = [p for p in self.needed_layers() if not hasattr(head, p)]
         if missing:
@@ -115,16 +115,6 @@ class HeadAdapter:
         return None
 
     @property
-    def strides(self) -> list[tuple[int, int]]:
-        """Stride of every level, in x and y, in pixels."""
-        return [tuple(s) for s in self.head.prior_generator.strides]
-
-    @property
-    def num_priors(self) -> int:
-        """Priors per location, the same on all levels."""
-        return self.head.prior_generator.num_base_priors[0]
-
-    @property
     def num_classes(self) -> int:
         """Classes that the head predicts."""
         return self.head.cls_out_channels
@@ -139,7 +129,7 @@ class HeadAdapter:
     def named(self, outputs: Sequence[Sequence[Tensor]]
               ) -> dict[str, list[Tensor]]:
         """What the head's forward returned, by name: maps per level."""
-        return dict(zip(self.outputs, map(list, outputs), strict=True))
+        return dict(zip(self.outputs, map(list, outputs)))
 
     def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
         """Check that the head's forward returned what its family expects.
@@ -164,11 +154,13 @@ class HeadAdapter:
                 f'per level, as {self.name} heads do; found {found}')
 
     def forward_from(self, features: Mapping[str, Sequence[Tensor]],
-                     split: int, levels: Sequence[int]
+                     split: int, levels: Sequence[int],
+                     outputs: Collection[str] | None = None
                      ) -> dict[str, list[Tensor]]:
         """Continue the head's forward from intermediate features.
 
-        The features are left as they are.
+        The features are left as they are.  Layers that do not train keep
+        little for the backward pass.
 
         Args:
             features: by branch, for each of ``levels`` (N, C, H, W), features
@@ -176,21 +168,26 @@ class HeadAdapter:
                 head's.
             split: how many layers they have been through.
             levels: indices of the levels.
+            outputs: names of those that are asked for; all by default.
+                Layers that none of them needs do not run.
 
         Returns:
             dict: maps by name, one for each of ``levels``.
         """
-        maps = [
-            self.predict({
-                branch: self._rest_of_branch(branch, level,
-                                             features[branch][i], split)
-                for branch in self.branches
-            }, level) for i, level in enumerate(levels)
-        ]
-        return self.named(list(zip(*maps)))
+        wanted = [name for name in self.outputs
+                  if outputs is None or name in outputs]
+        maps: dict[str, list[Tensor]] = {name: [] for name in wanted}
+        with KeepingLittle():
+            for i, level in enumerate(levels):
+                branches = _WhenAskedFor(partial(
+                    self._rest_of_branch, features, i, level, split))
+                for name in wanted:
+                    maps[name].append(self.predict(name, branches, level))
+        return maps
 
-    def _rest_of_branch(self, branch: str, level: int, features: Tensor,
-                        split: int) -> Tensor:
+    def _rest_of_branch(self, given: Mapping[str, Sequence[Tensor]], i: int,
+                        level: int, split: int, branch: str) -> Tensor:
+        features = given[branch][i]
         # Aligned features have negative values again, which the next layer
         # never saw in training: the activation that they left is applied anew.
         layers = self.layers(branch, level)
@@ -208,16 +205,17 @@ class HeadAdapter:
             features = layer(features)
         return features
 
-    def predict(self, features: dict[str, Tensor],
-                level: int) -> tuple[Tensor, ...]:
-        """Run the predictors and the output transform of one level.
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        """Run the predictor and the output transform of one output and level.
 
         Args:
+            name: of the output, one of :attr:`outputs`.
             features: by branch (N, C, H, W), what its layers return.
             level: index of the level.
 
         Returns:
-            tuple: maps of this level, in the order of :attr:`outputs`.
+            Tensor: (N, A * K, H, W), as the head's forward returns it.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -234,43 +232,12 @@ class HeadAdapter:
             Tensor: (N, P, K), in float32 at least.  Regression outputs are as
             the head's ``predict`` would have them.
         """
-        flat = at_least_float32(torch.cat([x.flatten(2) for x in maps], 2))
-        return flat.transpose(1, 2).reshape(
-            len(flat), sum(geometry.counts), -1)
+        # one copy: what is joined are views
+        rows = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
+        return at_least_float32(rows).view(
+            len(rows), sum(geometry.counts), -1)
 
-    # -- priors and boxes --------------------------------------------------
-
-    def geometry(self, sizes: Sequence[Sequence[int]], levels: Sequence[int],
-                 device: torch.device) -> Geometry:
-        """The priors of some levels; kept for the next batch of this size.
-
-        Args:
-            sizes: height and width of the maps of every level of the head.
-            levels: indices of the levels that are asked for.
-            device: where the priors shall be.
-        """
-        key = (tuple(map(tuple, sizes)), tuple(levels), device)
-        if key not in self._geometries:
-            while len(self._geometries) >= KEPT_SIZES:
-                self._geometries.popitem(last=False)
-            priors = self.head.prior_generator.grid_priors(
-                sizes, device=device)
-            strides = [p.new_full((len(p), 1), stride[0])
-                       for p, stride in zip(priors, self.strides)]
-            self._geometries[key] = Geometry(
-                torch.cat([priors[i] for i in levels]),
-                torch.cat([strides[i] for i in levels]),
-                [len(priors[i]) for i in levels])
-        return self._geometries[key]
-
-    def same_priors(self, levels: Sequence[int], other: 'HeadAdapter',
-                    others_levels: Sequence[int]) -> bool:
-        """Whether the priors of two heads are equal, in number and value."""
-        ours, theirs = (
-            a.geometry([(2, 2)] * len(a.strides), which,
-                       torch.device('cpu')).priors
-            for a, which in ((self, levels), (other, others_levels)))
-        return ours.shape == theirs.shape and torch.equal(ours, theirs)
+    # -- boxes -------------------------------------------------------------
 
     @property
     def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
@@ -291,26 +258,7 @@ class HeadAdapter:
 
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         """(N, P, R) regression outputs as (N * P, 4) boxes, xyxy in pixels."""
-        return self.head.bbox_coder.decode(
-            geometry.priors.repeat(len(reg), 1), reg.flatten(0, 1))
-
-    # -- places on the feature maps ----------------------------------------
-
-    @property
-    def offset(self) -> float:
-        """Where the centre of the first prior is, in units of the stride."""
-        raise NotImplementedError(type(self).__name__)
-
-    def level_of(self, boxes: Tensor) -> Tensor:
-        """The level that detects boxes of such a size.
-
-        Args:
-            boxes: (n, 4), xyxy in pixels.
-
-        Returns:
-            Tensor: (n, ) indices of levels.
-        """
-        raise NotImplementedError(type(self).__name__)
+        return decode(self.head.bbox_coder, reg, geometry)
 
     # -- targets -----------------------------------------------------------
 
@@ -324,24 +272,18 @@ class HeadAdapter:
         """
         raise NotImplementedError(type(self).__name__)
 
-    def valid_priors(self, sizes: Sequence[Sequence[int]],
-                     levels: Sequence[int], metas: Sequence[dict],
-                     device: torch.device) -> Tensor:
-        """(N, P) float: 1 for priors inside the padded image.
+    def is_class(self, labels: Tensor) -> Tensor:
+        """Which of mmdet's labels are classes, and not background: bool."""
+        return (labels >= 0) & (labels < self.head.num_classes)
 
-        They are the weights where student and teacher have different priors.
-        Arguments as those of :meth:`geometry`, and the meta information of
-        the N images.
-        """
-        flags = [
-            self.head.prior_generator.valid_flags(
-                sizes, meta['pad_shape'], device=device) for meta in metas
-        ]
-        return torch.stack([
-            torch.cat([image[i] for i in levels]) for image in flags
-        ]).float()
 
-    def class_or_none(self, labels: Tensor) -> Tensor:
-        """mmdet's labels with -1 for what is no class."""
-        known = (labels >= 0) & (labels < self.head.num_classes)
-        return torch.where(known, labels, -1)
+class _WhenAskedFor(dict[str, Tensor]):
+    """Features by branch, which are made when they are first asked for."""
+
+    def __init__(self, make: Callable[[str], Tensor]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, branch: str) -> Tensor:
+        self[branch] = made = self._make(branch)
+        return made

@@ -1,11 +1,12 @@
 """FCOS: points, distances to the four sides, centerness."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmdet.models.dense_heads import FCOSHead
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
+from ..numerics.constants import on_device
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
 from .layout import Geometry, HeadRecord, Targets
@@ -22,20 +23,22 @@ class FCOSHeadAdapter(HeadAdapter):
     head_type = FCOSHead
     outputs = ('cls', 'reg', 'quality')
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
+    target_methods = ('get_targets', 'centerness_target')
 
-    def predict(self, features: dict[str, Tensor],
-                level: int) -> tuple[Tensor, ...]:
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
         head = self.head
-        branch = 'reg' if head.centerness_on_reg else 'cls'
+        if name == 'cls':
+            return head.conv_cls(features['cls'])
+        if name == 'quality':
+            return head.conv_centerness(
+                features['reg' if head.centerness_on_reg else 'cls'])
         reg = head.scales[level](head.conv_reg(features['reg'])).float()
-        if head.norm_on_bbox:
-            reg = reg.clamp(min=0)
-            if not head.training:  # as the head's own forward
-                reg = reg * self.strides[level][0]
-        else:
-            reg = reg.exp()
-        return (head.conv_cls(features['cls']), reg,
-                head.conv_centerness(features[branch]))
+        if not head.norm_on_bbox:
+            return reg.exp()
+        # as the head's own forward
+        reg = reg.clamp(min=0)
+        return reg if head.training else reg * self.strides[level][0]
 
     def flatten(self, name: str, maps: Sequence[Tensor],
                 geometry: Geometry) -> Tensor:
@@ -55,31 +58,23 @@ class FCOSHeadAdapter(HeadAdapter):
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
         reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
-        upper = [high for _, high in self.head.regress_ranges[:-1]]
-        return torch.bucketize(reach, reach.new_tensor(upper))
+        return torch.bucketize(reach, on_device(
+            [high for _, high in self.head.regress_ranges[:-1]], reach))
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
-        labels, boxes = seen.returned['get_targets'][-1]
-        labels = [self.class_or_none(level) for level in labels]
-        positive = torch.cat(labels) >= 0
+        labels, _ = seen.returned['get_targets'][-1]
         centerness = reduce_mean(
-            self.head.centerness_target(
-                torch.cat(boxes)[positive]).sum().detach())
+            seen.returned['centerness_target'][-1].sum().detach())
         # where no rank has a positive, 1, as in the head's own loss_cls
-        normalizer = torch.where(centerness > 0, centerness.clamp(min=1e-6),
-                                 torch.ones_like(centerness))
-        labels = [level.reshape(num_images, -1) for level in labels]
+        normalizer = torch.where(
+            centerness > 0, centerness.clamp(min=1e-6), 1)
         return Targets(
-            labels=labels,
-            weights=dict.fromkeys(
-                self.outputs,
-                [torch.ones_like(level, dtype=torch.float)
-                 for level in labels]),
+            labels=[level.reshape(num_images, -1) for level in labels],
+            weights=dict.fromkeys(self.outputs, None),
             normalizers=dict.fromkeys(self.outputs, normalizer))
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],
                      levels: Sequence[int], metas: Sequence[dict],
-                     device: torch.device) -> Tensor:
+                     device: torch.device) -> None:
         # FCOS gives every point a weight of 1
-        count = sum(sizes[i][0] * sizes[i][1] for i in levels)
-        return torch.ones(len(metas), count, device=device)
+        return None

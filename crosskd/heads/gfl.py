@@ -1,5 +1,5 @@
 """GFL: one anchor a location, box sides as distributions over bins."""
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mmdet.models.dense_heads import GFLHead
 from torch import Tensor
@@ -26,10 +26,12 @@ class GFLHeadAdapter(AnchorHeadAdapter):
     def num_bins(self) -> int:
         return self.head.reg_max + 1
 
-    def predict(self, features: dict[str, Tensor],
-                level: int) -> tuple[Tensor, ...]:
-        reg = self.head.scales[level](self.head.gfl_reg(features['reg']))
-        return self.head.gfl_cls(features['cls']), reg.float()
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        if name == 'cls':
+            return self.head.gfl_cls(features['cls'])
+        reg = self.head.gfl_reg(features['reg'])
+        return self.head.scales[level](reg).float()
 
     @property
     def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
@@ -45,6 +47,4 @@ class GFLHeadAdapter(AnchorHeadAdapter):
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         distances = self.encoded(reg, geometry).view(
             len(reg), -1, 4) * geometry.strides
-        centers = self.head.anchor_center(geometry.priors)
-        return self.head.bbox_coder.decode(
-            centers.repeat(len(reg), 1), distances.flatten(0, 1))
+        return super().boxes(distances, geometry)

@@ -5,8 +5,10 @@ by level, row by row, and those of one location side by side.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -23,6 +25,18 @@ class Geometry:
     strides: Tensor
     counts: list[int]
 
+    @cached_property
+    def centers(self) -> Tensor:
+        """(P, 2), their middle points."""
+        if self.priors.size(1) == 2:
+            return self.priors
+        return (self.priors[:, :2] + self.priors[:, 2:]) * 0.5
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(P, 2), width and height of those that are boxes."""
+        return self.priors[:, 2:] - self.priors[:, :2]
+
 
 @dataclass
 class Targets:
@@ -32,14 +46,14 @@ class Targets:
 
     Attributes:
         labels: per level (N, P), the class of the object that a prior is
-            assigned to; -1 for none.
+            assigned to, as mmdet counts them: what is no class is none.
         weights: by term, per level (N, P); 0 for priors that the head's own
-            loss of that term ignores.
+            loss of that term ignores.  None for a term that ignores none.
         normalizers: by term, what the losses of that term are divided by; a
             number, or a tensor on the device.
     """
     labels: list[Tensor]
-    weights: dict[str, list[Tensor]]
+    weights: dict[str, list[Tensor] | None]
     normalizers: dict[str, float | Tensor]
 
 
@@ -50,7 +64,9 @@ class HeadRecord:
     Attributes:
         features: per level (N, C, H, W), what the head was given; empty if it
             was not run.
-        outputs: what the head's forward returned: maps per branch and level.
+        outputs: by name, per level (N, A * K, H, W), those that were asked
+            for.
+        raw: what the head's forward returned; None if it was not called.
         intermediates: by branch, per level (N, C, H, W), the features after
             ``split`` layers (for a split of 0, what the head was given);
             empty if none were asked for.
@@ -58,12 +74,21 @@ class HeadRecord:
             of it returned.
     """
     features: Sequence[Tensor] = ()
-    outputs: Sequence[Sequence[Tensor]] = ()
+    outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    raw: Any = None
     intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
     returned: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Height and width of the maps of every level."""
-        maps = self.outputs[0] if self.outputs else self.features
-        return [(x.size(2), x.size(3)) for x in maps]
+        return [(x.size(2), x.size(3)) for x in self._maps]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the maps are."""
+        return self._maps[0].device
+
+    @property
+    def _maps(self) -> Sequence[Tensor]:
+        return next(iter(self.outputs.values()), self.features)

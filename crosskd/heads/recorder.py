@@ -39,7 +39,7 @@ def record(adapter: HeadAdapter,
                 }
 
         def made(_: Module, args: tuple, outputs: tuple) -> None:
-            seen.outputs = outputs
+            seen.raw, seen.outputs = outputs, adapter.named(outputs)
 
         handles = [head.register_forward_pre_hook(given),
                    head.register_forward_hook(made)]

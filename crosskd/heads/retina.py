@@ -1,4 +1,6 @@
 """RetinaNet: several anchors a location, deltas, no quality."""
+from collections.abc import Mapping
+
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor
 
@@ -16,7 +18,7 @@ class RetinaHeadAdapter(AnchorHeadAdapter):
     head_type = RetinaHead
     predictors = ('retina_cls', 'retina_reg')
 
-    def predict(self, features: dict[str, Tensor],
-                level: int) -> tuple[Tensor, ...]:
-        return (self.head.retina_cls(features['cls']),
-                self.head.retina_reg(features['reg']))
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        layer = dict(cls=self.head.retina_cls, reg=self.head.retina_reg)[name]
+        return layer(features[name])

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..arguments import check_has_type, check_number, naming
 from ..registry import in_our_scope
+from . import box_losses
 from .comparing import FORMS, OF_MMDET, compared_forms
 
 
@@ -24,6 +25,8 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     check_has_type(key, cfg)
     with naming(f'{key}: '):
         loss = MODELS.build(in_our_scope(MODELS, cfg))
+    if type(loss) in box_losses.OF_MMDET:  # the same one, as we call it
+        loss.__class__ = box_losses.OF_MMDET[type(loss)]
     found = compared_forms(loss)
     if not set(found) & set(forms):
         raise TypeError(

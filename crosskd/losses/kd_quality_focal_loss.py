@@ -1,11 +1,13 @@
 """Quality focal loss with a teacher's scores as soft targets."""
+from typing import Any
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from ..arguments import check_number
 from ..numerics.precision import at_least_float32
@@ -30,14 +32,40 @@ def kd_quality_focal_loss(pred: Tensor,
     Returns:
         Tensor: (n, ), in float32 at least.
     """
-    pred = at_least_float32(pred)
-    soft = at_least_float32(target.detach()).sigmoid()
-    factor = (pred.sigmoid() - soft).abs()
-    if beta != 1:
-        # bounded away from 0, where a power below 1 has no finite gradient
-        factor = factor.clamp(min=torch.finfo(pred.dtype).tiny).pow(beta)
-    bce = F.binary_cross_entropy_with_logits(pred, soft, reduction='none')
-    return (factor * bce).sum(-1)
+    return _QualityFocal.apply(pred, target.detach(), beta)
+
+
+class _QualityFocal(Function):
+    """Keeps its gradient, once the logits, where autograd keeps six times."""
+
+    @staticmethod
+    def forward(ctx: Any, pred: Tensor, target: Tensor,
+                beta: float) -> Tensor:
+        logits = at_least_float32(pred)
+        score, soft = logits.sigmoid(), at_least_float32(target).sigmoid()
+        difference = score - soft
+        distance = difference.abs()
+        if beta != 1:
+            # bounded away from 0, where a power below 1 has no finite slope
+            distance.clamp_(min=torch.finfo(logits.dtype).tiny)
+        factor = distance if beta == 1 else distance.pow(beta)
+        bce = F.binary_cross_entropy_with_logits(
+            logits, soft, reduction='none')
+        if ctx.needs_input_grad[0]:
+            # of the factor, by its score, and of the cross-entropy
+            slope = difference.sign().mul_(bce)
+            if beta != 1:
+                slope *= beta * distance.pow(beta - 1)
+            slope.mul_(score).mul_(1 - score)
+            ctx.save_for_backward(slope.addcmul_(factor, difference))
+            ctx.dtype = pred.dtype
+        return (factor * bce).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        slope, = ctx.saved_tensors
+        return (grad.unsqueeze(-1) * slope).to(ctx.dtype), None, None
 
 
 @MODELS.register_module()

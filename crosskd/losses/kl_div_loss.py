@@ -1,4 +1,5 @@
 """Temperature KL divergence between two sets of softmax logits."""
+from typing import Any
 
 import torch.nn.functional as F
 from mmdet.models.losses.kd_loss import (
@@ -7,6 +8,8 @@ from mmdet.models.losses.kd_loss import (
 from mmdet.models.losses.utils import weight_reduce_loss
 from mmdet.registry import MODELS
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from ..arguments import check_number
 from ..numerics.precision import at_least_float32
@@ -35,12 +38,34 @@ def kl_div_loss(pred: Tensor,
     Returns:
         Tensor: (n, ).
     """
-    target = at_least_float32(target.detach())
-    soft = F.softmax(target / temperature, dim=-1)
-    log_pred = F.log_softmax(at_least_float32(pred) / temperature, dim=-1)
-    loss = F.kl_div(log_pred, soft, reduction='none')
-    loss = loss.sum(-1) if class_reduction == 'sum' else loss.mean(-1)
-    return loss * temperature**2
+    loss = _KLDiv.apply(pred, target.detach(), temperature)
+    return loss if class_reduction == 'sum' else loss / pred.size(-1)
+
+
+class _KLDiv(Function):
+    """Keeps its gradient, once the logits, where autograd keeps twice."""
+
+    @staticmethod
+    def forward(ctx: Any, pred: Tensor, target: Tensor,
+                temperature: float) -> Tensor:
+        logits, targets = at_least_float32(pred), at_least_float32(target)
+        if temperature != 1:
+            logits, targets = logits / temperature, targets / temperature
+        soft = targets.softmax(-1)
+        log_pred = logits.log_softmax(-1)
+        loss = F.kl_div(log_pred, soft, reduction='none').sum(-1)
+        if ctx.needs_input_grad[0]:
+            slope = log_pred.exp_().sub_(soft)
+            ctx.save_for_backward(
+                slope if temperature == 1 else slope.mul_(temperature))
+            ctx.dtype = pred.dtype
+        return loss if temperature == 1 else loss * temperature**2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        slope, = ctx.saved_tensors
+        return (grad.unsqueeze(-1) * slope).to(ctx.dtype), None, None
 
 
 @MODELS.register_module(force=True)

@@ -1,7 +1,7 @@
 """Feature imitation by Pearson correlation (PKD)."""
-import torch.nn as nn
+import torch.nn.functional as F
 from mmdet.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import check_number
 from ..numerics.statistics import standardize
@@ -22,8 +22,9 @@ def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
     Returns:
         Tensor: scalar.
     """
-    difference = standardize(pred) - standardize(target.detach())
-    return difference.square().mean() / 2
+    ours, = standardize([pred])
+    theirs, = standardize([target.detach()])
+    return F.mse_loss(ours, theirs) / 2
 
 
 @MODELS.register_module()

@@ -1,52 +1,39 @@
-"""Mean and deviation of each channel of feature maps, in float32 or better."""
+"""Giving feature maps other means and deviations, channel by channel."""
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .precision import at_least_float32
 
 EPS = 1e-6
 # Far below EPS**2: bounds the gradient of the square root, changes no value.
 TINY_VARIANCE = 1e-24
+ALL_BUT_CHANNELS = (0, 2, 3)
 
 
-def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and sample standard deviation per channel over batch and space.
-
-    A single value has no sample deviation; it is taken as 0 instead of the
-    NaN of ``torch.std``, so that a 1×1 level of one image stays finite.
-
-    Args:
-        x: (N, C, H, W), of any floating type; computed in float32 at least.
-
-    Returns:
-        tuple: mean and standard deviation, each (1, C, 1, 1), differentiable.
-    """
-    shape = (1, -1, 1, 1)
-    values = at_least_float32(x).transpose(0, 1).flatten(1)
-    mean = values.mean(1)
-    if values.size(1) == 1:
-        return mean.view(shape), torch.zeros_like(mean).view(shape)
-    std = values.var(1, unbiased=True).clamp(min=TINY_VARIANCE).sqrt()
-    return mean.view(shape), std.view(shape)
-
-
-def standardize(x: Tensor) -> Tensor:
+def standardize(maps: Sequence[Tensor]) -> list[Tensor]:
     """``(x - mean) / (std + 1e-6)`` per channel over batch and space.
 
+    The deviation is that of a sample, as ``torch.std``; a single value has
+    none, and 0 is taken for it.
+
     Args:
-        x: (N, C, H, W), of any floating type; computed in float32 at least.
+        maps: each (N, C, H, W), of any floating type and sizes of their own.
 
     Returns:
-        Tensor: (N, C, H, W).
+        list[Tensor]: in the same shapes, in float32 at least.
     """
-    with torch.autocast(x.device.type, enabled=False):
-        x = at_least_float32(x)
-        mean, std = channel_statistics(x)
-        return (x - mean) / (std + EPS)
+    # casts would be kept, or computed with, in half precision
+    with torch.autocast(maps[0].device.type, enabled=False):
+        return list(_Rescale.apply(None, None, None, *maps))
 
 
-def align_statistics(student: Tensor, teacher: Tensor) -> Tensor:
+def align_statistics(students: Sequence[Tensor],
+                     teachers: Sequence[Tensor]) -> list[Tensor]:
     """Give a student's feature maps the channel statistics of the teacher's.
 
     ``(h_s - mean(h_s)) / (std(h_s) + 1e-6) * std(h_t) + mean(h_t)`` per
@@ -55,17 +42,85 @@ def align_statistics(student: Tensor, teacher: Tensor) -> Tensor:
     statistics, too.
 
     Args:
-        student: (N, C, H, W) intermediate feature maps of the student's head.
-        teacher: (N, C, H, W) those of the teacher's head, at the same layer;
-            no gradient flows into them.
+        students: each (N, C, H, W), intermediate feature maps of the student's
+            head.
+        teachers: those of the teacher's head, at the same layers; no gradient
+            flows into them.
 
     Returns:
-        Tensor: (N, C, H, W), in the teacher's data type.
+        list[Tensor]: (N, C, H, W) each, in the teacher's data type.
     """
-    standard = standardize(student)
-    with torch.autocast(student.device.type, enabled=False):
-        mean, std = channel_statistics(at_least_float32(teacher.detach()))
-        aligned = standard * std + mean
+    with torch.autocast(students[0].device.type, enabled=False):
+        with torch.no_grad():
+            mean, std = _statistics([at_least_float32(t) for t in teachers])
+        return list(_Rescale.apply(mean, std, teachers[0].dtype, *students))
+
+
+class _Rescale(Function):
+    """Standardise maps, times a deviation, plus a mean.
+
+    One function for all maps, because what is done to the statistics is small,
+    and because autograd would keep three times each map for the backward pass
+    where the map itself, which the student has anyway, is enough.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor | None, std: Tensor | None,
+                dtype: torch.dtype | None, *maps: Tensor
+                ) -> tuple[Tensor, ...]:
+        values = [at_least_float32(x) for x in maps]
+        own_mean, own_std = _statistics(values)
+        factor = (own_std + EPS).reciprocal_()
+        if std is not None:
+            factor.mul_(std)
+        shift = own_mean.mul(factor).neg_()
+        if mean is not None:
+            shift.add_(mean)
+        ctx.save_for_backward(own_mean, own_std, factor, *maps)
+        made = (torch.addcmul(b, x, a) for x, a, b in zip(
+            values, _by_map(factor, values), _by_map(shift, values)))
+        if dtype is None or dtype.itemsize >= 4:
+            return tuple(made)
         # a lone peak of the student's is many deviations high
-        limit = torch.finfo(teacher.dtype).max
-        return aligned.clamp(-limit, limit).to(teacher.dtype)
+        limit = torch.finfo(dtype).max
+        return tuple(x.clamp_(-limit, limit).to(dtype) for x in made)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        mean, std, factor, *maps = ctx.saved_tensors
+        grads = tuple(at_least_float32(g) for g in grads)
+        values = [at_least_float32(x) for x in maps]
+        sums = torch.cat([g.sum(ALL_BUT_CHANNELS) for g in grads])
+        products = torch.cat([(g * x).sum(ALL_BUT_CHANNELS)
+                              for g, x in zip(grads, values)])
+        counts = [x.numel() // x.size(1) for x in values]
+        inverse, sample = (
+            torch.cat([g.new_full((x.size(1), ), 1 / max(n - less, 1))
+                       for g, x, n in zip(grads, values, counts)])
+            for less in (0, 1))
+        # through the deviation: its own gradient is (x - mean) / (n - 1) / std
+        slope = -(products - mean * sums) * factor * sample / (
+            (std + EPS) * std)
+        slope = torch.where(std > 2 * TINY_VARIANCE**0.5, slope, 0)
+        constant = -factor * sums * inverse - slope * mean
+        made = (torch.addcmul(torch.addcmul(c, g, a), x, b).to(like.dtype)
+                for g, x, like, a, b, c in zip(
+                    grads, values, maps, _by_map(factor, values),
+                    _by_map(slope, values), _by_map(constant, values)))
+        return (None, None, None, *made)
+
+
+def _statistics(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Means and sample deviations of the channels of all maps: (sum of C, )."""
+    found = [torch.var_mean(x, ALL_BUT_CHANNELS,
+                            correction=int(x.numel() > x.size(1)))
+             for x in maps]
+    variances, means = (torch.cat(x) for x in zip(*found))
+    return means, variances.clamp_(min=TINY_VARIANCE).sqrt_()
+
+
+def _by_map(values: Tensor, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Values of the channels of all maps as (1, C, 1, 1), for each map."""
+    return [x.view(1, -1, 1, 1)
+            for x in values.split([m.size(1) for m in maps])]

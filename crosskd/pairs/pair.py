@@ -154,7 +154,7 @@ class Pair(Beside):
             shared.student == shared.teacher)
         if self.all_classes:
             return
-        label = torch.full((counts[0], ), -1)
+        label = torch.full((counts[0] + 1, ), -1)  # mmdet's last is none
         label[shared.student] = torch.arange(self.num_classes)
         for name, value in (('shared_student', torch.tensor(shared.student)),
                             ('shared_teacher', torch.tensor(shared.teacher)),

@@ -1,4 +1,5 @@
 """What both detectors made of one batch, ready to be compared."""
+from collections.abc import Collection
 from functools import cached_property
 
 import torch
@@ -27,39 +28,52 @@ class PairedPass:
         student, teacher: their heads.
         learned, taught: records of their passes.
         samples: ground truth and meta information of the batch.
+        needs: names of the outputs that the distillers need.
     """
 
     def __init__(self, pair: Pair, student: HeadAdapter, learned: HeadRecord,
                  teacher: HeadAdapter, taught: HeadRecord,
-                 samples: SampleList) -> None:
+                 samples: SampleList, needs: Collection[str]) -> None:
         self.pair = pair
         self.student = student
         self.teacher = teacher
         self.samples = samples
         self._learned = learned
         self._taught = taught
+        self._needs = needs
         self.student_levels, self.teacher_levels = (
             list(side) for side in zip(*pair.levels))
+        self._joined_weights: dict[int, Tensor] = {}
         # not when first asked for: that may be in another precision
         self._cross_head: Maps = {}
         if pair.split is not None and learned.intermediates:
             self._cross_head = self._make_cross_head(pair.split)
 
+    @property
+    def device(self) -> torch.device:
+        """Where all of it is."""
+        return self._taught.device
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and P."""
+        return len(self.samples), sum(self._teacher_geometry.counts)
+
     # -- predictions -------------------------------------------------------
 
     def _make_cross_head(self, split: tuple[int, int]) -> Maps:
         """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
-        features = {
-            branch: [
-                align_statistics(
-                    self.pair.adapt(branch,
-                                    self._learned.intermediates[branch][ours]),
-                    self._taught.intermediates[branch][theirs])
-                for ours, theirs in self.pair.levels
-            ] for branch in self.teacher.branches
-        }
+        places = [(branch, *levels) for branch in self.teacher.branches
+                  for levels in self.pair.levels]
+        aligned = iter(align_statistics(
+            [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
+             for branch, ours, _ in places],
+            [self._taught.intermediates[branch][theirs]
+             for branch, _, theirs in places]))
+        features = {branch: [next(aligned) for _ in self.pair.levels]
+                    for branch in self.teacher.branches}
         return self.teacher.forward_from(features, split[1],
-                                         self.teacher_levels)
+                                         self.teacher_levels, self._needs)
 
     def predictor(self, prediction: str) -> HeadAdapter:
         """The head whose coder and priors such predictions are made with."""
@@ -73,8 +87,7 @@ class PairedPass:
             (self.student, self._learned, self.student_levels)
             if prediction == 'student' else
             (self.teacher, self._taught, self.teacher_levels))
-        every = adapter.named(seen.outputs)[name]
-        return [every[i] for i in levels]
+        return [seen.outputs[name][i] for i in levels]
 
     def geometry(self, prediction: str) -> Geometry:
         """The priors of such predictions."""
@@ -85,12 +98,12 @@ class PairedPass:
     @cached_property
     def _student_geometry(self) -> Geometry:
         return self.student.geometry(self._learned.sizes, self.student_levels,
-                                     self._learned.outputs[0][0].device)
+                                     self._learned.device)
 
     @cached_property
     def _teacher_geometry(self) -> Geometry:
         return self.teacher.geometry(self._taught.sizes, self.teacher_levels,
-                                     self._taught.outputs[0][0].device)
+                                     self._taught.device)
 
     def flat(self, prediction: str, name: str) -> Tensor:
         """(N, P, K) of an output."""
@@ -170,32 +183,42 @@ class PairedPass:
         Where the priors of the two differ, a prior of the teacher's is
         positive if any of the student's at that location is.
         """
-        labels = [self._targets.labels[i] for i in self.student_levels]
-        positives = self.pair.shared_labels(torch.cat(labels, 1)) >= 0
+        labels = torch.cat([self._targets.labels[i]
+                            for i in self.student_levels], 1)
+        positives = self.student.is_class(labels)
+        if not self.pair.all_classes:
+            positives &= self.pair.shared_labels(labels) >= 0
         if self.pair.same_priors:
             return positives
         ours, theirs = self.student.num_priors, self.teacher.num_priors
         return positives.unflatten(1, (-1, ours)).any(-1).repeat_interleave(
             theirs, dim=1)
 
-    def weights(self, term: str) -> Tensor:
+    def weights(self, term: str) -> Tensor | None:
         """(N, P): 0 where the student's own loss of that term ignores priors.
 
         There are none for priors that are the teacher's alone: of those, the
-        valid ones (inside the padded image) have 1.
+        valid ones (inside the padded image) have 1.  None where all count.
         """
-        if self.pair.same_priors:
-            every = self._targets.weights
-            weights = every.get(term, every['cls'])
-            return torch.cat([weights[i] for i in self.student_levels], 1)
-        return self._valid
+        if not self.pair.same_priors:
+            return self._valid
+        every = self._targets.weights
+        return self._joined(every.get(term, every['cls']))
+
+    def _joined(self, weights: list[Tensor] | None) -> Tensor | None:
+        if weights is None:
+            return None
+        if id(weights) not in self._joined_weights:  # often of several terms
+            self._joined_weights[id(weights)] = torch.cat(
+                [weights[i] for i in self.student_levels], 1)
+        return self._joined_weights[id(weights)]
 
     @cached_property
-    def _valid(self) -> Tensor:
+    def _valid(self) -> Tensor | None:
         return self.teacher.valid_priors(
             self._taught.sizes, self.teacher_levels,
             [sample.metainfo for sample in self.samples],
-            self._taught.outputs[0][0].device)
+            self._taught.device)
 
     def normalizer(self, term: str) -> float | Tensor:
         """What the student's own losses of that term are divided by.

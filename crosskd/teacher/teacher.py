@@ -1,5 +1,6 @@
 """The teacher: built, loaded, frozen, and run beside a student."""
 import copy
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -141,7 +142,8 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
-                 split: int | None, needs_head: bool = True) -> HeadRecord:
+                 split: int | None,
+                 needs: Collection[str] = ('cls', )) -> HeadRecord:
         """Run the teacher on a batch that was preprocessed for the student.
 
         Args:
@@ -151,16 +153,17 @@ class Teacher:
             preprocessor: the student's data preprocessor.
             split: record the head's intermediate features after so many
                 layers; None for none.
-            needs_head: whether more than its features is needed.
+            needs: what the distillers need.  If it is features alone, the
+                head is not run.
 
         Returns:
-            HeadRecord: of the pass through the head; without it, of the
-            features that it would be given.
+            HeadRecord: of the pass through the head, or of the features that
+            it would be given.
         """
         inputs = renormalize(inputs, samples, preprocessor,
                              self.detector.data_preprocessor)
         features = self.detector.extract_feat(inputs)
-        if not needs_head:
+        if not set(needs) - {'features'}:
             return HeadRecord(features)
         with record(self.head, split) as seen:
             self.detector.bbox_head(features)

@@ -1,0 +1,108 @@
+"""The priors of a head, kept for batches of a size that was seen before."""
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ..numerics.kept import Kept
+from .layout import Geometry
+
+
+class Priors:
+    """What a head adapter knows of the priors of its head.
+
+    Args:
+        head: an mmdet head with a ``prior_generator``.
+    """
+
+    def __init__(self, head: BaseModule) -> None:
+        self.head = head
+        self._geometries: Kept[Geometry] = Kept()
+        self._valid: Kept[Tensor] = Kept()
+
+    @property
+    def strides(self) -> list[tuple[int, int]]:
+        """Stride of every level, in x and y, in pixels."""
+        return [tuple(s) for s in self.head.prior_generator.strides]
+
+    @property
+    def num_priors(self) -> int:
+        """Priors per location, the same on all levels."""
+        return self.head.prior_generator.num_base_priors[0]
+
+    def geometry(self, sizes: Sequence[Sequence[int]], levels: Sequence[int],
+                 device: torch.device) -> Geometry:
+        """The priors of some levels; kept for the next batch of this size.
+
+        Args:
+            sizes: height and width of the maps of every level of the head.
+            levels: indices of the levels that are asked for.
+            device: where the priors shall be.
+        """
+        return self._geometries.get(
+            _key(sizes, levels, device),
+            lambda: self._lay_out(sizes, levels, device))
+
+    def _lay_out(self, sizes: Sequence[Sequence[int]], levels: Sequence[int],
+                 device: torch.device) -> Geometry:
+        every = self.head.prior_generator.grid_priors(sizes, device=device)
+        return Geometry(
+            torch.cat([every[i] for i in levels]),
+            torch.cat([every[i].new_full((len(every[i]), 1),
+                                         self.strides[i][0])
+                       for i in levels]),
+            [len(every[i]) for i in levels])
+
+    def same_priors(self, levels: Sequence[int], other: 'Priors',
+                    others_levels: Sequence[int]) -> bool:
+        """Whether the priors of two heads are equal, in number and value."""
+        ours, theirs = (
+            a.geometry([(2, 2)] * len(a.strides), which,
+                       torch.device('cpu')).priors
+            for a, which in ((self, levels), (other, others_levels)))
+        return ours.shape == theirs.shape and torch.equal(ours, theirs)
+
+    def valid_priors(self, sizes: Sequence[Sequence[int]],
+                     levels: Sequence[int], metas: Sequence[dict],
+                     device: torch.device) -> Tensor | None:
+        """(N, P) float: 1 for priors inside the padded image; None for all.
+
+        They are the weights where student and teacher have different priors.
+        Arguments as those of :meth:`geometry`, and the meta information of
+        the N images.
+        """
+        shapes = [tuple(meta['pad_shape']) for meta in metas]
+
+        def make() -> Tensor:
+            flags = [
+                self.head.prior_generator.valid_flags(
+                    sizes, shape, device=device) for shape in shapes
+            ]
+            return torch.stack([
+                torch.cat([image[i] for i in levels]) for image in flags
+            ]).float()
+
+        return self._valid.get(
+            (*_key(sizes, levels, device), *shapes), make)
+
+    @property
+    def offset(self) -> float:
+        """Where the centre of the first prior is, in units of the stride."""
+        raise NotImplementedError(type(self).__name__)
+
+    def level_of(self, boxes: Tensor) -> Tensor:
+        """The level that detects boxes of such a size.
+
+        Args:
+            boxes: (n, 4), xyxy in pixels.
+
+        Returns:
+            Tensor: (n, ) indices of levels.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+def _key(sizes: Sequence[Sequence[int]], levels: Sequence[int],
+         device: torch.device) -> tuple:
+    return tuple(map(tuple, sizes)), tuple(levels), device
