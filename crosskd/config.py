@@ -70,7 +70,7 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
     whose = one_of('kd_cfg.prediction', given.get('prediction', prediction),
                    PREDICTIONS)
     distillers = Distillers(_distillers(given, whose))
-    if not distillers.needs:
+    if not list(distillers.children()):
         raise ValueError('kd_cfg: nothing is distilled; expected one of '
                          f'{", ".join(k for k in KEYS if "loss" in k)} or '
                          'distillers')

@@ -395,3 +395,41 @@ def test_what_a_distiller_needs_is_checked_before_training():
     with pytest.raises(ValueError, match="QualityDistiller needs the output "
                        "'quality', and GFL heads of teachers have cls, reg"):
         build(distiller_cfg('gfl', distillers=further))
+
+
+# -- losses of weight 0 -------------------------------------------------------
+
+
+def runs_of(module):
+    runs = []
+    module.register_forward_hook(lambda *_: runs.append(1))
+    return runs
+
+
+def test_what_has_no_weight_is_not_computed():
+    cfg = distiller_cfg('gfl', loss_feat_kd=dict(type='PKDLoss'))
+    whole = total(build(cfg).loss(*batch()))
+    cfg['kd_cfg']['loss_reg_kd']['loss_weight'] = 0
+    cfg['kd_cfg']['loss_feat_kd']['loss_weight'] = 0.0
+    model = build(cfg)
+    losses = model.loss(*batch())
+    assert [float(x) for x in losses['loss_reg_kd']] == [0, 0, 0]
+    assert [float(x) for x in losses['loss_feat_kd']] == [0, 0, 0]
+    assert total(losses)['loss_cls_kd'] == whole['loss_cls_kd'] > 0
+    assert model.distillers.needs == {'cls', 'cross_head'}
+    model.parse_losses(losses)[0].backward()
+
+
+def test_without_any_weight_the_student_is_alone():
+    cfg = distiller_cfg('gfl')
+    for key in ('loss_cls_kd', 'loss_reg_kd'):
+        cfg['kd_cfg'][key]['loss_weight'] = 0
+    model = build(cfg)
+    model.join_teacher()
+    runs = runs_of(model.teacher.detector.backbone)
+    losses = model.loss(*batch())
+    alone = build(plain_cfg('gfl'))
+    alone.load_state_dict(model.state_dict())
+    expected = alone.loss(*batch())
+    assert not runs and total(losses) == {
+        **total(expected), 'loss_cls_kd': 0, 'loss_reg_kd': 0}

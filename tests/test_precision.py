@@ -330,15 +330,14 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
     inputs, samples = batch()
     with record(adapter) as seen:
         model.bbox_head.loss(model.extract_feat(inputs), samples)
-    labels, boxes = seen.returned['get_targets'][0]
-    none = [torch.full_like(x, NUM_CLASSES) for x in labels]
+    none = model.bbox_head.centerness_target(torch.zeros(0, 4))
 
-    def normalizer(labels):
-        return adapter.targets(
-            HeadRecord(returned=dict(get_targets=[(labels, boxes)])),
-            2).normalizers['cls']
+    def normalizer(centerness):
+        returned = dict(seen.returned, centerness_target=[centerness])
+        return adapter.targets(HeadRecord(returned=returned),
+                               2).normalizers['cls']
 
-    some = normalizer(labels)
+    some = adapter.targets(seen, 2).normalizers['cls']
     assert some > 0 and some != 1
     assert normalizer(none) == 1
     for mean in (1e-9, 0.25, 7.0):  # of all ranks: others have positives

@@ -2,7 +2,7 @@
 from collections.abc import Mapping
 
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import check_has_type, naming
 from ..checkpoints.beside import Beside
@@ -115,6 +115,11 @@ class Distillers(Beside):
                         f'kd_cfg: two distillers have a loss {name!r}')
                 losses[name] = loss
         return losses
+
+
+def counts(loss: nn.Module) -> bool:
+    """Whether a loss has a weight above 0.  If not, it is not computed."""
+    return getattr(loss, 'loss_weight', 1.0) != 0
 
 
 def build_distiller(key: str, cfg: dict) -> Distiller:

@@ -2,7 +2,7 @@
 from ..losses.building import build_loss
 from ..pairs import PairedPass
 from ..registry import DISTILLERS
-from .base import Distiller, Losses
+from .base import Distiller, Losses, counts
 
 
 @DISTILLERS.register_module()
@@ -26,9 +26,11 @@ class FeatureDistiller(Distiller):
 
     @property
     def needs(self) -> set[str]:
-        return {'features'}
+        return {'features'} if counts(self.loss_feat_kd) else set()
 
     def forward(self, paired: PairedPass) -> Losses:
+        if not counts(self.loss_feat_kd):
+            return dict(loss_feat_kd=paired.nothing())
         return dict(loss_feat_kd=[
             self.loss_feat_kd(ours, theirs)
             for ours, theirs in paired.features()

@@ -16,6 +16,7 @@ from .base import (
     Distiller,
     Losses,
     check_priors_per_location,
+    counts,
 )
 
 PLACES = ('all', 'positives', 'confidence')
@@ -70,8 +71,11 @@ class PredictionDistiller(Distiller):
     def needs(self) -> set[str]:
         outputs = dict(loss_cls_kd='cls', loss_reg_kd='reg',
                        loss_center_kd='quality')
-        return {outputs[key] for key in self.keys} | (
-            {'cross_head'} if self.prediction == 'cross_head' else set())
+        needs = {outputs[key] for key in self.keys
+                 if counts(getattr(self, key))}
+        if needs and self.prediction == 'cross_head':
+            needs.add('cross_head')
+        return needs
 
     @property
     def form(self) -> str | None:
@@ -109,6 +113,7 @@ class PredictionDistiller(Distiller):
         # under autocast GFL would decode and L1 losses compare in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
+                    if counts(getattr(self, key)) else paired.nothing()
                     for key in self.keys}
 
     def _classification(self, paired: PairedPass) -> Tensor:

@@ -52,7 +52,7 @@ class PairedPass:
     @property
     def device(self) -> torch.device:
         """Where all of it is."""
-        return self._taught.device
+        return self._learned.device
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -232,6 +232,11 @@ class PairedPass:
         """Sums of (N, P) values over each level, for the log."""
         return [x.sum() for x in values.split(
             self._teacher_geometry.counts, 1)]
+
+    def nothing(self) -> list[Tensor]:
+        """0 for each level, for what is not computed."""
+        zero = torch.zeros((), device=self.device)
+        return [zero] * len(self.pair.levels)
 
 
 def _space(prediction: str) -> str:
