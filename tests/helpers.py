@@ -153,6 +153,18 @@ def sdd_cfg(kind: str, teacher_width: int = 16, loss: dict | None = None,
     return copy.deepcopy(cfg)
 
 
+#: every method, as configs of a kind of head
+METHODS = {
+    'CrossKD': distiller_cfg,
+    'CrossKD and PKD':
+    lambda kind: distiller_cfg(kind, loss_feat_kd=dict(type='PKDLoss')),
+    'plain imitation': lambda kind: distiller_cfg(
+        kind, prediction='student', reused_teacher_head_idx=None),
+    'SDD, map': lambda kind: sdd_cfg(kind, sdd_regions=dict(map=dict())),
+    'SDD, map and box': sdd_cfg,
+}
+
+
 def build(cfg: dict, seed: int = 0, joins: bool = True) -> torch.nn.Module:
     """Build a model whose weights, the teacher's too, come from ``seed``.
 

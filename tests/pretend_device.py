@@ -1,12 +1,15 @@
 """A pretend accelerator, for tests on a machine without one.
 
-Inside ``with pretend_device():`` tensors on ``DEVICE`` hold their numbers on
-the CPU and say that they are elsewhere.  An op on tensors of both devices is
-an error, as on a GPU.  What it does not see: kernels and their determinism,
-autocast, anything asynchronous, several devices; and mmengine's InstanceData
-takes no index of this kind, so ``predict`` does not run here.
+Inside ``with pretend_device() as counts:`` tensors on ``DEVICE`` hold their
+numbers on the CPU and say that they are elsewhere.  An op on tensors of both
+devices is an error, as on a GPU.  Counted are kernels (ops that are no views),
+syncs (the host waits for the device) and copies from the host.  What it does
+not see: kernels and their determinism, autocast, anything asynchronous,
+several devices; and mmengine's InstanceData takes no index of this kind, so
+``predict`` does not run here.
 """
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
 from unittest import mock
 
 import torch
@@ -16,6 +19,44 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 DEVICE = torch.device('meta')  # torch knows it, and needs no driver for it
 ANY_DEVICE = ('aten.copy_', 'aten._to_copy')
+ASKS = ('aten._local_scalar_dense', 'aten.nonzero', 'aten.equal',
+        'aten.masked_select', 'aten.is_nonzero', 'aten._unique2',
+        'aten.unique_dim', 'aten.repeat_interleave.Tensor')
+INDEXED = ('aten.index.', 'aten.index_put', 'aten._index_put')
+
+
+@dataclass
+class Counts:
+    """What one step costs a GPU beside arithmetic."""
+    kernels: int = 0
+    syncs: int = 0
+    copies: int = 0
+
+    def reset(self):
+        for field in fields(self):
+            setattr(self, field.name, 0)
+
+    def add(self, func, name, args, there, goes):
+        """Count an op; ``there``: reads the device, ``goes``: ends there."""
+        if name.startswith(ANY_DEVICE):
+            source = args[1] if name.startswith('aten.copy_') else args[0]
+            comes = isinstance(source, Elsewhere)
+            self.syncs += comes and not goes
+            self.copies += goes and not comes
+        elif there and name.startswith(ASKS):
+            self.syncs += 1
+        elif there and name.startswith(INDEXED):
+            indices = [i for i in args[1] if i is not None]
+            self.syncs += any(i.dtype == torch.bool for i in indices)
+            self.copies += any(not isinstance(i, Elsewhere) and i.dim()
+                               for i in indices)
+        view = name.startswith('aten._unsafe_view') or any(
+            r.alias_info is not None and not r.alias_info.is_write
+            for r in func._schema.returns)
+        self.kernels += (there or goes) and not view
+
+
+COUNTS = Counts()
 
 
 class Elsewhere(torch.Tensor):
@@ -54,6 +95,10 @@ def run(func, args, kwargs):
     if wanted is not None:
         there = torch.device(wanted).type == DEVICE.type
         kwargs = dict(kwargs, device=torch.device('cpu'))
+    reads = any(isinstance(x, Elsewhere) for x in given)
+    if func._schema.is_mutable and given:
+        there = isinstance(args[0], Elsewhere)
+    COUNTS.add(func, name, args, reads, there)
     out = func(*tree_map(numbers, args), **tree_map(numbers, kwargs))
     if func._schema.is_mutable and out is not None:  # in place: itself
         return args[0]
@@ -61,7 +106,7 @@ def run(func, args, kwargs):
 
 
 def refuse_mixed(name, args, given):
-    if name.startswith(('aten.index.', 'aten.index_put', 'aten._index_put')):
+    if name.startswith(INDEXED):
         # indices may lie on the CPU where what is indexed does not
         given = [x for x in args if isinstance(x, torch.Tensor)]
         if not isinstance(args[0], Elsewhere):
@@ -104,6 +149,7 @@ class _FromPython(TorchFunctionMode):
                 torch.tensor(list(i)) if isinstance(i, (list, range)) else i
                 for i in args[1]))
         if func is torch.Tensor.tolist:
+            COUNTS.syncs += isinstance(args[0], Elsewhere)
             return numbers(args[0]).tolist()
         if func is torch.nn.functional.one_hot:  # refuses to look at 'meta'
             return elsewhere(func(*tree_map(numbers, args), **kwargs))
@@ -112,7 +158,8 @@ class _FromPython(TorchFunctionMode):
 
 @contextmanager
 def pretend_device():
-    """Inside, ``DEVICE`` exists."""
+    """Inside, ``DEVICE`` exists; what is done on it is counted."""
+    COUNTS.reset()
     autocast = torch.autocast
     with ExitStack() as stack:
         # which knows no autocast for this device
@@ -120,4 +167,11 @@ def pretend_device():
             'torch.autocast', lambda _, **kwargs: autocast('cpu', **kwargs)))
         stack.enter_context(_FromPython())
         stack.enter_context(_Ops())
-        yield
+        yield COUNTS
+
+
+def on_device(inputs, samples):
+    """A batch there; the samples are changed."""
+    for sample in samples:
+        sample.gt_instances = sample.gt_instances.to(DEVICE)
+    return inputs.to(DEVICE), samples

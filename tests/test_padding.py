@@ -44,9 +44,10 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
         weights.append(torch.tensor([
             [float(teacher == 'fcos' or (y * stride < h and x * stride < w))
              for y, x in places for _ in range(count)] for h, w in pad]))
+        mine = adapter.is_class(mine).tolist()
         positives.append(torch.tensor([
             [any(image[i * own:(i + 1) * own]) for i in range(len(places))
-             for _ in range(count)] for image in adapter.is_class(mine).tolist()]))
+             for _ in range(count)] for image in mine]))
     if region == 'positives':
         weights = [w * p for w, p in zip(weights, positives)]
     with torch.no_grad():

@@ -10,22 +10,13 @@ from helpers import (
     GIOU,
     KINDS,
     KL,
+    METHODS,
     batch,
     build,
     distiller_cfg,
     sdd_cfg,
 )
-from pretend_device import DEVICE, Elsewhere, pretend_device
-
-METHODS = {
-    'CrossKD': distiller_cfg,
-    'CrossKD and PKD':
-    lambda kind: distiller_cfg(kind, loss_feat_kd=dict(type='PKDLoss')),
-    'plain imitation': lambda kind: distiller_cfg(
-        kind, prediction='student', reused_teacher_head_idx=None),
-    'SDD, map': lambda kind: sdd_cfg(kind, sdd_regions=dict(map=dict())),
-    'SDD, map and box': sdd_cfg,
-}
+from pretend_device import DEVICE, Elsewhere, on_device, pretend_device
 
 
 def step(model):
@@ -33,10 +24,7 @@ def step(model):
     model.train()
     model.join_teacher()
     model.to(DEVICE)
-    inputs, samples = batch()
-    inputs = inputs.to(DEVICE)
-    for sample in samples:
-        sample.gt_instances = sample.gt_instances.to(DEVICE)
+    inputs, samples = on_device(*batch())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, foreach=False)
     loss, log = model.parse_losses(model.loss(inputs, samples))
     loss.backward()

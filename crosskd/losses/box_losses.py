@@ -1,4 +1,4 @@
-"""mmdet's IoU and GIoU loss on pairs of boxes, without a copy from the host."""
+"""mmdet's IoU and GIoU loss of pairs of boxes, without copies to a device."""
 import torch
 from mmdet.models import losses as mmdet_losses
 from torch import Tensor

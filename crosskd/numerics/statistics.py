@@ -112,7 +112,7 @@ class _Rescale(Function):
 
 
 def _statistics(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Means and sample deviations of the channels of all maps: (sum of C, )."""
+    """Means and sample deviations of all channels of all maps."""
     found = [torch.var_mean(x, ALL_BUT_CHANNELS,
                             correction=int(x.numel() > x.size(1)))
              for x in maps]
