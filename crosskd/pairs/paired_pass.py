@@ -58,8 +58,11 @@ class PairedPass:
                 for ours, theirs in self.pair.levels
             ] for branch in self.teacher.branches
         }
-        return self.teacher.forward_from(features, split[1],
-                                         self.teacher_levels)
+        # the teacher's weights and these features are in the teacher's type
+        device = self._learned.features[0].device.type
+        with torch.autocast(device, enabled=False):
+            return self.teacher.forward_from(features, split[1],
+                                             self.teacher_levels)
 
     def predictor(self, prediction: str) -> HeadAdapter:
         """The head whose coder and priors such predictions are made with."""
