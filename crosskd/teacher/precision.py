@@ -49,7 +49,8 @@ def types_to_hold(asked: torch.dtype | None, held: torch.dtype,
     Gradients of the student's go through the head, and in float16 the small
     ones among them become 0 unless the loss is scaled.  It is where autocast
     computes in float16; without that, the head of a float16 teacher is
-    float32.
+    float32.  So is the head where teacher and autocast have one half type
+    each, which autocast refuses to bring together.
 
     Args:
         asked: ``teacher_dtype``, read.
@@ -60,6 +61,6 @@ def types_to_hold(asked: torch.dtype | None, held: torch.dtype,
         # autocast leaves float64 alone
         asked = held if held == torch.float64 else autocast or held
         return asked, asked
-    if asked == torch.float16 and autocast != torch.float16:
+    if asked != autocast and (autocast or asked == torch.float16):
         return asked, torch.float32
     return asked, asked

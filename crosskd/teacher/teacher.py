@@ -47,8 +47,9 @@ class Teacher:
         dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``, in which it is
             held and runs.  By default that of autocast from when that is seen
             on (``--amp``), else the student's.  The head of a float16 teacher
-            is float32 unless autocast computes in float16: losses are scaled
-            then, and without that small gradients through the head become 0.
+            is float32 unless autocast computes in float16, because losses are
+            scaled then, and without that small gradients through the head
+            become 0.
 
     Raises:
         TypeError, ValueError: ``dtype`` is no such type.
