@@ -11,7 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from crosskd.teacher import Teacher, find_config, renormalize
-from helpers import KINDS, batch, build, distiller_cfg, kd_cfg, plain_cfg, total
+from helpers import (
+    KINDS,
+    batch,
+    build,
+    distiller_cfg,
+    kd_cfg,
+    plain_cfg,
+    total,
+)
 from pretend_device import DEVICE, Elsewhere, pretend_device
 
 

@@ -175,7 +175,7 @@ class Teacher:
         inputs = self._renormalized(inputs, samples, preprocessor)
         device = inputs.device.type
         body, head = types_to_hold(
-            self.dtype, _type(self.detector.backbone), autocast_type(device))
+            self.dtype, _held_in(self.detector)[0], autocast_type(device))
         # the weights are in the type that it runs in: nothing casts them anew
         with torch.autocast(device, enabled=False):
             self._hold_in(body, head, inputs)
@@ -198,7 +198,7 @@ class Teacher:
                  inputs: Tensor) -> None:
         """Cast what is not in its type yet; fuse norms in the first run."""
         detector = self.detector
-        held = _type(detector.backbone), _type(detector.bbox_head)
+        held = _held_in(detector)
         if self._has_run and held == (body, head):
             return
         done = [_said(body, head)]
@@ -227,7 +227,7 @@ class Teacher:
                 layout = torch.channels_last
             self.detector.to(like.device)
             self.detector.to(memory_format=layout)
-            held = _type(self.detector.backbone)
+            held, _ = _held_in(self.detector)
             if self.dtype is None and (
                     held not in HALVES or like.dtype in HALVES):
                 _cast(self.detector, like.dtype, like.dtype)
@@ -240,8 +240,12 @@ class Teacher:
         return shared
 
 
-def _type(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
+def _held_in(detector: SingleStageDetector
+             ) -> tuple[torch.dtype, torch.dtype]:
+    """The types of all but the head, and of the head."""
+    head = next(detector.bbox_head.parameters()).dtype
+    return next((p.dtype for name, p in detector.named_parameters()
+                 if not name.startswith('bbox_head.')), head), head
 
 
 def _cast(detector: SingleStageDetector, body: torch.dtype,
