@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from crosskd.engine.trial import try_pair
 from crosskd.heads import HeadRecord, adapter_of, record
 from crosskd.losses import (
     KDQualityFocalLoss,
@@ -546,3 +547,32 @@ def test_nothing_of_the_type_is_in_the_checkpoint():
         plain_cfg('gfl')).state_dict().items()}
     model.loss(*batch())
     assert {k: v.dtype for k, v in model.state_dict().items()} == before
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', pytest.param(
+    'float16', marks=needs_float16)])
+def test_the_trial_runs_the_teacher_in_its_type(dtype):
+    model = student_of('gfl', dtype)
+    try_pair(model)
+    assert held(model)[0] == getattr(torch, dtype)
+    check_finite(model.loss(*batch()))
+
+
+def test_emulated_convolutions_are_those_of_bfloat16(monkeypatch):
+    """What tests/teacher_types.py trains with."""
+    native = torch.nn.functional.conv2d
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', native)
+    from emulated_bfloat16 import conv2d as emulated
+    x, weight, bias = (numbers(*shape, seed=i) for i, shape in enumerate(
+        [(2, 16, 12, 12), (8, 16, 3, 3), (8, )]))
+    found = []
+    for conv2d in (emulated, native):
+        given = [t.bfloat16().requires_grad_() for t in (x, weight, bias)]
+        out = conv2d(*given, padding=1)
+        assert out.dtype == torch.bfloat16
+        out.float().square().sum().backward()
+        found.append([out, *(t.grad for t in given)])
+    for ours, theirs in zip(*found):
+        assert ours.dtype == theirs.dtype
+        error = (ours.float() - theirs.float()).norm() / theirs.norm()
+        assert error < 2**-7  # each rounds by up to half of that
