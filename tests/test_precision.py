@@ -1,10 +1,13 @@
 """Half precision: finite where float32 is, float32 where it matters."""
+import copy
 import functools
 import warnings
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from crosskd.engine.trial import try_pair
 from crosskd.heads import HeadRecord, adapter_of, record
 from crosskd.losses import (
     KDQualityFocalLoss,
@@ -26,6 +29,7 @@ from helpers import (
     build,
     distiller_cfg,
     paired_maps,
+    plain_cfg,
     total,
 )
 
@@ -344,3 +348,231 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
         monkeypatch.setattr('crosskd.heads.fcos.reduce_mean',
                             lambda x, mean=mean: x.new_tensor(mean))
         assert float(normalizer(none)) == pytest.approx(max(mean, 1e-6))
+
+
+# -- the teacher's own type ---------------------------------------------------
+
+NAMES = ('float32', 'bfloat16', 'float16')
+
+
+def has_float16_convolutions():
+    try:
+        torch.nn.Conv2d(1, 1, 1).half()(torch.ones(1, 1, 1, 1).half())
+    except RuntimeError:
+        return False
+    return True
+
+
+needs_float16 = pytest.mark.skipif(
+    not has_float16_convolutions(),
+    reason='this torch convolves no float16 on CPUs (2.1 does not)')
+ASKED = [None, 'float32', 'bfloat16',
+         pytest.param('float16', marks=needs_float16)]
+
+
+def student_of(kind, dtype=None, **kd):
+    return build(dict(distiller_cfg(kind, **kd), teacher_dtype=dtype)).train()
+
+
+def held(model):
+    """Types of the teacher's weights, but those of its head; and of that."""
+    body, head = set(), set()
+    for name, x in model.teacher.detector.state_dict().items():
+        if x.is_floating_point():
+            (head if name.startswith('bbox_head') else body).add(x.dtype)
+    (body, ), (head, ) = body, head
+    return body, head
+
+
+@pytest.mark.parametrize('dtype, kind, words', [
+    ('fp16', ValueError, "teacher_dtype='fp16': no such type; expected "
+     "'float32', 'bfloat16', 'float16' or None"),
+    ('float64', ValueError, "teacher_dtype='float64': no such type"),
+    (torch.float16, TypeError, 'teacher_dtype must be a string, found '
+     "torch.float16; expected 'float32'"),
+    (16, TypeError, 'teacher_dtype must be a string, found 16')])
+def test_a_bad_type_is_an_error_when_the_model_is_built(dtype, kind, words):
+    with pytest.raises(kind, match=words):
+        build(dict(distiller_cfg('gfl'), teacher_dtype=dtype), joins=False)
+
+
+@pytest.mark.parametrize('auto', [None, BFLOAT16, FLOAT16])
+@pytest.mark.parametrize('asked', ASKED)
+def test_the_teacher_is_held_in_what_was_asked_or_in_autocasts_type(
+        asked, auto):
+    model = student_of('gfl', asked, loss_feat_kd=dict(type='PKDLoss'))
+    with autocast(auto):
+        check_finite(model.loss(*batch()))
+    expected = getattr(torch, asked) if asked else auto or torch.float32
+    head = torch.float32
+    if asked is None or expected == auto or (
+            asked == 'bfloat16' and auto is None):
+        head = expected
+    assert held(model) == (expected, head)
+    # whatever its student does then
+    for move in (lambda: model.to('cpu'), model.float, model.double):
+        move()
+        if asked or auto:
+            assert held(model) == (expected, head)
+
+
+@AUTOCAST
+def test_what_comes_later_is_no_wider_and_no_other_than_autocasts(dtype):
+    model = student_of('gfl')
+    model.loss(*batch())
+    assert held(model) == (torch.float32, ) * 2
+    with autocast(dtype):
+        model.loss(*batch())
+    assert held(model) == (dtype, ) * 2
+    if dtype == torch.bfloat16 or has_float16_convolutions():
+        model.loss(*batch())
+        assert held(model) == (dtype, ) * 2
+
+
+def test_a_student_in_float64_has_a_teacher_in_float64():
+    model = student_of('gfl').double()
+    inputs, samples = batch()
+    for enabled in (False, True):
+        with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
+            model.teacher(inputs.double(), samples, model.data_preprocessor,
+                          None)
+        assert held(model) == (torch.float64, ) * 2
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', pytest.param(
+    'float16', marks=needs_float16)])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_teacher_in_half_precision_teaches_almost_the_same(kind, dtype):
+    exact, half = (total(student_of(kind, which).loss(*batch()))
+                   for which in ('float32', dtype))
+    assert half != exact
+    assert half == pytest.approx(exact, rel=0.05)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', pytest.param(
+    'float16', marks=needs_float16)])
+def test_what_the_teacher_returns_is_in_its_type(dtype):
+    model = student_of('retina', dtype)
+    inputs, samples = batch()
+    seen = model.teacher(inputs, samples, model.data_preprocessor, 1)
+    head = held(model)[1]
+    for x in [*seen.features, *sum(seen.outputs, []),
+              *sum(seen.intermediates.values(), [])]:
+        assert x.dtype == head
+    seen = model.teacher(inputs, samples, model.data_preprocessor, None,
+                         False)
+    assert {x.dtype for x in seen.features} == {getattr(torch, dtype)}
+
+
+class Casts(TorchDispatchMode):
+    """What is cast to another floating type, and to which."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default and (
+                out.dtype != args[0].dtype):
+            self.seen.append((args[0], out.dtype))
+        return out
+
+
+@AUTOCAST
+@pytest.mark.parametrize('kind', KINDS)
+def test_under_autocast_the_input_is_cast_once_and_nothing_else(kind, dtype):
+    model = student_of(kind)
+    inputs, samples = batch()
+    with autocast(dtype):
+        model.loss(inputs, samples)
+        with Casts() as casts:
+            seen = model.teacher(inputs, samples, model.data_preprocessor, 1)
+    (cast, to), *rest = casts.seen
+    assert cast is inputs and to == dtype
+    # mmdet's own heads return their box distances in float32
+    in_float32 = [x for x in sum(seen.outputs, []) if x.dtype != dtype]
+    assert [to for _, to in rest] == [torch.float32] * len(in_float32)
+    assert len(in_float32) == (0 if kind == 'retina' else 3)
+
+
+@AUTOCAST
+@pytest.mark.parametrize('kind', KINDS)
+def test_under_autocast_no_weight_of_the_teacher_is_cast(kind, dtype):
+    model = student_of(kind)
+    inputs, samples = batch()
+    with autocast(dtype):
+        model.loss(inputs, samples)
+    with autocast(dtype), Casts() as casts:  # whose cache is empty again
+        model.loss(inputs, samples)
+    # those of the student are
+    weight = model.bbox_head.cls_convs[0].conv.weight
+    cast = {x.data_ptr() for x, _ in casts.seen}
+    assert weight.data_ptr() in cast
+    weights = [*model.teacher.detector.parameters(),
+               *model.teacher.detector.buffers()]
+    assert cast.isdisjoint(x.data_ptr() for x in weights)
+
+
+@needs_float16
+@pytest.mark.parametrize('kind', KINDS)
+def test_small_gradients_through_a_float16_teacher_are_not_lost(kind):
+    """As many objects and images make them, without a scaled loss."""
+    model = student_of(kind, 'float16')
+    found = []
+    for scale in (1.0, 1e-4):
+        losses = model.loss(*batch())
+        value = sum(sum(losses[key]) for key in losses if key.endswith('_kd'))
+        model.zero_grad()
+        (value * scale).backward()
+        found.append(torch.cat([p.grad.flatten() / scale
+                                for p in model.parameters()
+                                if p.grad is not None]))
+    exact, small = found
+    assert (small - exact).norm() < 1e-3 * exact.norm()
+
+
+def test_a_copy_shares_a_teacher_in_half_precision():
+    model = student_of('gfl', 'bfloat16')
+    ours = total(model.loss(*batch()))
+    clone = copy.deepcopy(model)
+    assert clone.teacher.detector is model.teacher.detector
+    assert total(clone.loss(*batch())) == ours
+    assert held(clone) == held(model) == (torch.bfloat16, ) * 2
+
+
+def test_nothing_of_the_type_is_in_the_checkpoint():
+    model = student_of('gfl', 'bfloat16')
+    before = {k: v.dtype for k, v in build(
+        plain_cfg('gfl')).state_dict().items()}
+    model.loss(*batch())
+    assert {k: v.dtype for k, v in model.state_dict().items()} == before
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', pytest.param(
+    'float16', marks=needs_float16)])
+def test_the_trial_runs_the_teacher_in_its_type(dtype):
+    model = student_of('gfl', dtype)
+    try_pair(model)
+    assert held(model)[0] == getattr(torch, dtype)
+    check_finite(model.loss(*batch()))
+
+
+def test_emulated_convolutions_are_those_of_bfloat16(monkeypatch):
+    """What tests/teacher_types.py trains with."""
+    native = torch.nn.functional.conv2d
+    monkeypatch.setattr(torch.nn.functional, 'conv2d', native)
+    from emulated_bfloat16 import conv2d as emulated
+    x, weight, bias = (numbers(*shape, seed=i) for i, shape in enumerate(
+        [(2, 16, 12, 12), (8, 16, 3, 3), (8, )]))
+    found = []
+    for conv2d in (emulated, native):
+        given = [t.bfloat16().requires_grad_() for t in (x, weight, bias)]
+        out = conv2d(*given, padding=1)
+        assert out.dtype == torch.bfloat16
+        out.float().square().sum().backward()
+        found.append([out, *(t.grad for t in given)])
+    for ours, theirs in zip(*found):
+        assert ours.dtype == theirs.dtype
+        error = (ours.float() - theirs.float()).norm() / theirs.norm()
+        assert error < 2**-7  # each rounds by up to half of that

@@ -5,9 +5,22 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
-from crosskd.teacher import Teacher, find_config
-from helpers import batch, build, distiller_cfg, kd_cfg, plain_cfg
+from crosskd.teacher import Teacher, find_config, renormalize
+from helpers import (
+    KINDS,
+    batch,
+    build,
+    distiller_cfg,
+    kd_cfg,
+    plain_cfg,
+    total,
+)
+from pretend_device import DEVICE, Elsewhere, pretend_device
 
 
 @pytest.fixture(scope='module')
@@ -184,9 +197,10 @@ def test_teacher_is_no_part_of_the_student(model):
 
 
 def test_teacher_is_frozen_and_in_eval_mode_always(model):
-    before = copy.deepcopy(model.teacher.detector.state_dict())
     model.train()
     model.init_weights()
+    model.loss(*batch())  # its batch norms are fused now
+    before = copy.deepcopy(model.teacher.detector.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for seed in range(2):
         losses, _ = model.parse_losses(model.loss(*batch(seed=seed)))
@@ -221,7 +235,7 @@ def teacher_sees(model, inputs, samples):
         lambda _, args: seen.append(args[0]))
     model.loss(inputs, samples)
     hook.remove()
-    return seen[0]
+    return seen[-1]  # its first step runs it more than once
 
 
 @pytest.mark.parametrize('change', [
@@ -255,9 +269,217 @@ def test_equal_normalisation_costs_nothing(model):
     assert teacher_sees(model, inputs, samples) is inputs
 
 
+def other_normalization(weights, **change):
+    cfg = distiller_cfg('gfl', weights)
+    cfg['teacher_config']['model']['data_preprocessor'].update(
+        change or dict(mean=[1.0, 2.0, 3.0], bgr_to_rgb=False))
+    return build(cfg)
+
+
+@pytest.mark.parametrize('change', [{}, dict(bgr_to_rgb=True)])
+def test_normalisations_are_compared_once(weights, change, monkeypatch):
+    model = other_normalization(weights, **change)
+    model.loss(*batch())
+
+    def compare(*args):
+        raise AssertionError('compared anew')
+
+    monkeypatch.setattr(renormalize.torch, 'equal', compare)
+    model.loss(*batch(seed=1))
+    model.to('cpu')
+    model.loss(*batch((2, ), (96, 64)))
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_another_preprocessor_is_another_decision(model, weights, side):
+    inputs, samples = batch()
+    assert teacher_sees(model, inputs, samples) is inputs
+    other = other_normalization(weights).teacher.detector.data_preprocessor
+    if side == 'student':
+        model.data_preprocessor = other
+    else:
+        model.teacher.detector.data_preprocessor = other
+    seen = teacher_sees(model, inputs, samples)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (
+        [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+    expected = (
+        (inputs * std + torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)).flip(1)
+        - mean) / std if side == 'student' else (
+            (inputs * std + mean).flip(1)
+            - torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)) / std
+    assert_close(seen, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_constants_of_the_normalisation_are_not_rounded(weights):
+    """A teacher in half precision sees what one in float32 sees, rounded."""
+    cfg = distiller_cfg('gfl', weights)
+    cfg['teacher_config']['model']['data_preprocessor']['mean'] = [1, 2, 3]
+    seen = [teacher_sees(build(dict(cfg, teacher_dtype=dtype)), *batch())
+            for dtype in ('float32', 'bfloat16')]
+    model = build(dict(cfg, teacher_dtype='bfloat16'))
+    for _ in range(2):
+        model.loss(*batch())
+        model.to('cpu')
+    seen.append(teacher_sees(model, *batch()))
+    assert torch.equal(seen[1], seen[0].bfloat16())
+    assert torch.equal(seen[2], seen[0].bfloat16())
+
+
+class Traffic(TorchDispatchMode):
+    """Ops that wait for the pretend device, or copy to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out, name = func(*args, **(kwargs or {})), func.__name__
+        waits = ('equal.', '_local_scalar', 'nonzero', 'masked_select')
+        given, made = ([isinstance(x, Elsewhere) for x in tree_flatten(y)[0]
+                        if isinstance(x, torch.Tensor) and x.dim()]
+                       for y in (args, out))
+        if any(given) and name.startswith(waits) or (
+                given and made and {*given, *made} == {True, False}):
+            self.seen.append(name)
+        return out
+
+
+@pytest.mark.parametrize('dtype', [None, 'bfloat16'])
+@pytest.mark.parametrize('change', [{}, dict(bgr_to_rgb=True)])
+def test_a_pass_of_the_teacher_waits_for_nothing_and_copies_nothing(
+        weights, change, dtype):
+    cfg = distiller_cfg('gfl', weights)
+    cfg['teacher_dtype'] = dtype
+    cfg['teacher_config']['model']['data_preprocessor'].update(
+        change or dict(mean=[1.0, 2.0, 3.0], bgr_to_rgb=False))
+    model = build(cfg)
+    inputs, samples = batch()
+    samples[1].set_metainfo(dict(img_shape=(40, 60)))
+    model.loss(inputs, samples)  # the pretend device casts no parameters
+    with pretend_device():
+        model.to(DEVICE)
+        inputs = inputs.to(DEVICE)
+        traffic = []
+        for _ in range(2):
+            with Traffic() as mode:
+                model.teacher(inputs, samples, model.data_preprocessor, 1)
+            traffic.append(mode.seen)
+    assert traffic[1] == []
+    assert traffic[0]  # where the constants were sent and compared
+
+
 def test_a_distilled_student_can_teach(tmp_path, weights):
     cfg = distiller_cfg('gfl')
     cfg['teacher_config'] = dict(
         model=dict(distiller_cfg('gfl', str(tmp_path / 'gone.pth')),
                    kd_cfg=kd_cfg('gfl')))
     build(cfg).loss(*batch())
+
+
+# -- fused norms -------------------------------------------------------------
+
+
+def run(model, detector=None, dtype=torch.float32):
+    """Head outputs of the teacher, or of another detector in its place."""
+    inputs, samples = batch()
+    inputs = inputs.to(dtype)
+    with torch.no_grad():
+        if detector is not None:
+            return detector.bbox_head(detector.extract_feat(inputs))
+        return model.teacher(inputs, samples, model.data_preprocessor,
+                             None).outputs
+
+
+def norms(module):
+    return sum(isinstance(m, nn.BatchNorm2d) for m in module.modules())
+
+
+def lively(cfg):
+    """That detector, with batch norms that do something."""
+    model = build(cfg, seed=5)
+    rng = torch.Generator().manual_seed(0)
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            for values in (m.weight.data, m.running_var):
+                values.copy_(0.5 + torch.rand(len(values), generator=rng))
+            for values in (m.bias.data, m.running_mean):
+                values.copy_(torch.randn(len(values), generator=rng))
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def lively_weights(tmp_path_factory):
+    """A checkpoint of plain_cfg('gfl', 16) whose norms do something."""
+    path = tmp_path_factory.mktemp('teacher') / 'lively.pth'
+    model = lively(plain_cfg('gfl', 16))
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return str(path)
+
+
+def alone(path):
+    """The detector of that checkpoint, by itself."""
+    detector = build(plain_cfg('gfl', 16)).eval()
+    detector.load_state_dict(state(path))
+    return detector
+
+
+def test_norms_are_fused_and_nothing_changes(lively_weights, caplog):
+    model = build(distiller_cfg('gfl', lively_weights))
+    assert norms(model.teacher.detector) == 20
+    outputs = run(model)
+    assert norms(model.teacher.detector) == 0
+    assert not any(p.requires_grad
+                   for p in model.teacher.detector.parameters())
+    assert not any(m.training for m in model.teacher.detector.modules())
+    expected = run(model, alone(lively_weights))
+    for ours, theirs in zip(sum(outputs, []), sum(expected, [])):
+        error = (ours - theirs).norm() / (theirs - theirs.mean()).norm()
+        assert error < 1e-5
+
+
+@pytest.mark.parametrize('when', ['built', 'joined'])
+def test_a_teacher_in_float64_is_not_fused(lively_weights, when):
+    model = build(distiller_cfg('gfl', lively_weights),
+                  joins=when == 'joined').double()
+    model.join_teacher()
+    outputs = run(model, dtype=torch.float64)
+    assert norms(model.teacher.detector) == 20
+    expected = run(model, alone(lively_weights).double(), torch.float64)
+    assert_close(outputs, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_teacher_that_fusing_would_change_is_left_as_it_is(
+        lively_weights, tmp_path):
+    model = build(distiller_cfg('gfl', lively_weights))
+    detector = model.teacher.detector
+    for block in detector.backbone.layer2:  # conv1, conv2, bn1, bn2, …
+        for name in ('bn1', 'bn2'):
+            block._modules[name] = block._modules.pop(name)
+    before = copy.deepcopy(detector.state_dict())
+    outputs = run(model)
+    assert_close(detector.state_dict(), before, rtol=0, atol=0)
+    assert norms(detector) == 20
+    assert_close(outputs, run(model, alone(lively_weights)))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_norms_of_a_head_are_fused_too(kind):
+    cfg = distiller_cfg(kind)
+    head = cfg['teacher_config']['model']['bbox_head']
+    head['norm_cfg'] = dict(type='BN')
+    model = build(cfg)
+    expected = run(model, copy.deepcopy(model.teacher.detector))
+    assert norms(model.teacher.detector) == 24
+    assert_close(run(model), expected, rtol=1e-4, atol=1e-5)
+    assert norms(model.teacher.detector) == 0
+
+
+def test_a_copy_made_before_fusing_learns_the_same(lively_weights):
+    model = build(distiller_cfg('gfl', lively_weights))
+    clone = copy.deepcopy(model)
+    ours = total(model.loss(*batch()))
+    assert total(clone.loss(*batch())) == pytest.approx(ours, rel=1e-5)
+    assert clone.teacher.detector is not model.teacher.detector
+    late = copy.deepcopy(model)
+    assert late.teacher.detector is model.teacher.detector
+    assert total(late.loss(*batch())) == pytest.approx(ours, rel=1e-5)

@@ -54,10 +54,14 @@ class DistillationMixin(SingleStageDetector):
         trust_teacher_ckpt: unpickle the teacher's checkpoint without
             restriction, which lets it run any code; by default only tensors,
             plain containers and what mmengine writes are loaded.
+        teacher_dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``, in which
+            the teacher runs; by default as :class:`~crosskd.teacher.Teacher`
+            says.
 
     Raises:
-        TypeError, ValueError: ``kd_cfg`` or the head cannot be used; the
-            message names the key, what was found and what was expected.
+        TypeError, ValueError: ``kd_cfg``, ``teacher_dtype`` or the head cannot
+            be used; the message names the key, what was found and what was
+            expected.
     """
 
     #: keys that ``kd_cfg`` must have, and its default of ``prediction``
@@ -76,6 +80,7 @@ class DistillationMixin(SingleStageDetector):
                  teacher_ckpt: str | None = None,
                  kd_cfg: OptConfigType = None,
                  trust_teacher_ckpt: bool = False,
+                 teacher_dtype: str | None = None,
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         announce()
@@ -91,7 +96,7 @@ class DistillationMixin(SingleStageDetector):
             self.pair, self.distillers = read_kd_cfg(
                 kd_cfg, head, self.required, self.prediction)
         self.teacher = Teacher(teacher_config, teacher_ckpt,
-                               trust_teacher_ckpt)
+                               trust_teacher_ckpt, teacher_dtype)
 
     @property
     def head_adapter(self) -> HeadAdapter:

@@ -63,7 +63,9 @@ class PairedPass:
 
     def _make_cross_head(self, split: tuple[int, int]) -> Maps:
         """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
-        places = [(branch, *levels) for branch in self.teacher.branches
+        # those that lead to what is needed
+        branches = self._taught.intermediates
+        places = [(branch, *levels) for branch in branches
                   for levels in self.pair.levels]
         aligned = iter(align_statistics(
             [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
@@ -71,9 +73,11 @@ class PairedPass:
             [self._taught.intermediates[branch][theirs]
              for branch, _, theirs in places]))
         features = {branch: [next(aligned) for _ in self.pair.levels]
-                    for branch in self.teacher.branches}
-        return self.teacher.forward_from(features, split[1],
-                                         self.teacher_levels, self._needs)
+                    for branch in branches}
+        # the teacher's weights and these features are in the teacher's type
+        with torch.autocast(self.device.type, enabled=False):
+            return self.teacher.forward_from(features, split[1],
+                                             self.teacher_levels, self._needs)
 
     def predictor(self, prediction: str) -> HeadAdapter:
         """The head whose coder and priors such predictions are made with."""

@@ -14,11 +14,14 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..checkpoints.loading import load_checkpoint
-from ..heads import HeadAdapter, HeadRecord, adapter_of, record
+from ..heads import HeadAdapter, HeadRecord, adapter_of
 from ..numerics.randomness import untouched_randomness
 from .finding import model_config
+from .fusing import fuse_norms
+from .head_run import HeadRun
 from .loading import classes_of, load_strictly
-from .renormalize import renormalize
+from .precision import HALVES, autocast_type, read_type, types_to_hold
+from .renormalize import Renormalization
 
 RANDOM = 'random'
 
@@ -43,6 +46,15 @@ class Teacher:
         ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
             random weights.
         trust_ckpt: unpickle the checkpoint without restriction.
+        dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``, in which it is
+            held and runs.  By default that of autocast from when that is seen
+            on (``--amp``), else the student's.  The head of a float16 teacher
+            is float32 unless autocast computes in float16, because losses are
+            scaled then, and without that small gradients through the head
+            become 0.
+
+    Raises:
+        TypeError, ValueError: ``dtype`` is no such type.
 
     Attributes:
         classes: names of the classes that its checkpoint was trained on;
@@ -50,15 +62,20 @@ class Teacher:
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
-                 ckpt: str | Path | None, trust_ckpt: bool) -> None:
+                 ckpt: str | Path | None, trust_ckpt: bool,
+                 dtype: str | None = None) -> None:
         self.config = config
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
+        self.dtype = read_type(dtype)
         self._detector: SingleStageDetector | None = None
         self._head: HeadAdapter | None = None
         self.classes: tuple[str, ...] | None = None
         self._follows = False
         self._shared = False
+        self._has_run = False
+        self._renormalize: Renormalization | None = None
+        self._run_head = HeadRun()
         scope = DefaultScope.get_current_instance()
         self._scope = scope.scope_name if scope else None
 
@@ -153,8 +170,7 @@ class Teacher:
             preprocessor: the student's data preprocessor.
             split: record the head's intermediate features after so many
                 layers; None for none.
-            needs: what the distillers need.  If it is features alone, the
-                head is not run.
+            needs: what the distillers need; nothing else is run.
 
         Returns:
             HeadRecord: of the pass through the head, or of the features that
@@ -162,29 +178,64 @@ class Teacher:
         """
         if not needs:  # all losses have a weight of 0
             return HeadRecord()
-        inputs = renormalize(inputs, samples, preprocessor,
-                             self.detector.data_preprocessor)
-        features = self.detector.extract_feat(inputs)
-        if not set(needs) - {'features'}:
-            return HeadRecord(features)
-        with record(self.head, split) as seen:
-            self.detector.bbox_head(features)
-        return seen
+        inputs = self._renormalized(inputs, samples, preprocessor)
+        device = inputs.device.type
+        body, head = types_to_hold(
+            self.dtype, _held_in(self.detector)[0], autocast_type(device))
+        # the weights are in the type that it runs in: nothing casts them anew
+        with torch.autocast(device, enabled=False):
+            self._hold_in(body, head, inputs)
+            features = self.detector.extract_feat(inputs.to(body))
+            if not set(needs) - {'features'}:
+                return HeadRecord(features)
+            return self._run_head(
+                self.head, tuple(x.to(head) for x in features), split, needs)
+
+    def _renormalized(self, inputs: Tensor, samples: SampleList,
+                      preprocessor: BaseDataPreprocessor) -> Tensor:
+        theirs = self.detector.data_preprocessor
+        if self._renormalize is None or not self._renormalize.suits(
+                preprocessor, theirs, inputs):
+            self._renormalize = Renormalization(preprocessor, theirs, inputs)
+        return self._renormalize(inputs, samples)
+
+    def _hold_in(self, body: torch.dtype, head: torch.dtype,
+                 inputs: Tensor) -> None:
+        """Cast what is not in its type yet; fuse norms in the first run."""
+        detector = self.detector
+        held = _held_in(detector)
+        if self._has_run and held == (body, head):
+            return
+        done = [_said(body, head)]
+        # not in float64, where results are exact to more than its rounding
+        if held == (torch.float32, torch.float32) and (
+                torch.float64 not in (body, inputs.dtype)):
+            done.append(fuse_norms(detector, inputs))
+        _cast(detector, body, head)
+        self._has_run = True
+        print_log(f'teacher: {"; ".join(filter(None, done))}',
+                  logger='current')
 
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
 
-        Does nothing before training begins.  The student's own ``_apply`` is
-        not repeated here, because some of what it does leaves tensors without
-        values (``to_empty``, the meta device).
+        A type that was asked for stays, and a teacher in half precision is
+        not widened with its student.  Does nothing before training begins.
+        The student's own ``_apply`` is not repeated here, because some of
+        what it does leaves tensors without values (``to_empty``, the meta
+        device).
         """
         like = next(student.parameters())
         if self._follows and not like.is_meta:
             layout = torch.contiguous_format
             if any(_is_channels_last(p) for p in student.parameters()):
                 layout = torch.channels_last
-            self.detector.to(like.device, like.dtype)
+            self.detector.to(like.device)
             self.detector.to(memory_format=layout)
+            held, _ = _held_in(self.detector)
+            if self.dtype is None and (
+                    held not in HALVES or like.dtype in HALVES):
+                _cast(self.detector, like.dtype, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         # the same detector, until the copy of the student trains, too
@@ -192,6 +243,29 @@ class Teacher:
         shared._follows = False
         shared._shared = self.is_read
         return shared
+
+
+def _held_in(detector: SingleStageDetector
+             ) -> tuple[torch.dtype, torch.dtype]:
+    """The types of all but the head, and of the head."""
+    head = next(detector.bbox_head.parameters()).dtype
+    return next((p.dtype for name, p in detector.named_parameters()
+                 if not name.startswith('bbox_head.')), head), head
+
+
+def _cast(detector: SingleStageDetector, body: torch.dtype,
+          head: torch.dtype) -> None:
+    for child in detector.children():
+        # means and deviations of pixels are no weights
+        if child is not detector.data_preprocessor:
+            child.to(head if child is detector.bbox_head else body)
+
+
+def _said(body: torch.dtype, head: torch.dtype) -> str:
+    names = [str(t).removeprefix('torch.') for t in (body, head)]
+    if body == head:
+        return f'runs in {names[0]}'
+    return f'runs in {names[0]}, its head in {names[1]}'
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -1,0 +1,66 @@
+"""In which floating type a teacher is held."""
+from typing import Any
+
+import torch
+
+TYPES = {str(t).removeprefix('torch.'): t
+         for t in (torch.float32, torch.bfloat16, torch.float16)}
+HALVES = (torch.bfloat16, torch.float16)
+
+
+def read_type(name: Any) -> torch.dtype | None:
+    """The type that ``teacher_dtype`` names; None where it is None.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it names no type that a teacher can be held in.
+    """
+    if name is None:
+        return None
+    expected = f'expected {", ".join(map(repr, TYPES))} or None'
+    if not isinstance(name, str):
+        raise TypeError(f'teacher_dtype must be a string, found {name!r}; '
+                        f'{expected}')
+    if name not in TYPES:
+        raise ValueError(f'teacher_dtype={name!r}: no such type; {expected}')
+    return TYPES[name]
+
+
+def autocast_type(device: str) -> torch.dtype | None:
+    """What autocast computes in on a type of device; None where it is off."""
+    try:
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+    except RuntimeError:  # a device that torch has no autocast for
+        pass
+    except TypeError:  # before torch 2.4
+        if device == 'cpu' and torch.is_autocast_cpu_enabled():
+            return torch.get_autocast_cpu_dtype()
+        if device == 'cuda' and torch.is_autocast_enabled():
+            return torch.get_autocast_gpu_dtype()
+    return None
+
+
+def types_to_hold(asked: torch.dtype | None, held: torch.dtype,
+                  autocast: torch.dtype | None
+                  ) -> tuple[torch.dtype, torch.dtype]:
+    """In which types a teacher runs now: all of it but the head, and the head.
+
+    Gradients of the student's go through the head, and in float16 the small
+    ones among them become 0 unless the loss is scaled.  It is where autocast
+    computes in float16; without that, the head of a float16 teacher is
+    float32.  So is the head where teacher and autocast have one half type
+    each, which autocast refuses to bring together.
+
+    Args:
+        asked: ``teacher_dtype``, read.
+        held: what it is held in now.
+        autocast: as :func:`autocast_type` tells.
+    """
+    if asked is None:
+        # autocast leaves float64 alone
+        asked = held if held == torch.float64 else autocast or held
+        return asked, asked
+    if asked != autocast and (autocast or asked == torch.float16):
+        return asked, torch.float32
+    return asked, asked
