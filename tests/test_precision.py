@@ -456,7 +456,7 @@ def test_what_the_teacher_returns_is_in_its_type(dtype):
     inputs, samples = batch()
     seen = model.teacher(inputs, samples, model.data_preprocessor, 1)
     head = held(model)[1]
-    for x in [*seen.features, *sum(seen.outputs, []),
+    for x in [*seen.features, *sum(seen.outputs.values(), []),
               *sum(seen.intermediates.values(), [])]:
         assert x.dtype == head
     seen = model.teacher(inputs, samples, model.data_preprocessor, None,
@@ -491,7 +491,7 @@ def test_under_autocast_the_input_is_cast_once_and_nothing_else(kind, dtype):
     (cast, to), *rest = casts.seen
     assert cast is inputs and to == dtype
     # mmdet's own heads return their box distances in float32
-    in_float32 = [x for x in sum(seen.outputs, []) if x.dtype != dtype]
+    in_float32 = [x for x in sum(seen.outputs.values(), []) if x.dtype != dtype]
     assert [to for _, to in rest] == [torch.float32] * len(in_float32)
     assert len(in_float32) == (0 if kind == 'retina' else 3)
 

@@ -387,7 +387,7 @@ def run(model, detector=None, dtype=torch.float32):
         if detector is not None:
             return detector.bbox_head(detector.extract_feat(inputs))
         return model.teacher(inputs, samples, model.data_preprocessor,
-                             None).outputs
+                             None).raw
 
 
 def norms(module):

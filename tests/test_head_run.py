@@ -1,0 +1,125 @@
+"""Of the teacher's head runs what is needed."""
+import pytest
+import torch
+from mmdet.models.dense_heads import GFLHead
+from mmdet.registry import MODELS
+
+from crosskd.heads import adapter_of
+from crosskd.teacher.head_run import HeadRun
+from helpers import (
+    BCE,
+    KINDS,
+    batch,
+    build,
+    distiller_cfg,
+    head_cfg,
+    sdd_cfg,
+    total,
+)
+
+LAST = dict(retina='retina_{}', gfl='gfl_{}', atss='atss_{}', fcos='conv_{}')
+
+
+@MODELS.register_module()
+class ShiftedGFLHead(GFLHead):
+    """Its forward does more than its layers tell."""
+
+    def forward(self, x):
+        cls, reg = super().forward(x)
+        return tuple(maps + 1 for maps in cls), reg
+
+
+def head_of(kind, **kwargs):
+    torch.manual_seed(0)
+    head = MODELS.build(head_cfg(kind, **kwargs)).eval()
+    rng = torch.Generator().manual_seed(0)
+    features = tuple(torch.randn(2, 8, 12 // s, 16 // s, generator=rng)
+                     for s in (1, 2, 4))
+    return adapter_of(head), features
+
+
+def runs_of(module):
+    runs = []
+    module.register_forward_hook(lambda *_: runs.append(1))
+    return runs
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('split', [None, 0, 1, 2])
+@torch.no_grad()
+def test_scores_alone_need_the_cls_branch_alone(kind, split):
+    head, features = head_of(kind)
+    run = HeadRun()
+    whole = run(head, features, split, {'cls', 'reg', 'cross_head'})
+    classes, boxes = (runs_of(layers[-1]) for layers in (
+        head.head.cls_convs, head.head.reg_convs))
+    part = run(head, features, split, {'cls'})
+    assert (len(classes), len(boxes)) == (3, 0)
+    assert set(part.outputs) == {'cls'} and part.sizes == whole.sizes
+    for ours, theirs in zip(part.outputs['cls'], whole.outputs['cls']):
+        assert torch.equal(ours, theirs)
+    expected = {b: m for b, m in whole.intermediates.items()
+                if b == 'cls' or split == 0}
+    assert part.intermediates.keys() == expected.keys()
+    for branch, maps in expected.items():
+        assert all(map(torch.equal, part.intermediates[branch], maps))
+
+
+@torch.no_grad()
+def test_all_outputs_are_those_of_the_heads_own_forward():
+    head, features = head_of('gfl')
+    run, runs = HeadRun(), runs_of(head.head)
+    for _ in range(3):
+        assert run(head, features, 1, {'reg'}).raw is not None
+    assert len(runs) == 3
+
+
+@torch.no_grad()
+def test_a_head_that_does_more_runs_itself(caplog):
+    head, features = head_of('gfl')
+    plain = HeadRun()(head, features, None, {'cls'})
+    more, _ = head_of('gfl', type='ShiftedGFLHead')
+    run = HeadRun()
+    for _ in range(2):
+        seen = run(more, features, None, {'cls'})
+        for ours, theirs in zip(seen.outputs['cls'], plain.outputs['cls']):
+            torch.testing.assert_close(ours, theirs + 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('split, count', [(None, 0), (1, 1)])
+def test_cross_head_predictions_of_such_a_head_are_warned_of(
+        monkeypatch, split, count):
+    said = []
+    monkeypatch.setattr('crosskd.teacher.head_run.print_log',
+                        lambda message, **kwargs: said.append(message))
+    head, features = head_of('gfl', type='ShiftedGFLHead')
+    run = HeadRun()
+    for _ in range(2):
+        run(head, features, split, {'cls', 'reg'})
+    assert len(said) == count
+    assert all('ShiftedGFLHead does more than GFLHeadAdapter' in x
+               for x in said)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_regression_tower_of_a_teacher_of_logits_does_not_run(kind):
+    model = build(sdd_cfg(kind))
+    first = total(model.loss(*batch()))  # in which the head runs itself
+    runs = runs_of(model.teacher.detector.bbox_head.reg_convs[-1])
+    again = total(model.loss(*batch()))
+    needs = model.distillers.needs
+    assert bool(runs) == ('reg' in needs)
+    for name, value in first.items():
+        assert again[name] == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize('kind', ['atss', 'fcos'])
+def test_quality_is_run_where_it_is_distilled(kind):
+    for loss, count in ((None, 0), (BCE, 3)):
+        model = build(distiller_cfg(kind, loss_center_kd=loss))
+        head = model.teacher.detector.bbox_head
+        model.loss(*batch())
+        runs = runs_of(getattr(head, LAST[kind].format('centerness')))
+        model.loss(*batch())
+        assert len(runs) == 2 * count  # and in cross-head predictions
