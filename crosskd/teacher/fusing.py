@@ -1,7 +1,11 @@
 """Batch norms of a frozen detector become part of their convolutions."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mmcv.cnn import fuse_conv_bn
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
+from torch import __future__ as future
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..numerics.alike import alike
@@ -28,7 +32,11 @@ def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
     layers = [(m, dict(m._modules), dict(m._parameters))
               for m in detector.modules()]
     try:
-        fuse_conv_bn(detector)
+        with _new_parameters():
+            for part in detector.children():
+                if part is not detector.data_preprocessor:
+                    part.double()  # so that a fused weight is rounded once
+            fuse_conv_bn(detector).float()
         detector.requires_grad_(False).eval()
         same = all(map(alike, before, _maps(detector, images)))
     except (RuntimeError, TypeError):  # not a convolution's norm at all
@@ -37,10 +45,22 @@ def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
         for module, children, parameters in layers:
             module._modules.update(children)
             module._parameters.update(parameters)
+        detector.float()
         return (f'its {count} batch norms are not fused: that would change '
                 'its predictions')
     return (f'{count - _count_norms(detector)} of its {count} batch norms are '
             'fused into convolutions')
+
+
+@contextmanager
+def _new_parameters() -> Iterator[None]:
+    """Let a cast make new parameters, and leave those that there are."""
+    flag = future.get_overwrite_module_params_on_conversion()
+    future.set_overwrite_module_params_on_conversion(True)
+    try:
+        yield
+    finally:
+        future.set_overwrite_module_params_on_conversion(flag)
 
 
 def _count_norms(detector: nn.Module) -> int:
