@@ -36,7 +36,7 @@ class RegionDistiller(Distiller):
 
     A kind of region is a function in the registry ``REGIONS``: of a
     :class:`~crosskd.pairs.PairedPass` and of ``prediction`` it makes a list of
-    :class:`~crosskd.distillers.LogitMaps`, one a level.  An attribute
+    :class:`~crosskd.distillers.LogitMaps`, such as one a level.  An attribute
     ``points`` of it bounds the scales.
 
     Args:
@@ -94,26 +94,16 @@ class RegionDistiller(Distiller):
     def forward(self, paired: PairedPass) -> Losses:
         losses: Losses = {}
         for kind, loss in self.losses.items():
-            regions = REGIONS.module_dict[kind](paired, self.prediction)
-            sides = [min(maps.teacher.shape[2:]) for maps in regions]
-            self._warn_of_scales(kind, max(loss.scales), max(sides))
-            sums = [
-                loss.sums(
-                    maps.student,
-                    maps.teacher,
-                    labels=maps.labels,
-                    weight=maps.confidence
-                    if self.weighting == 'confidence' else None,
-                    mask=maps.mask,
-                    # a small level does without grids that are finer than it
-                    scales=[m for m in loss.scales if m <= side])
-                for maps, side in zip(regions, sides)
-            ]
+            maps = REGIONS.module_dict[kind](paired, self.prediction)
+            self._warn_of_scales(kind, max(loss.scales), max(
+                min(m.teacher.shape[2:]) for m in maps))
+            totals, count = loss.sums(
+                maps, [m.confidence for m in maps]
+                if self.weighting == 'confidence' else None)
             # all levels share one divisor
-            count = at_least_one_of(reduce_mean(sum(n for _, n in sums)))
-            losses[f'loss_sdd_{kind}'] = [
-                loss.factor() * value / count for value, _ in sums
-            ]
+            losses[f'loss_sdd_{kind}'] = list(
+                (loss.factor() * totals /
+                 at_least_one_of(reduce_mean(count))).unbind())
         return losses
 
     def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:

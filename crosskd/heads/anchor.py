@@ -1,10 +1,12 @@
 """What the families of anchor-based heads share."""
+from functools import cached_property
+
 import torch
 from mmdet.utils import reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from ..numerics.constants import on_device
+from ..numerics.constants import constant
 from .base import HeadAdapter
 from .layout import HeadRecord, Targets
 
@@ -26,14 +28,14 @@ class AnchorHeadAdapter(HeadAdapter):
 
     def level_of(self, boxes: Tensor) -> Tensor:
         # the level whose middle anchor is nearest in size, octave by octave
-        def log_size(b: Tensor) -> Tensor:
-            sides = (b[:, 2:4] - b[:, :2]).clamp(min=1e-6)
-            return sides.log2().mean(1)
+        middle = constant(self._log_sizes, boxes.dtype, boxes.device)
+        return (_log_size(boxes)[:, None] - middle).abs().argmin(1)
 
-        anchors = [log_size(b).mean().item()  # on the host
-                   for b in self.head.prior_generator.base_anchors]
-        distance = log_size(boxes)[:, None] - on_device(anchors, boxes)
-        return distance.abs().argmin(1)
+    @cached_property
+    def _log_sizes(self) -> tuple[float, ...]:
+        """Of the middle anchor of each level."""
+        return tuple(float(_log_size(b).mean())
+                     for b in self.head.prior_generator.base_anchors)
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         result = seen.returned['get_targets'][-1]
@@ -48,3 +50,8 @@ class AnchorHeadAdapter(HeadAdapter):
             labels=list(labels),
             weights=dict.fromkeys(self.outputs, weights),
             normalizers=dict.fromkeys(self.outputs, normalizer))
+
+
+def _log_size(boxes: Tensor) -> Tensor:
+    sides = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1e-6)
+    return sides.log2().mean(1)

@@ -3,7 +3,7 @@
 mmdet's coders send their constants to the device in every call, and its host
 waits for it; these keep them there.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from mmdet.models.task_modules.coders import (
 )
 from torch import Tensor
 
-from ..numerics.constants import on_device
+from ..numerics.constants import constant
 from .layout import Geometry
 
 WH_RATIO_CLIP = 16 / 1000  # mmdet's default, which its coder never changes
@@ -46,14 +46,18 @@ def _deltas(coder: DeltaXYWHBBoxCoder, reg: Tensor,
             geometry: Geometry) -> Tensor | None:
     if coder.add_ctr_clamp:  # YOLOF's
         return None
-    reg = reg * on_device(coder.stds, reg)
+    reg = reg * _like(coder.stds, reg)
     if any(coder.means):
-        reg = reg + on_device(coder.means, reg)
+        reg = reg + _like(coder.means, reg)
     limit = float(abs(np.log(WH_RATIO_CLIP)))
     sizes = geometry.sizes * reg[..., 2:].clamp(-limit, limit).exp()
     centers = torch.addcmul(geometry.centers, geometry.sizes, reg[..., :2])
     low = centers.sub(sizes, alpha=0.5)
     return torch.cat([low, centers.add(sizes, alpha=0.5)], -1)
+
+
+def _like(values: Sequence[float], reg: Tensor) -> Tensor:
+    return constant(tuple(values), reg.dtype, reg.device)
 
 
 def _distances(coder: DistancePointBBoxCoder, reg: Tensor,

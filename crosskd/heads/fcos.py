@@ -6,7 +6,7 @@ from mmdet.models.dense_heads import FCOSHead
 from mmdet.utils import reduce_mean
 from torch import Tensor
 
-from ..numerics.constants import on_device
+from ..numerics.constants import constant
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
 from .layout import Geometry, HeadRecord, Targets
@@ -58,8 +58,9 @@ class FCOSHeadAdapter(HeadAdapter):
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
         reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
-        return torch.bucketize(reach, on_device(
-            [high for _, high in self.head.regress_ranges[:-1]], reach))
+        upper = tuple(high for _, high in self.head.regress_ranges[:-1])
+        return torch.bucketize(
+            reach, constant(upper, reach.dtype, reach.device))
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         labels, _ = seen.returned['get_targets'][-1]

@@ -1,5 +1,6 @@
 """Scale decoupled distillation of logit maps (SDD)."""
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from mmdet.registry import MODELS
@@ -9,10 +10,9 @@ from torch import Tensor, nn
 
 from ..arguments import check_number
 from ..numerics.precision import at_least_float32
+from .logit_maps import LogitMaps
 from .sdd_bases import BASES, SOFTMAX_BASES, base_loss
-
-# The published method pools to this grid first; its divisors come from it.
-GRID = 4
+from .sdd_grids import lay_grids
 
 
 def sdd_loss(student_logits: Tensor,
@@ -59,8 +59,10 @@ def sdd_loss(student_logits: Tensor,
     """
     loss = SDDLoss(base, scales, temperature, alpha, beta, gamma,
                    complementary_weight)
-    total, count = loss.sums(student_logits, teacher_logits, labels)
-    return total / at_least_one_of(count)
+    _check_maps(base, loss.scales, student_logits, teacher_logits, labels)
+    total, count = loss.sums(
+        [LogitMaps(student_logits, teacher_logits, labels)])
+    return total.sum() / at_least_one_of(count)
 
 
 @MODELS.register_module()
@@ -68,7 +70,7 @@ class SDDLoss(nn.Module):
     """Scale decoupled distillation of logit maps, for ``loss_sdd``.
 
     The module of :func:`sdd_loss` (Wei et al., CVPR 2024, arXiv 2403.13512),
-    which also takes weights and masks of locations.
+    which also takes weights of locations and extents of images.
 
     Example config: ``loss_sdd=dict(type='SDDLoss', base='bernoulli',
     scales=(1, 2, 4), temperature=1.0, loss_weight=1.0)``.
@@ -132,15 +134,33 @@ class SDDLoss(nn.Module):
                 teacher: Tensor,
                 labels: Tensor | None = None,
                 weight: Tensor | None = None,
-                mask: Tensor | None = None) -> Tensor:
-        """Loss of (B, K, H, W) maps; arguments as in :meth:`sums`.
+                extents: Sequence[tuple[int, int]] | None = None) -> Tensor:
+        """Loss of (B, K, H, W) maps.
+
+        Args:
+            student: (B, K, H, W) logits that learn.
+            teacher: (B, K, H, W) logits; no gradient flows into them.
+            labels: (B, ) classes.
+            weight: (B, H, W), how much each location counts; a cell counts
+                their mean.
+            extents: height and width, in locations from the first on, of what
+                counts of each map.  The grids are laid over it, and what is
+                beyond does not count.
 
         Returns:
             Tensor: scalar, the mean over cells by their weight; in distributed
             training over the cells of all ranks.
+
+        Raises:
+            ValueError: shapes, labels or scales do not fit.
         """
-        total, count = self.sums(student, teacher, labels, weight, mask)
-        return self.factor() * total / at_least_one_of(reduce_mean(count))
+        _check_maps(self.base, self.scales, student, teacher, labels, weight,
+                    extents)
+        total, count = self.sums(
+            [LogitMaps(student, teacher, labels, extents)],
+            None if weight is None else [weight])
+        return self.factor() * total.sum() / at_least_one_of(
+            reduce_mean(count))
 
     def factor(self) -> float:
         """``loss_weight``, or the part of it that the warm-up has reached."""
@@ -155,145 +175,98 @@ class SDDLoss(nn.Module):
         return self.loss_weight * min((done + 1) / self.warmup_iters, 1.0)
 
     def sums(self,
-             student: Tensor,
-             teacher: Tensor,
-             labels: Tensor | None = None,
-             weight: Tensor | None = None,
-             mask: Tensor | None = None,
-             scales: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-        """The loss before it is divided: a sum, and what divides it.
+             maps: Sequence[LogitMaps],
+             weights: Sequence[Tensor] | None = None
+             ) -> tuple[Tensor, Tensor]:
+        """The losses before they are divided: sums, and what divides them.
+
+        Maps do without scales that are finer than they are.
 
         Args:
-            student: (B, K, H, W) logits that learn.
-            teacher: (B, K, H, W) logits; no gradient flows into them.
-            labels: (B, ) classes.
-            weight: (B, H, W), how much each location counts; a cell counts
-                their mean.
-            mask: (B, H, W), bool; the grids are laid over the bounding box of
-                what is True, and what is False does not count.
-            scales: used instead of the module's.
+            maps: regions of one or of several sizes.
+            weights: for each (B, H, W), how much each location counts; a cell
+                counts their mean.
 
         Returns:
-            tuple: the weighted sum over cells and the sum of their weights
-            (complementary or not), scalars in float32 at least.
-
-        Raises:
-            ValueError: shapes, labels or scales do not fit.
+            tuple: (L, ) weighted sums over cells, one for each of ``maps``
+            unless their ``shares`` say more; and the sum of the weights
+            (complementary or not) of all cells.  In float32 at least.
         """
-        scales = self.scales if scales is None else scales
-        _check_maps(self.base, scales, student, teacher, labels, weight, mask)
-        with torch.autocast(student.device.type, enabled=False):
-            student = at_least_float32(student)
-            if mask is None:
-                mask = torch.ones_like(student[:, 0])
-            if weight is None:
-                weight = torch.ones_like(student[:, 0])
-            mask, weight, teacher = (
-                x.to(student.dtype) for x in (mask, weight, teacher))
-            s, inside = _cells(student, mask, scales)
-            with torch.no_grad():
-                everywhere_and_t, _ = _cells(teacher, mask, [1, *scales])
-                t = everywhere_and_t[:, 1:]
-                global_class = everywhere_and_t[:, :1].argmax(-1)
-                w = inside * _cells(weight.unsqueeze(1), mask,
-                                    scales)[0].squeeze(-1)
-                target, complementary = self._read(
-                    t.argmax(-1), global_class, labels)
-                factor = torch.where(complementary, self.complementary_weight,
-                                     1.0)
-            loss = base_loss(self.base, s.flatten(0, 1), t.flatten(0, 1),
-                             target.expand(w.shape).flatten(),
-                             **self.parameters_of_base).view_as(w)
-            return (w * factor * loss).sum(), w.sum()
+        with torch.autocast(maps[0].student.device.type, enabled=False):
+            found = [
+                self._sums_of([maps[i] for i in alike],
+                              weights and [weights[i] for i in alike])
+                for alike in _alike(maps)
+            ]
+            totals, counts = zip(*found)
+            if len(found) == 1:
+                return totals[0], counts[0]
+            return torch.cat(totals), torch.stack(counts).sum()
+
+    def _sums_of(self, maps: Sequence[LogitMaps],
+                 weights: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
+        """As :meth:`sums`, of maps that :func:`_alike` puts together."""
+        first = maps[0]
+        regions, classes = first.student.shape[:2]
+        students = [at_least_float32(m.student) for m in maps]
+        dtype, device = students[0].dtype, students[0].device
+        sizes = tuple((m.student.size(2), m.student.size(3)) for m in maps)
+        grids = lay_grids(
+            sizes,
+            tuple((size, ) if m.extents is None else tuple(
+                map(tuple, m.extents)) for m, size in zip(maps, sizes)),
+            self.scales, dtype, device)
+        s = grids.means(students)
+        with torch.no_grad():
+            t = grids.means([m.teacher.to(dtype) for m in maps])
+            images, cells = t.shape[:2]
+            shape = images, cells, regions // images, classes
+            t = t.view(shape)
+            w = grids.exists.expand(shape[:3])
+            if weights is not None:
+                w = w * grids.means([x.to(dtype).unsqueeze(1)
+                                     for x in weights])
+            cell_class = t.argmax(-1)
+            target, complementary = self._read(
+                cell_class, cell_class.index_select(1, grids.first),
+                None if first.labels is None else first.labels.long().view(
+                    images, 1, shape[2]))
+            factor = torch.where(complementary, self.complementary_weight * w,
+                                 w)
+        loss = base_loss(self.base, s.view(-1, classes), t.view(-1, classes),
+                         target.expand(shape[:3]).reshape(-1),
+                         **self.parameters_of_base).view(shape[:3])
+        if first.shares is None:
+            return (factor * loss).sum((0, 2)) @ grids.sizes, w.sum()
+        shares = first.shares.to(dtype)
+        count = w.sum(1).flatten() @ shares
+        return (factor * loss).sum(1).flatten() @ shares, count.sum()
 
     def _read(self, cell_class: Tensor, global_class: Tensor,
               labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Target classes (B, 1) and which cells are complementary (B, n)."""
+        """Target classes, and which cells are complementary."""
         if labels is None:
             return global_class, cell_class != global_class
-        label = labels.long().unsqueeze(1)
         if self.label_free:
-            return label, cell_class != global_class
-        return label, (cell_class == label) != (global_class == label)
+            return labels, cell_class != global_class
+        return labels, (cell_class == labels) != (global_class == labels)
 
 
 def at_least_one_of(count: Tensor) -> Tensor:
     """``count``, or 1 where it is 0: a sum over nothing stays 0."""
-    return torch.where(count > 0, count, torch.ones_like(count))
+    return count + (count <= 0)
 
 
-def _cells(maps: Tensor, mask: Tensor,
-           scales: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Means over the cells of every scale's grid.
+def _alike(maps: Sequence[LogitMaps]) -> list[list[int]]:
+    """Indices of maps by what can be computed at once, in their order."""
 
-    Args:
-        maps: (B, C, H, W).
-        mask: (B, H, W), in the type of the maps.
-        scales: cells a side.
+    def key(i: int) -> tuple:
+        m = maps[i]
+        alone = m.labels is not None or m.shares is not None
+        return (i if alone else None, m.student.shape[:2],
+                None if m.extents is None else len(m.extents))
 
-    Returns:
-        tuple: (B, sum of m², C) means and (B, sum of m²), bool, which cells
-        have anything inside.
-    """
-    rows, columns = mask.amax(2) > 0, mask.amax(1) > 0
-    side = torch.minimum(_extent(rows)[1], _extent(columns)[1])
-    # nothing yet, but with a graph that leads to the maps
-    means = [maps.flatten(2).transpose(1, 2)[:, :0]]
-    inside = [mask.new_zeros(len(maps), 0).bool()]
-    fine = {m: _pool(maps, mask, m)
-            for m in {GRID if GRID % m == 0 else m for m in scales}}
-    for m in scales:
-        mean, covered = fine[m] if m in fine else _coarsen(*fine[GRID], m)
-        means.append(mean.flatten(2).transpose(1, 2))
-        # an image with less than m locations a side has no such grid
-        inside.append(covered.flatten(1) & (side >= m).unsqueeze(1))
-    return torch.cat(means, 1), torch.cat(inside, 1)
-
-
-def _pool(maps: Tensor, mask: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """(B, C, m, m) means over cells, and (B, m, m) which have an inside."""
-    rows = _bins(mask.amax(2) > 0, m).to(maps.dtype)
-    columns = _bins(mask.amax(1) > 0, m).to(maps.dtype)
-
-    def total(x: Tensor) -> Tensor:
-        return rows.unsqueeze(1) @ x @ columns.transpose(1, 2).unsqueeze(1)
-
-    mask = mask.unsqueeze(1)
-    area = total(mask)
-    return total(maps * mask) / at_least_one_of(area), area.squeeze(1) > 0
-
-
-def _bins(used: Tensor, m: int) -> Tensor:
-    """Which of (B, n) positions belong to which of m bins: (B, m, n), bool.
-
-    The bins are those of adaptive pooling, laid over the extent of what is
-    used.
-    """
-    start, length = (x.unsqueeze(1) for x in _extent(used))
-    index = torch.arange(m, device=used.device)
-    low = start + index * length // m
-    high = start + ((index + 1) * length + m - 1) // m
-    position = torch.arange(used.size(1), device=used.device)
-    return (position >= low.unsqueeze(2)) & (position < high.unsqueeze(2))
-
-
-def _extent(used: Tensor) -> tuple[Tensor, Tensor]:
-    """First used position and extent of (B, n) positions: (B, ) each."""
-    n = used.size(1)
-    position = torch.arange(n, device=used.device)
-    start = torch.where(used, position, n).amin(1)
-    end = torch.where(used, position + 1, 0).amax(1)
-    return start, (end - start).clamp(min=0)
-
-
-def _coarsen(mean: Tensor, covered: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """Means of the covered cells of a finer grid."""
-    b, c = mean.shape[:2]
-    step = GRID // m
-    part = covered.to(mean.dtype).view(b, 1, m, step, m, step)
-    count = part.sum((3, 5))
-    total = (mean.view(b, c, m, step, m, step) * part).sum((3, 5))
-    return total / at_least_one_of(count), count.squeeze(1) > 0
+    return [list(group) for _, group in groupby(range(len(maps)), key)]
 
 
 def _check_scales(owner: str, scales: Sequence[int]) -> tuple[int, ...]:
@@ -308,7 +281,8 @@ def _check_scales(owner: str, scales: Sequence[int]) -> tuple[int, ...]:
 
 def _check_maps(base: str, scales: Sequence[int], student: Tensor,
                 teacher: Tensor, labels: Tensor | None,
-                weight: Tensor | None, mask: Tensor | None) -> None:
+                weight: Tensor | None = None,
+                extents: Sequence[tuple[int, int]] | None = None) -> None:
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher logits must be of one shape (B, K, H, W), '
@@ -327,7 +301,9 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
         if b and not 0 <= labels.min() <= labels.max() < classes:
             raise ValueError(f'labels must be between 0 and {classes - 1}, '
                              f'found {labels.min()} to {labels.max()}')
-    for key, value in (('weight', weight), ('mask', mask)):
-        if value is not None and value.shape != (b, *size):
-            raise ValueError(f'{key} must be of shape {(b, *size)}, found '
-                             f'{tuple(value.shape)}')
+    if weight is not None and weight.shape != (b, *size):
+        raise ValueError(f'weight must be of shape {(b, *size)}, found '
+                         f'{tuple(weight.shape)}')
+    if extents is not None and len(extents) != b:
+        raise ValueError(f'extents must be a height and a width for each of '
+                         f'{b} maps, found {extents!r}')

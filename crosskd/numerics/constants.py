@@ -1,22 +1,31 @@
-"""Small constants that stay on the device."""
+"""Constants that are known on the host, on the device without a wait."""
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
+KEPT = 64  # of the last constants that were asked for
 
-def on_device(values: Sequence[float], like: Tensor) -> Tensor:
-    """Numbers as a tensor of the type and on the device of another.
 
-    The tensor is kept: sending it anew would be a copy from the host in every
-    step.  It must not be written to.
+@lru_cache(KEPT)
+def constant(values: tuple, dtype: torch.dtype, device: torch.device,
+             shape: tuple[int, ...] = (-1, )) -> Tensor:
+    """Numbers on a device, copied there when first asked for.
+
+    Args:
+        values: the numbers.
+        dtype, device, shape: of the result, which nobody may change.
     """
-    return _made(tuple(values), like.dtype, like.device)
+    return to_device([np.array(values).reshape(shape)], dtype, device)[0]
 
 
-@lru_cache(maxsize=256)
-def _made(values: tuple[float, ...], dtype: torch.dtype,
-          device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # it may be used in training, too
-        return torch.tensor(values, dtype=dtype, device=device)
+@torch.inference_mode(False)  # a backward pass may need them
+def to_device(arrays: Sequence[np.ndarray], dtype: torch.dtype,
+              device: torch.device) -> list[Tensor]:
+    """Arrays on a device, in one copy that nothing waits for."""
+    flat = torch.from_numpy(np.concatenate([a.ravel() for a in arrays]))
+    parts = flat.to(dtype).to(device, non_blocking=True).split(
+        [a.size for a in arrays])
+    return [part.view(a.shape) for part, a in zip(parts, arrays)]

@@ -1,0 +1,39 @@
+"""Pairs of logit maps, as they are given to ``SDDLoss``."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class LogitMaps:
+    """Logits of student and teacher in B regions of one size.
+
+    Attributes:
+        student: (B, K, H, W) logits that learn.
+        teacher: (B, K, H, W) logits of the teacher.
+        labels: (B, ) classes where they are known.
+        extents: height and width, in locations from the first on, of what is
+            inside each image.  The maps of an image lie side by side, and all
+            images have as many.  None where all of every map is inside.
+        shares: (B, L), how much a map counts in each of L losses, which are
+            logged apart; None for one loss in which every map counts 1.
+    """
+    student: Tensor
+    teacher: Tensor
+    labels: Tensor | None = None
+    extents: Sequence[tuple[int, int]] | None = None
+    shares: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.extents is not None and (
+                not self.extents or len(self.student) % len(self.extents)):
+            raise ValueError(
+                'extents must be a height and a width of images that have as '
+                f'many of the {len(self.student)} maps each, found '
+                f'{self.extents!r}')
+
+    @property
+    def confidence(self) -> Tensor:
+        """(B, H, W), the teacher's highest class score at each location."""
+        return self.teacher.detach().float().sigmoid().amax(1)
