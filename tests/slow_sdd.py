@@ -4,6 +4,8 @@ Written from the formulas (docs/sdd.md), not from the package.
 """
 import math
 
+import torch
+
 
 def softmax(v, temperature=1.0):
     top = max(v)
@@ -78,6 +80,14 @@ def mean(vectors):
     if not vectors:
         return None
     return [sum(v) / len(vectors) for v in zip(*vectors)]
+
+
+def inside(maps, extents):
+    """(B, H, W), bool: a mask of the extents of (B, K, H, W) maps."""
+    mask = torch.zeros_like(maps[:, 0], dtype=torch.bool)
+    for m, (h, w) in zip(mask, extents, strict=True):
+        m[:h, :w] = True
+    return mask
 
 
 def slow_sdd(student, teacher, labels=None, base='kd', scales=(1, 2, 4),

@@ -16,6 +16,7 @@ from crosskd.losses import (
     SDDLoss,
     sdd_loss,
 )
+from crosskd.losses.logit_maps import LogitMaps
 from crosskd.losses.sdd_bases import BASES
 from crosskd.numerics.statistics import align_statistics, standardize
 from crosskd.pairs import PairedPass
@@ -143,10 +144,9 @@ def numbers(*shape, scale=1.0, shift=0.0, seed=0):
 def sdd_sums(base, **kwargs):
     loss = SDDLoss(base, scales=(1, 2, 3, 4), **kwargs)
     labels = torch.tensor([0, 2])
-    return lambda x, t: torch.stack(loss.sums(
-        x, t, labels=labels, weight=t.float().sigmoid().amax(1),
-        mask=torch.arange(64) < torch.tensor([[[64]], [[40]]]).expand(
-            2, 64, 1)))
+    return lambda x, t: torch.cat([y.view(1) for y in loss.sums(
+        [LogitMaps(x, t, labels, extents=[(64, 64), (64, 40)])],
+        [t.float().sigmoid().amax(1)])])
 
 
 def on_vectors(loss):

@@ -56,7 +56,7 @@ def test_each_anchor_shape_is_a_map(kind):
     flat = head.flatten('cls', t, geometry).split(geometry.counts, 1)
     for maps, size, level in zip(regions, SIZES, flat):
         assert maps.teacher.shape == (2 * anchors, NUM_CLASSES, *size)
-        assert maps.mask.all() and maps.labels is None
+        assert maps.extents == [size] * 2 and maps.labels is None
         # as the distillation by location sees the same logits
         rows = maps.teacher.reshape(2, anchors, NUM_CLASSES, -1)
         torch.testing.assert_close(
@@ -77,11 +77,11 @@ def test_padding_is_masked_image_by_image(kind):
     alone = map_regions(*small, head, batch((1, ), (32, 64))[1])
     loss = SDDLoss(scales=(1, ))
     anchors = head.num_priors
-    for maps, cut in zip(regions, alone):
-        assert maps.mask[:anchors].all()
-        assert maps.mask[anchors:].sum() == cut.mask.sum() == cut.mask.numel()
+    for maps, cut, size in zip(regions, alone, SIZES):
+        assert maps.extents == [size, *cut.extents]
+        assert cut.extents == [cut.student.shape[2:]]
         padded = loss(maps.student[anchors:], maps.teacher[anchors:],
-                      mask=maps.mask[anchors:])
+                      extents=maps.extents[1:] * anchors)
         torch.testing.assert_close(padded, loss(cut.student, cut.teacher))
 
 
@@ -91,8 +91,8 @@ def test_a_location_is_inside_where_its_centre_is():
     for kind, rows, columns in (('gfl', 5, 6), ('fcos', 4, 5)):
         head = family(kind)  # centres at 0, 8, … and at 4, 12, …
         x = logits(head, 1)
-        mask = map_regions(x, x, head, samples)[0].mask
-        assert mask[0, :, 0].sum() == rows and mask[0, 0].sum() == columns
+        extents = map_regions(x, x, head, samples)[0].extents
+        assert extents == [(rows, columns)]
 
 
 def test_strides_may_differ_in_x_and_y():
@@ -103,9 +103,8 @@ def test_strides_may_differ_in_x_and_y():
     _, samples = batch((1, 1))
     samples[1].set_metainfo(dict(img_shape=(32, 64)))
     x = logits(head, sizes=[(8, 6)])
-    mask = map_regions(x, x, head, samples)[0].mask
-    assert mask[0].all()
-    assert mask[1, :4, :4].all() and mask[1].sum() == 16
+    extents = map_regions(x, x, head, samples)[0].extents
+    assert extents == [(8, 6), (4, 4)]
     y, x = torch.meshgrid(
         8.0 * torch.arange(8), 16.0 * torch.arange(6), indexing='ij')
     maps = [torch.stack([x, y, x])[None]]
@@ -137,18 +136,62 @@ def test_points_lie_on_a_grid_inside_the_box(kind):
     head = family(kind)
     maps = place_maps(head)
     box = (20.0, 16.0, 44.0, 32.0)
-    regions = box_regions(maps, maps, head, samples_with([(*box, 2)]))
+    (region, ) = box_regions(maps, maps, head, samples_with([(*box, 2)]))
     level = int(head.level_of(torch.tensor([box])))
-    counts = [len(r.student) for r in regions]
-    assert counts[level] == sum(counts) == head.num_priors
+    own = [i == level for i in range(3)]
+    assert region.shares.tolist() == [own] * head.num_priors
     part = (torch.arange(8) + 0.5) / 8
-    for sampled in regions[level].student:
+    for sampled in region.student:
         torch.testing.assert_close(
             sampled[0], (box[0] + 24 * part).expand(8, 8))
         torch.testing.assert_close(
             sampled[1], (box[1] + 16 * part)[:, None].expand(8, 8))
         assert (sampled[2] - 7).abs().max() < 1e-5
-    assert regions[level].labels.tolist() == [2] * head.num_priors
+    assert region.labels.tolist() == [2] * head.num_priors
+
+
+@pytest.mark.parametrize('sizes', [SIZES, ((8, 12), (4, 1), (1, 1))])
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_box_is_read_on_its_own_level(kind, sizes):
+    head = family(kind)
+    level = [torch.full((2, head.num_priors * NUM_CLASSES, *size), i + 1.0)
+             for i, size in enumerate(sizes)]
+    boxes = [(0.0, 0, s, s) for s in (8, 24, 60, 70, 90, 300)]
+    samples = samples_with([(*b, 1) for b in boxes[::2]],
+                           [(*b, 2) for b in boxes[1::2]])
+    for sample in samples:  # as if the images were larger than the maps
+        sample.set_metainfo(dict(img_shape=(400, 400)))
+    x = [m.requires_grad_() for m in level]
+    (region, ) = box_regions(x, level, head, samples)
+    own = head.level_of(torch.tensor(boxes[::2] + boxes[1::2]))
+    assert set(own.tolist()) == {0, 1, 2}
+    own = own.repeat_interleave(head.num_priors)
+    assert torch.equal(region.shares.long().argmax(1), own)
+    assert region.shares.sum() == len(own)
+    torch.testing.assert_close(
+        region.student,
+        (own + 1.0).view(-1, 1, 1, 1).expand_as(region.student))
+    (region.student[own == 1].sum()).backward()
+    assert [m.grad.abs().max() > 0 for m in x] == [False, True, False]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_boxes_of_levels_that_are_not_shared_count_for_nothing(kind):
+    head = family(kind)
+    x, t = logits(head, 1), logits(head, 1, seed=1)
+    paired = paired_maps(head, x, t, samples_with(
+        [(0, 0, 10, 10, 0), (0, 0, 58, 58, 1), (0, 0, 96, 64, 2)]))
+    (every, ) = distillers.box_regions(paired, 'student')
+    assert every.shares.any(1).all()
+    paired.student_levels = paired.teacher_levels = [2]
+    (some, ) = distillers.box_regions(paired, 'student')
+    assert torch.equal(some.shares, every.shares[:, 2:])
+    here = some.shares[:, 0]
+    torch.testing.assert_close(some.student[here], every.student[here])
+    loss = SDDLoss()
+    totals, count = loss.sums([some])
+    assert float(count) == 21 * int(here.sum())
+    torch.testing.assert_close(totals[0], loss.sums([every])[0][2])
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -159,7 +202,7 @@ def test_boxes_of_several_images_keep_their_labels_and_order(kind):
                            [(40, 24, 64, 48, 2)])
     x = [torch.cat([m[:1], m[:1], m[1:]]) for m in x]
     regions = box_regions(x, x, head, samples)
-    region = next(r for r in regions if len(r.student))
+    (region, ) = regions
     anchors = len(region.student) // 3
     assert region.labels.tolist() == [
         label for label in (0, 1, 2) for _ in range(anchors)]
@@ -175,12 +218,13 @@ def test_boxes_at_the_border_and_one_pixel_boxes(kind):
                             (33, 17, 34, 18, 2), (50, 50, 50, 50, 0),
                             (200, 200, 220, 220, 1)])
     regions = box_regions(maps, maps, head, samples)
-    assert sum(len(r.student) // head.num_priors for r in regions) == 5
-    pixel = regions[0].student[regions[0].labels == 2][:1, :2].flatten(2)
+    (region, ) = regions
+    assert len(region.student) == 5 * head.num_priors
+    pixel = region.student[region.labels == 2][:1, :2].flatten(2)
     torch.testing.assert_close(
         pixel.mean(2), torch.tensor([[33.5, 17.5]]), rtol=0, atol=1e-3)
     # the first box as far as it is in the image, from its first location on
-    first = torch.cat([r.student[r.labels == 0] for r in regions])
+    first = region.student[region.labels == 0]
     places = first[first[:, 0].amax((1, 2)) < 20][0, 0, 0]
     part = 10 * (torch.arange(8) + 0.5) / 8
     torch.testing.assert_close(
@@ -195,14 +239,14 @@ def test_a_box_is_sampled_as_far_as_it_lies_in_the_image(kind):
     samples[0].set_metainfo(dict(img_shape=(40, 80)))  # of 64 × 96
     regions = box_regions(maps, maps, head, samples)
     level = int(head.level_of(torch.tensor([[20.0, 10, 80, 40]])))
-    counts = [len(r.student) for r in regions]
-    assert counts[level] == sum(counts) == head.num_priors
+    (region, ) = regions
+    assert region.shares.sum(0)[level] == len(region.shares)
     stride, part = 8 * 2**level, (torch.arange(8) + 0.5) / 8
     for axis, (low, end) in enumerate([(20, 80), (10, 40)]):
         first = stride * head.offset
         last = first + stride * ((end - first - 1) // stride)
         torch.testing.assert_close(
-            regions[level].student[0, axis].select(axis, 0),
+            region.student[0, axis].select(axis, 0),
             (low + (end - low) * part).clamp(first, last))
 
 
@@ -221,6 +265,7 @@ def test_boxes_of_a_padded_image_read_nothing_of_the_padding(kind):
         torch.testing.assert_close(a.student, b.student)
         torch.testing.assert_close(a.teacher, b.teacher)
         assert a.labels.tolist() == b.labels.tolist()
+        assert torch.equal(a.shares, b.shares)
 
 
 @pytest.mark.parametrize('kind', KINDS)

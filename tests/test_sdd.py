@@ -24,7 +24,7 @@ from helpers import (
     sdd_cfg,
     total,
 )
-from slow_sdd import slow_sdd
+from slow_sdd import inside, slow_sdd
 
 SIZE = (128, 160)  # every level has room for 4 × 4 cells
 
@@ -36,13 +36,16 @@ def by_hand(model, inputs, samples, kind, weighted=False, **kwargs):
         s = model.bbox_head(model.extract_feat(inputs))[0]
         t = teacher.bbox_head(teacher.extract_feat(inputs))[0]
     value = count = 0.0
-    paired = paired_maps(adapter_of(teacher.bbox_head), s, t, samples)
+    head = adapter_of(teacher.bbox_head)
+    paired = paired_maps(head, s, t, samples)
     for maps in REGIONS.module_dict[kind](paired, 'student'):
         if len(maps.teacher) > 0:
             weight = maps.confidence.double() if weighted else None
+            mask = maps.extents and inside(
+                maps.teacher, [e for e in maps.extents
+                               for _ in range(head.num_priors)])
             loss = slow_sdd(maps.student.double(), maps.teacher.double(),
-                            maps.labels, mask=maps.mask, weight=weight,
-                            **kwargs)
+                            maps.labels, mask=mask, weight=weight, **kwargs)
             # every map has as many cells, so their weights' means will do
             share = len(maps.teacher) * float(
                 adaptive_avg_pool2d(weight, 4).mean() if weighted else 1)

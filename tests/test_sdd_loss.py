@@ -11,8 +11,9 @@ from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 
 from crosskd.losses import SDDLoss, sdd_loss
+from crosskd.losses.logit_maps import LogitMaps
 from crosskd.losses.sdd_bases import BASES
-from slow_sdd import slow_sdd
+from slow_sdd import inside, slow_sdd
 
 # measured on the reference implementation; CI names a file that may have more
 CASES = json.loads(Path(os.environ.get(
@@ -84,19 +85,18 @@ def test_reading_without_labels_where_there_are_some():
 
 
 @pytest.mark.parametrize('base', BASES)
-def test_weights_and_masks(base):
+def test_weights_and_extents(base):
     s, t, labels = maps(4, 5, 8, 7)
     rng = torch.Generator().manual_seed(1)
     weight = torch.rand(4, 8, 7, generator=rng, dtype=torch.float64)
-    mask = torch.rand(4, 8, 7, generator=rng) < 0.5
-    mask[1] = False
-    mask[2, :, 3:] = False
+    extents = [(8, 7), (0, 5), (8, 3), (5, 6)]
+    mask = inside(s, extents)
     loss = SDDLoss(base, loss_weight=3.0, **PARAMETERS[base])
     for y in (labels, None):
-        assert float(loss(s, t, y, weight, mask)) == pytest.approx(
+        assert float(loss(s, t, y, weight, extents)) == pytest.approx(
             3 * slow_sdd(s, t, y, base, weight=weight, mask=mask,
                          **PARAMETERS[base]), rel=1e-9)
-    assert float(loss(s, t, labels, mask=mask & False)) == 0
+    assert float(loss(s, t, labels, extents=[(0, 0)] * 4)) == 0
     assert float(loss(s, t, labels, weight=0 * weight)) == 0
 
 
@@ -107,35 +107,69 @@ def test_a_padded_map_costs_what_the_unpadded_one_does(base, size):
     h, w = size
     padded = [torch.full((3, 5, h + 4, w + 3), 77.0, dtype=torch.float64)
               for _ in range(2)]
-    mask = torch.zeros(3, h + 4, w + 3, dtype=torch.bool)
-    mask[:, :h, :w] = True
     for big, small in zip(padded, (s, t)):
         big[:, :, :h, :w] = small
     padded[0].requires_grad_()
     s.requires_grad_()
     loss = SDDLoss(base)
-    ours, plain = loss(*padded, labels, mask=mask), loss(s, t, labels)
+    ours, plain = loss(*padded, labels, extents=[size] * 3), loss(s, t, labels)
     assert float(ours) == pytest.approx(float(plain), rel=1e-12)
     (g, ), (h_, ) = (torch.autograd.grad(x, y)
                      for x, y in ((ours, padded[0]), (plain, s)))
     torch.testing.assert_close(g[:, :, :h, :w], h_)
-    assert g[~mask.unsqueeze(1).expand_as(g)].abs().max() == 0
+    assert g[:, :, h:].abs().max() == g[:, :, :, w:].abs().max() == 0
 
 
-def test_partly_covered_cells_count_their_inside():
-    s, t, _ = maps(1, 3, 8, 8)
-    mask = torch.ones(1, 8, 8, dtype=torch.bool)
-    mask[0, 0, 0] = mask[0, 1, 0] = mask[0, 0, 1] = False  # 3 of 4 of a cell
-    loss = SDDLoss(scales=(4, ))
-    _, count = loss.sums(s, t, mask=mask)
-    assert float(count) == 16
-    s2, t2 = s.clone(), t.clone()
-    for x in (s2, t2):  # the whole cell as its inside
-        x[:, :, :2, :2] = x[:, :, 1:2, 1:2]
-    assert float(loss.sums(s, t, mask=mask)[0]) == pytest.approx(
-        float(loss.sums(s2, t2)[0]), rel=1e-9)
-    mask[0, 1, 1] = False
-    assert float(loss.sums(s, t, mask=mask)[1]) == 15
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.parametrize('base', BASES)
+def test_maps_of_several_sizes_are_those_of_each_size(base, weighted):
+    """Two images of three maps each, at three sizes, in one go."""
+    extents = {(12, 18): [(12, 18), (9, 5)], (6, 9): [(6, 9), (5, 3)],
+               (3, 5): [(3, 5), (3, 2)]}
+    loss = SDDLoss(base, scales=(2, 1, 4, 5), **PARAMETERS[base])
+    levels, weights, expected, counts = [], [], [], []
+    for i, (size, images) in enumerate(extents.items()):
+        s, t, _ = maps(6, 4, *size, seed=i)
+        weight = t.sigmoid().amax(1) if weighted else torch.ones_like(t[:, 0])
+        levels.append(LogitMaps(s.requires_grad_(), t, extents=images))
+        weights.append(weight)
+        scales = [m for m in loss.scales if m <= min(size)]
+        of_each = [e for e in images for _ in range(3)]
+        expected.append(slow_sdd(
+            s, t, base=base, scales=scales, weight=weight,
+            mask=inside(s, of_each), **PARAMETERS[base]))
+        # alone, a level is divided by its own count
+        counts.append(float(loss.sums(levels[-1:], [weight])[1]))
+    totals, count = loss.sums(levels, weights if weighted else None)
+    assert float(count) == pytest.approx(sum(counts), rel=1e-12)
+    assert totals.tolist() == pytest.approx(
+        [x * n for x, n in zip(expected, counts)], rel=1e-9)
+    totals[1].backward()
+    assert [m.student.grad.abs().max() > 0 for m in levels] == [0, 1, 0]
+
+
+def test_shares_say_which_loss_a_map_counts_in():
+    s, t, labels = maps(4, 3, 8, 8)
+    loss = SDDLoss()
+    shares = torch.tensor([[1, 0], [0, 0], [0, 1], [1, 0]]).bool()
+    totals, count = loss.sums([LogitMaps(s, t, labels, shares=shares)])
+    assert float(count) == 3 * 21
+    assert totals.tolist() == pytest.approx([
+        21 * len(rows) * slow_sdd(s[rows], t[rows], labels[rows])
+        for rows in ([0, 3], [2])], rel=1e-9)
+
+
+def test_maps_may_be_of_several_numbers_and_kinds():
+    """As a region of one's own may make them: their sums are in that order."""
+    levels = []
+    for i, (b, labelled) in enumerate(((2, 1), (3, 0), (3, 0), (0, 0))):
+        s, t, labels = maps(b, 3, 8, 8 + i, seed=i)
+        levels.append(LogitMaps(s, t, labels if labelled else None))
+    loss = SDDLoss()
+    totals, count = loss.sums(levels)
+    alone = [loss.sums([m]) for m in levels]
+    torch.testing.assert_close(totals, torch.cat([x for x, _ in alone]))
+    assert float(count) == sum(float(n) for _, n in alone)
 
 
 @pytest.mark.parametrize('base', BASES)
@@ -172,19 +206,20 @@ def test_types_may_be_mixed():
     weight = torch.ones(3, 8, 8)
     for a, b, w in ((s.float(), t, weight), (s, t.half(), weight.half()),
                     (s.half(), t.float(), weight.double())):
-        value = SDDLoss()(a, b, labels.int(), w, w > 0)
+        value = SDDLoss()(a, b, labels.int(), w)
         assert float(value) == pytest.approx(exact, rel=1e-2)
 
 
 def test_a_small_image_in_a_large_batch_does_without_fine_grids():
     s, t, labels = maps(2, 4, 8, 8)
-    mask = torch.ones(2, 8, 8, dtype=torch.bool)
-    mask[1, 3:] = False
     loss = SDDLoss(scales=(1, 4))
-    assert float(loss.sums(s, t, mask=mask)[1]) == 17 + 1
+    extents = [(8, 8), (3, 8)]
+    _, count = loss.sums([LogitMaps(s, t, extents=extents)])
+    assert float(count) == 17 + 1
     alone = SDDLoss(scales=(1, ))(s[1:, :, :3], t[1:, :, :3], labels[1:])
-    assert float(loss.sums(s[1:], t[1:], labels[1:], mask=mask[1:])[0]
-                 ) == pytest.approx(float(alone))
+    total, _ = loss.sums([
+        LogitMaps(s[1:], t[1:], labels[1:], extents[1:])])
+    assert float(total) == pytest.approx(float(alone))
 
 
 @pytest.mark.parametrize('base', BASES)
@@ -267,6 +302,22 @@ def test_softmax_of_one_class_is_an_error():
 
 def test_weights_that_do_not_fit_are_named():
     x = torch.zeros(2, 3, 6, 7)
-    for key in ('weight', 'mask'):
-        with pytest.raises(ValueError, match=f'{key} must be of shape'):
-            SDDLoss()(x, x, **{key: torch.ones(2, 6, 6)})
+    with pytest.raises(ValueError, match='weight must be of shape'):
+        SDDLoss()(x, x, weight=torch.ones(2, 6, 6))
+
+
+@pytest.mark.parametrize('extents, words', [
+    ([(6, 7)], 'a height and a width for each of 2 maps'),
+    ([(6, 7), (7, 7)], 'extents: 7×7 does not fit logit maps of 6×7'),
+    ([(6, 7), (-1, 7)], 'extents: -1×7 does not fit')])
+def test_extents_that_do_not_fit_are_named(extents, words):
+    x = torch.zeros(2, 3, 6, 7)
+    with pytest.raises(ValueError, match=words):
+        SDDLoss()(x, x, extents=extents)
+
+
+@pytest.mark.parametrize('extents', [[], [(6, 7)] * 3])
+def test_images_have_as_many_maps_each(extents):
+    x = torch.zeros(4, 3, 6, 7)
+    with pytest.raises(ValueError, match='extents must be .* the 4 maps each'):
+        LogitMaps(x, x, extents=extents)

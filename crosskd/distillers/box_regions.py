@@ -150,13 +150,15 @@ def _sample(maps: Sequence[Tensor], grids: Tensor, counts: Sequence[int],
     Returns:
         Tensor: (sum of counts * A, K, 8, 8), in float32 at least.
     """
-    sampled: Tensor | None = None
-    for x, grid in zip(maps, grids):
-        # 0 where the grid is outside
-        here = F.grid_sample(
+    levels = [
+        F.grid_sample(
             at_least_float32(x), grid, align_corners=min(x.shape[2:]) > 1)
-        sampled = here if sampled is None else sampled + here
-    boxes = sampled.unflatten(2, (sampled.size(2) // POINTS, POINTS)).transpose(1, 2)
+        for x, grid in zip(maps, grids)
+    ]
+    # a box is 0 on all levels but its own
+    sampled = sum(levels[1:], levels[0])
+    n = sampled.size(2) // POINTS
+    boxes = sampled.unflatten(2, (n, POINTS)).transpose(1, 2)
     real = torch.cat([image[:n] for image, n in zip(boxes, counts)])
     return real.unflatten(1, (anchors, -1)).flatten(0, 1)
 

@@ -145,7 +145,10 @@ def _rows_beside(scales: tuple[int, ...]) -> tuple[int, ...]:
 
 def _cells(fitting: tuple[tuple[int, ...], ...]) -> tuple[tuple, ...]:
     """``used``, ``first`` and ``sizes`` of :class:`Grids`."""
-    used, first, size_of, start = [], [], [], 0
+    used: list[int] = []
+    first: list[int] = []
+    size_of: list[float] = []
+    start = 0
     for place, scales in enumerate(fitting):
         rows = [m for m in scales for _ in range(m)]
         cells = [start + column * max(scales) + i
