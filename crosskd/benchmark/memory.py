@@ -33,6 +33,11 @@ def _peak(setting: Setting, name: str) -> float:
             steps.run(name)
     if steps.device.type == 'cuda':
         return torch.cuda.max_memory_allocated(steps.device) / 1e6
+    return resident_peak()
+
+
+def resident_peak() -> float:
+    """Megabytes of memory that this process has had at most."""
     # not ru_maxrss, which begins with that of the parent
     (line, ) = [x for x in STATUS.read_text().splitlines()
                 if x.startswith('VmHWM')]
