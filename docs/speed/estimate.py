@@ -52,7 +52,6 @@ def count(config: str) -> dict[str, float]:
         student = flops(lambda: step(plain, inputs, samples))
         gradients = 4 * sum(p.numel() for p in plain.parameters()
                             if p.requires_grad)
-        del plain, teacher
         distilled = flops(lambda: step(build_distilled(cfg), inputs, samples))
     return dict(teacher=teachers, student_forward=forward, student=student,
                 distilled=distilled, gradients=gradients,

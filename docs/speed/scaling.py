@@ -44,10 +44,6 @@ def changed(config: str, head: dict, neck: dict | None = None) -> dict:
         _delete_=True, model=teacher.model.to_dict())}
 
 
-def locations(size: tuple[int, int], levels: int) -> int:
-    return sum(-(-size[0] // s) * -(-size[1] // s) for s in STRIDES[:levels])
-
-
 def axes() -> Iterator[tuple[str, str, list[tuple[float, Setting]]]]:
     """Name, what is counted, and (count, setting) of each point."""
     def at(config: str, options: dict | None = None,
@@ -72,8 +68,8 @@ def axes() -> Iterator[tuple[str, str, list[tuple[float, Setting]]]]:
         for scales, ratios in ((1, 1), (1, 3), (3, 3))]
     generator = Config.fromfile(CONFIGS / GFL).model.bbox_head[
         'anchor_generator'].to_dict()
-    yield 'levels 3, 4, 5', 'locations', [
-        (locations(SIZE, n), at(GFL, changed(
+    yield 'levels, GFL', 'levels', [
+        (n, at(GFL, changed(
             GFL, dict(anchor_generator=dict(
                 generator, strides=list(STRIDES[:n]))),
             dict(num_outs=n))))
