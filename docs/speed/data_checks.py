@@ -21,7 +21,7 @@ WHAT = dict(coco='pycocotools: COCO(file)',
             checked='the same, with the checks of this package',
             read='of these: reading and looking through the file',
             kept='of these: comparing what was built with it',
-            images='of these: whether each image file is there')
+            files='of these: whether each image file is there')
 HERE = Path(__file__).parent
 
 
@@ -104,7 +104,7 @@ def run(what: str, file: Path) -> dict[str, dict]:
         else:
             timed('read', '_read_files')
             timed('kept', 'look_at', 'compare')
-            timed('images', 'check_images')
+            timed('files', 'check_images')
             kept = check_data('train_dataloader', loader, nn.Module())
         seconds = time.process_time() - begin
     del kept
