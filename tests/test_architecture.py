@@ -39,7 +39,10 @@ ARROWS: dict[str, set[str]] = {
     NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
            'mmcv_ext', 'registry', 'version'},
     'demo': {NAME},
-    'commands': {NAME, 'checkpoints', 'demo', 'engine'},
+    'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
+                  'teacher', 'version'},
+    'commands': {NAME, 'benchmark', 'checkpoints', 'demo', 'engine',
+                 'user_errors'},
     '__main__': {'commands'},
 }
 LONGEST_FILE = 350

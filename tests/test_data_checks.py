@@ -1,4 +1,5 @@
 """Files of annotations: what is wrong in them is said, with its place."""
+import gc
 import json
 import logging
 import re
@@ -6,6 +7,7 @@ import re
 import pytest
 from mmengine.logging import MMLogger
 
+from crosskd.engine.data_checks import coco_file
 from data_sets import TRAIN, check, content, loader, saved
 
 FILE = f"{TRAIN}.dataset.ann_file='data/shapes/x.json': "
@@ -342,3 +344,62 @@ def test_what_a_subclass_reads_its_own_way_is_its_affair(log):
         one['bbox'] = json.dumps(one['bbox'])
     assert len(check(loader(type=Corners, ann_file=saved('x', file)))) == 12
     assert warnings(log) == []
+
+
+# -- how it is read ----------------------------------------------------------
+
+
+def annotations_of_every_kind():
+    """Ordinary ones, and ones that are not in each way that is known."""
+    whole = dict(image_id=1, category_id=1, bbox=[2, 3, 10, 12], area=120,
+                 iscrowd=0)
+    changes = [
+        {}, dict(iscrowd=1), dict(ignore=1), dict(ignore=0), dict(area=0),
+        dict(area=float('nan')), dict(bbox=[2, 3, 0, 12]),
+        dict(bbox=[2, 3, 0.5, 12]), dict(bbox=[60, 3, 10, 12]),
+        dict(bbox=[-20, 3, 10, 12]), dict(bbox=[-2, 3, 10, 12]),
+        dict(bbox=[2, 3, 62.5, 12]), dict(bbox=[float('nan'), 3, 10, 12]),
+        dict(image_id=2), dict(image_id=9), dict(category_id=2),
+        dict(category_id=7), dict(iscrowd=None), {}]
+    return [{**whole, 'id': i, **change}
+            for i, change in enumerate(changes)]
+
+
+def look(annotations):
+    images = [dict(id=i, file_name=f'{i}.jpg', width=64, height=48)
+              for i in (1, 2)]
+    categories = [dict(id=1, name='ring'), dict(id=2, name='other')]
+    return coco_file.look_through('key', 'file', dict(
+        images=images, categories=categories, annotations=annotations),
+        ('ring', ))
+
+
+def test_ordinary_boxes_are_not_looked_at_twice(monkeypatch):
+    """A file of COCO's size has a million of them."""
+    ordinary = annotations_of_every_kind()[0]
+
+    def never(*_):
+        raise AssertionError('an ordinary box')
+
+    monkeypatch.setattr(coco_file, '_problem', never)
+    assert look([ordinary, dict(ordinary, id=1)]).boxes == {1: 2}
+
+
+def test_what_is_found_is_the_same_without_the_short_way(monkeypatch):
+    annotations = annotations_of_every_kind()
+    found = look(annotations)
+    monkeypatch.setattr(coco_file, '_is_ordinary', lambda *_: False)
+    assert found == look(annotations)
+    assert found.unlisted == 1 and len(found.bad) >= 5
+    without = [{k: v for k, v in a.items() if k != 'area'}
+               for a in annotations[:1]]
+    with pytest.raises(ValueError, match="has no 'area'"):
+        look(without)
+
+
+def test_garbage_is_collected_again_after_a_file_was_read(tmp_path):
+    assert gc.isenabled()
+    look(annotations_of_every_kind())
+    with pytest.raises(FileNotFoundError):
+        coco_file.read_json('key', str(tmp_path / 'gone.json'))
+    assert gc.isenabled()

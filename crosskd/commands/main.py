@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from .benchmark import run_benchmark_command
 from .scripts import run_script
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
@@ -37,6 +38,9 @@ COMMANDS = {
         partial(run_script, 'slurm_train.sh'), 'train on a Slurm cluster'),
     'slurm_test': Command(
         partial(run_script, 'slurm_test.sh'), 'evaluate on a Slurm cluster'),
+    'benchmark': Command(
+        run_benchmark_command,
+        'measure what a distilled step costs, part by part'),
     'mmdet': Command(
         run_mmdet,
         "run another tool of mmdet's, such as its log curves"),

@@ -52,7 +52,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
     if not path.is_file():
         raise FileNotFoundError(f"mmdet's {tool} is not at {path}; install "
                                 'mmdet as a package or in editable mode')
-    sys.argv = [prog, *map(_config_file, argv)]
+    sys.argv = [prog, *map(config_file, argv)]
     use_gloo(sys.argv)
     restrict_mmengine()
     if tool == 'analysis_tools/analyze_logs.py':
@@ -73,7 +73,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
         _execute(guard.body, module)
 
 
-def _config_file(word: str) -> str:
+def config_file(word: str) -> str:
     """The file of ``'package::….py'``; another argument is left as it is."""
     named = re.fullmatch(r'(\w+)::(.+\.py)', word)
     if not named:

@@ -2,7 +2,8 @@
 import gc
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ class CocoFile:
     evaluable: str | None = None
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection: it would go through millions of entries."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_without_collection()
 def read_json(key: str, path: str) -> dict:
     """Read a file as pycocotools does, and check its structure.
 
@@ -67,16 +81,11 @@ def read_json(key: str, path: str) -> dict:
     found = f'{key}={path!r}'
     if not Path(path).is_file():
         raise missing(key, path, 'COCO annotations')
-    collects = gc.isenabled()
-    gc.disable()  # it would go through millions of entries, again and again
     try:
         with open(path) as file:
             content = json.load(file)
     except ValueError as e:
         raise ValueError(f'{found}: no JSON, or truncated ({e})') from None
-    finally:
-        if collects:
-            gc.enable()
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
         # a part of the data may be without boxes
@@ -84,8 +93,9 @@ def read_json(key: str, path: str) -> dict:
             raise ValueError(
                 f'{found}: expected COCO annotations with {part}, found '
                 f'{type(value).__name__ if value else "none"}')
+        every = set(needed)
         for index, one in enumerate(value):
-            if not isinstance(one, dict) or any(k not in one for k in needed):
+            if not (isinstance(one, dict) and one.keys() >= every):
                 gone = [k for k in needed
                         if not isinstance(one, dict) or k not in one]
                 raise ValueError(f'{found}: {part}[{index}]: {one} has no '
@@ -94,6 +104,7 @@ def read_json(key: str, path: str) -> dict:
     return content
 
 
+@_without_collection()
 def look_through(key: str, path: str, content: dict,
                  classes: Sequence | None, unique: bool = True) -> CocoFile:
     """Collect images and boxes of a file, in one pass.
@@ -142,6 +153,9 @@ def look_through(key: str, path: str, content: dict,
         if size is None:
             file.unlisted += 1
             continue
+        if category in read and _is_ordinary(annotation, *size):
+            file.boxes[image_id] = file.boxes.get(image_id, 0) + 1
+            continue
         if file.evaluable is None and category in read:
             file.evaluable = _not_evaluable(index, annotation)
         if annotation.get('ignore'):
@@ -162,6 +176,18 @@ def look_through(key: str, path: str, content: dict,
             if reason is not None:
                 _note(file, reason, index, annotation)
     return file
+
+
+def _is_ordinary(annotation: dict, width: float, height: float) -> bool:
+    """Whether a box is beyond doubt, as nearly all are; no fault if not."""
+    try:
+        x, y, w, h = annotation['bbox']
+        return (x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= width
+                and y + h <= height and annotation['area'] > 0
+                and annotation['iscrowd'] == 0
+                and 'ignore' not in annotation)
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _problem(found: str, index: int, annotation: dict, width: float,
