@@ -460,7 +460,7 @@ def test_what_the_teacher_returns_is_in_its_type(dtype):
               *sum(seen.intermediates.values(), [])]:
         assert x.dtype == head
     seen = model.teacher(inputs, samples, model.data_preprocessor, None,
-                         False)
+                         {'features'})
     assert {x.dtype for x in seen.features} == {getattr(torch, dtype)}
 
 
@@ -487,11 +487,13 @@ def test_under_autocast_the_input_is_cast_once_and_nothing_else(kind, dtype):
     with autocast(dtype):
         model.loss(inputs, samples)
         with Casts() as casts:
-            seen = model.teacher(inputs, samples, model.data_preprocessor, 1)
+            seen = model.teacher(inputs, samples, model.data_preprocessor, 1,
+                                 model.distillers.needs)
     (cast, to), *rest = casts.seen
     assert cast is inputs and to == dtype
     # mmdet's own heads return their box distances in float32
-    in_float32 = [x for x in sum(seen.outputs.values(), []) if x.dtype != dtype]
+    in_float32 = [x for maps in seen.outputs.values() for x in maps
+                  if x.dtype != dtype]
     assert [to for _, to in rest] == [torch.float32] * len(in_float32)
     assert len(in_float32) == (0 if kind == 'retina' else 3)
 
