@@ -1,5 +1,6 @@
 """Losses with parameters and buffers: trained, and beside the student."""
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,8 +41,10 @@ class LearnedSDD(SDDLoss):
         super().__init__(*args, **kwargs)
         self.sharpness = nn.Parameter(torch.tensor(1.0))
 
-    def sums(self, student, *args, **kwargs):
-        return super().sums(student * self.sharpness, *args, **kwargs)
+    def sums(self, maps, *args, **kwargs):
+        return super().sums([
+            replace(m, student=m.student * self.sharpness) for m in maps
+        ], *args, **kwargs)
 
 
 def learned():

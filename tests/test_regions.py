@@ -2,11 +2,21 @@
 import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from crosskd import distillers
 from crosskd.heads import adapter_of
 from crosskd.losses import SDDLoss
-from helpers import KINDS, NUM_CLASSES, batch, build, head_cfg, paired_maps
+from crosskd.losses.sdd_bases import BASES
+from helpers import (
+    KINDS,
+    NUM_CLASSES,
+    batch,
+    build,
+    head_cfg,
+    paired_maps,
+    total,
+)
 
 SIZES = ((8, 12), (4, 6), (2, 3))  # of the levels of a 64 × 96 image
 
@@ -328,6 +338,42 @@ def test_a_long_box_lies_on_one_level_however_it_lies(kind, sides, level):
         for x, y in ((0, 0), (300, 7), (7, 300)):
             box = torch.tensor([[x, y, x + width, y + height]]).float()
             assert head.level_of(box).tolist() == [level]
+
+
+class Waits(TorchDispatchMode):
+    """Refuses what makes the host wait for a device's results."""
+
+    ops = ('_local_scalar_dense', 'nonzero', 'masked_select', 'unique',
+           'equal.default', 'repeat_interleave.Tensor')
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func).removeprefix('aten.')
+        by_mask = name.startswith('index') and any(
+            x.dtype == torch.bool for x in args[1:] for x in (
+                x if isinstance(x, (list, tuple)) else [])
+            if isinstance(x, torch.Tensor))
+        assert not name.startswith(self.ops) and not by_mask, name
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('weighting', ['all', 'confidence'])
+@pytest.mark.parametrize('base', BASES)
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_step_waits_for_nothing(kind, base, weighting):
+    head = family(kind)
+    x, t = logits(head), logits(head, seed=1)
+    paired = paired_maps(head, x, t, samples_with(
+        [(0, 0, 10, 10, 0), (0, 0, 58, 58, 1)], []))
+    paired.pair.all_classes = False  # and only two of three are shared
+    paired.pair.shared_student = torch.tensor([0, 2])
+    paired.pair.shared_teacher = torch.tensor([1, 2])
+    paired.pair.shared_label = torch.tensor([0, -1, 1])
+    distiller = distillers.RegionDistiller(
+        dict(type='SDDLoss', base=base), sdd_weighting=weighting)
+    distiller(paired)  # what is kept of these sizes
+    with Waits():
+        losses = distiller(paired)
+    assert total(losses)['loss_sdd_box'] > 0
 
 
 def test_boxes_may_be_mmdets_box_type():

@@ -10,9 +10,10 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 
-from crosskd.losses import SDDLoss, sdd_loss
+from crosskd.losses import SDDLoss, sdd_grids, sdd_loss
 from crosskd.losses.logit_maps import LogitMaps
 from crosskd.losses.sdd_bases import BASES
+from crosskd.numerics.constants import to_device
 from slow_sdd import inside, slow_sdd
 
 # measured on the reference implementation; CI names a file that may have more
@@ -157,6 +158,26 @@ def test_shares_say_which_loss_a_map_counts_in():
     assert totals.tolist() == pytest.approx([
         21 * len(rows) * slow_sdd(s[rows], t[rows], labels[rows])
         for rows in ([0, 3], [2])], rel=1e-9)
+
+
+def test_grids_of_the_last_sizes_are_kept(monkeypatch):
+    made = []
+    monkeypatch.setattr(sdd_grids, 'to_device', lambda *args: (
+        made.append(args), to_device(*args))[1])
+    s, t, _ = maps(2, 3, 9, 21)
+    loss = SDDLoss()
+    sdd_grids.lay_grids.cache_clear()
+    with torch.inference_mode():  # what is kept must do for training, too
+        expected = float(loss(s, t, extents=[(9, 20), (7, 21)]))
+    assert made
+    made.clear()
+    value = loss(s.requires_grad_(), t, extents=[(9, 20), (7, 21)])
+    value.backward()
+    assert float(value) == expected and not made
+    for width in range(4, 4 + 2 * sdd_grids.KEPT_GRIDS):
+        loss(s, t, extents=[(9, width // 2), (7, width // 3)])
+    info = sdd_grids.lay_grids.cache_info()
+    assert info.currsize <= sdd_grids.KEPT_GRIDS
 
 
 def test_maps_may_be_of_several_numbers_and_kinds():
@@ -308,8 +329,8 @@ def test_weights_that_do_not_fit_are_named():
 
 @pytest.mark.parametrize('extents, words', [
     ([(6, 7)], 'a height and a width for each of 2 maps'),
-    ([(6, 7), (7, 7)], 'extents: 7×7 does not fit logit maps of 6×7'),
-    ([(6, 7), (-1, 7)], 'extents: -1×7 does not fit')])
+    ([(6, 7), (7, 7)], 'extents must be at most 6×7, .* found'),
+    ([(6, 7), (-1, 7)], 'extents must be .* found .*-1')])
 def test_extents_that_do_not_fit_are_named(extents, words):
     x = torch.zeros(2, 3, 6, 7)
     with pytest.raises(ValueError, match=words):

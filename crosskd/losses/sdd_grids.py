@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..numerics.constants import constant, to_device
+from ..numerics.constants import to_device
 
 # The published method pools to this grid first; its divisors come from it.
 GRID = 4
 KEPT_GRIDS = 16
-KEPT_BINS = 256
 
 Sizes = tuple[tuple[int, int], ...]
 
@@ -86,76 +85,94 @@ def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
     """
     fitting = tuple((1, *(m for m in scales if 1 < m <= min(size)))
                     for size in sizes)
-    matrices: list[np.ndarray] = []
+    matrices = []
     exists = []
     for size, images, fits in zip(sizes, extents, fitting):
-        for h, w in images:
-            if not (0 <= h <= size[0] and 0 <= w <= size[1]):
-                raise ValueError(f'extents: {h}×{w} does not fit logit maps '
-                                 f'of {size[0]}×{size[1]}')
-        rows, columns = (np.stack([
-            _bins(image[axis], size[axis], fits) for image in images
-        ]) for axis in (0, 1))
-        # and a row of nothing, for columns of cells with fewer rows
-        rows = np.concatenate([rows, 0 * rows[:, :1]], 1)
-        matrices += [columns, rows]
-        exists.append([[m in scales and m <= min(image) for m in fits
-                        for _ in range(m * m)] for image in images])
+        inside = np.array(images)
+        if inside.min() < 0 or (inside > size).any():
+            raise ValueError(f'extents must be at most {size[0]}×{size[1]}, '
+                             f'the size of the logit maps, found {images}')
+        rows, columns = (_bins(inside[:, axis], size[axis], fits)
+                         for axis in (0, 1))
+        # the last, of nothing, stands in where cells have fewer rows
+        matrices += [columns[:, :-1], rows]
+        scale = np.repeat(fits, np.square(fits))  # of each cell
+        exists.append(np.isin(scale, scales)
+                      & (scale <= inside.min(1, keepdims=True)))
     *parts, existing = to_device(
         [*matrices, np.concatenate(exists, 1)[..., None]], dtype, device)
+    used, first, size_of, *beside = _cells(fitting, dtype, device)
     # of every column of cells its own rows alone
-    beside = [
-        x.index_select(1, constant(_rows_beside(fits), torch.long, device))
-        .view(-1, max(fits), x.size(2))
-        for x, fits in zip(parts[1::2], fitting)
-    ]
-    used, first, size_of = _cells(fitting)
-    return Grids(
-        parts[::2], beside, constant(used, torch.long, device),
-        constant(first, torch.long, device), existing,
-        constant(size_of, dtype, device, (-1, len(sizes))))
+    own = [x.index_select(1, which).view(-1, max(fits), x.size(2))
+           for x, which, fits in zip(parts[1::2], beside, fitting)]
+    return Grids(parts[::2], own, used, first, existing, size_of)
 
 
-@lru_cache(KEPT_BINS)
-def _bins(extent: int, size: int, scales: tuple[int, ...]) -> np.ndarray:
-    """(sum of scales, size): what each bin averages of a map's side.
+@lru_cache(KEPT_GRIDS)
+def _cells(fitting: tuple[tuple[int, ...], ...], dtype: torch.dtype,
+           device: torch.device) -> list[Tensor]:
+    """What follows from the scales of each size alone.
 
-    The bins are those of adaptive pooling, laid over the extent.
+    Returns:
+        list: ``used``, ``first`` and ``sizes`` of :class:`Grids`, and for
+        every size the rows beside each column of cells: those of its scale,
+        filled up with the last.
     """
-    position, bins = np.arange(size), []
-    for m in scales:
-        fine = GRID if GRID % m == 0 else m
-        index = np.arange(fine)
-        low = index * extent // fine
-        high = ((index + 1) * extent + fine - 1) // fine
-        inside = (position >= low[:, None]) & (position < high[:, None])
-        means = inside / np.maximum(high - low, 1)[:, None]
-        bins.append(means.reshape(m, fine // m, size).mean(1))
-    return np.concatenate(bins)
-
-
-def _rows_beside(scales: tuple[int, ...]) -> tuple[int, ...]:
-    """For every column of cells the rows of its scale, filled up."""
-    starts = np.cumsum((0, *scales))
-    return tuple(
-        start + i if i < m else starts[-1]
-        for start, m in zip(starts.tolist(), scales) for _ in range(m)
-        for i in range(max(scales)))
-
-
-def _cells(fitting: tuple[tuple[int, ...], ...]) -> tuple[tuple, ...]:
-    """``used``, ``first`` and ``sizes`` of :class:`Grids`."""
     used: list[int] = []
     first: list[int] = []
-    size_of: list[float] = []
+    beside: list[list[int]] = []
     start = 0
-    for place, scales in enumerate(fitting):
-        rows = [m for m in scales for _ in range(m)]
-        cells = [start + column * max(scales) + i
-                 for column, m in enumerate(rows) for i in range(m)]
-        first += [len(used)] * len(cells)
-        size_of += [float(i == place) for _ in cells
-                    for i in range(len(fitting))]
-        used += cells
-        start += len(rows) * max(scales)
-    return tuple(used), tuple(first), tuple(size_of)
+    for scales in fitting:
+        widest, rows = max(scales), range(sum(scales))
+        first += [len(used)] * sum(m * m for m in scales)
+        beside.append([])
+        for m in scales:
+            for _ in range(m):
+                used += range(start, start + m)
+                beside[-1] += [*rows[:m], *[sum(scales)] * (widest - m)]
+                start += widest
+            rows = rows[m:]
+    counts = [sum(m * m for m in scales) for scales in fitting]
+    size_of = np.repeat(np.eye(len(fitting)), counts, 0)
+    return [
+        *to_device([np.array(used), np.array(first)], torch.long, device),
+        *to_device([size_of], dtype, device),
+        *to_device([np.array(b) for b in beside], torch.long, device)
+    ]
+
+
+def _bins(extents: np.ndarray, size: int,
+          scales: tuple[int, ...]) -> np.ndarray:
+    """What each bin averages of a map's side.
+
+    The bins are those of adaptive pooling, laid over the (G, ) extents.
+
+    Returns:
+        ndarray: (G, sum of scales + 1, size); the last averages nothing.
+    """
+    fine, mix = _mix(scales)
+    count = np.repeat(fine, fine)
+    index = np.concatenate([np.arange(m) for m in fine])
+    extents = extents[:, None]
+    low = index * extents // count
+    high = -(-(index + 1) * extents // count)
+    position = np.arange(size)
+    inside = (position >= low[..., None]) & (position < high[..., None])
+    return mix @ (inside / np.maximum(high - low, 1)[..., None])
+
+
+@lru_cache(KEPT_GRIDS)
+def _mix(scales: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
+    """The scales that are pooled to, and how all are made of their bins."""
+    of = {m: GRID if GRID % m == 0 else m for m in scales}
+    fine = sorted(set(of.values()))
+    starts = dict(zip(fine, np.cumsum([0, *fine]).tolist()))
+    mix = np.zeros((sum(scales) + 1, sum(fine)))
+    row = 0
+    for m in scales:
+        step = of[m] // m
+        for i in range(m):
+            first = starts[of[m]] + i * step
+            mix[row, first:first + step] = 1 / step
+            row += 1
+    return fine, mix

@@ -237,10 +237,10 @@ class SDDLoss(nn.Module):
                          target.expand(shape[:3]).reshape(-1),
                          **self.parameters_of_base).view(shape[:3])
         if first.shares is None:
-            return (factor * loss).sum((0, 2)) @ grids.sizes, w.sum()
-        shares = first.shares.to(dtype)
-        count = w.sum(1).flatten() @ shares
-        return (factor * loss).sum(1).flatten() @ shares, count.sum()
+            return grids.sizes.t() @ (factor * loss).sum((0, 2)), w.sum()
+        shares = first.shares.to(dtype).t()
+        count = shares @ w.sum(1).flatten()
+        return shares @ (factor * loss).sum(1).flatten(), count.sum()
 
     def _read(self, cell_class: Tensor, global_class: Tensor,
               labels: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ def constant(values: tuple, dtype: torch.dtype, device: torch.device,
 def to_device(arrays: Sequence[np.ndarray], dtype: torch.dtype,
               device: torch.device) -> list[Tensor]:
     """Arrays on a device, in one copy that nothing waits for."""
-    flat = torch.from_numpy(np.concatenate([a.ravel() for a in arrays]))
-    parts = flat.to(dtype).to(device, non_blocking=True).split(
+    flat = torch.cat([torch.from_numpy(a).flatten().to(dtype) for a in arrays])
+    parts = flat.to(device, non_blocking=True).split(
         [a.size for a in arrays])
     return [part.view(a.shape) for part, a in zip(parts, arrays)]
