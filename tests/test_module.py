@@ -7,6 +7,7 @@ import torch
 import torch.multiprocessing as mp
 from mmcv.cnn import fuse_conv_bn
 from mmengine.hooks import EMAHook
+from mmengine.logging import MessageHub
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
@@ -218,6 +219,8 @@ def test_an_average_of_weights_is_that_of_a_plain_detector(method):
 
 
 def results(model):
+    # in which iteration of some other run this process is
+    MessageHub.get_current_instance().update_info('iter', 0)
     torch.manual_seed(3)  # of a teacher that is read now
     inputs, samples = batch()
     return total(model.loss(inputs, samples)), predictions(model)

@@ -11,7 +11,6 @@ from torch import nn
 
 from ..detectors import DistillationMixin
 from ..distillers import Distiller
-from ..heads import HeadAdapter
 from ..pairs import PairedPass
 from .timeline import Timeline
 
@@ -64,8 +63,7 @@ def watch_distilled(timeline: Timeline,
         for owner, name, part in (
                 (type(model.teacher), '__call__', TEACHER),
                 (plain, 'loss', STUDENT),
-                (PairedPass, '__init__', CROSS_HEAD),
-                (HeadAdapter, 'forward_from', CROSS_HEAD)):
+                (PairedPass, '__init__', CROSS_HEAD)):
             stack.enter_context(_replaced(owner, name, _timed(timeline, part)))
         for distiller in model.distillers.children():
             stack.enter_context(_watch_losses(timeline, distiller))

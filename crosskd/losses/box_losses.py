@@ -13,7 +13,7 @@ class IoULoss(mmdet_losses.IoULoss):
     call, and asks the device whether any weight is above 0.
     """
 
-    def forward(self, pred: Tensor, target: Tensor,  # type: ignore[override]
+    def forward(self, pred: Tensor, target: Tensor,
                 reduction_override: str = 'none') -> Tensor:
         """Loss of (n, 4) boxes, xyxy in pixels: (n, )."""
         overlap, union = _overlap_and_union(pred, target)
@@ -31,7 +31,7 @@ class GIoULoss(mmdet_losses.GIoULoss):
     Rezatofighi et al., arXiv 1902.09630, algorithm 1.
     """
 
-    def forward(self, pred: Tensor, target: Tensor,  # type: ignore[override]
+    def forward(self, pred: Tensor, target: Tensor,
                 reduction_override: str = 'none') -> Tensor:
         """Loss of (n, 4) boxes, xyxy in pixels: (n, )."""
         overlap, union = _overlap_and_union(pred, target)

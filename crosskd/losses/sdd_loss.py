@@ -237,10 +237,11 @@ class SDDLoss(nn.Module):
                          target.expand(shape[:3]).reshape(-1),
                          **self.parameters_of_base).view(shape[:3])
         if first.shares is None:
-            return grids.sizes.t() @ (factor * loss).sum((0, 2)), w.sum()
-        shares = first.shares.to(dtype).t()
-        count = shares @ w.sum(1).flatten()
-        return shares @ (factor * loss).sum(1).flatten(), count.sum()
+            return _shared_out(
+                (factor * loss).sum((0, 2)), grids.sizes), w.sum()
+        shares = first.shares.to(dtype)
+        return (_shared_out((factor * loss).sum(1).flatten(), shares),
+                (shares.t() @ w.sum(1).flatten()).sum())
 
     def _read(self, cell_class: Tensor, global_class: Tensor,
               labels: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -250,6 +251,15 @@ class SDDLoss(nn.Module):
         if self.label_free:
             return labels, cell_class != global_class
         return labels, (cell_class == labels) != (global_class == labels)
+
+
+def _shared_out(values: Tensor, shares: Tensor) -> Tensor:
+    """Sums of (n, ) values by their (n, L) shares: (L, ).
+
+    No product of matrices: a NaN is no part of a sum it has no share in.
+    """
+    shares = shares.t()
+    return torch.where(shares > 0, shares * values, 0).sum(1)
 
 
 def at_least_one_of(count: Tensor) -> Tensor:
