@@ -225,7 +225,6 @@ def take(run, step):
     if step['silent']:
         silence(model)
     plain.load_state_dict(model.state_dict())
-    before = copy.deepcopy(model.teacher.detector.state_dict())
     data = model.data_preprocessor(
         batch(step['images'], step['head']['num_classes'], step['seed']),
         True)
@@ -233,6 +232,8 @@ def take(run, step):
     run.update_info('iter', step['iteration'])
 
     losses = tensors(model.loss(inputs, samples))
+    # in its first pass the teacher's norms are fused
+    before = copy.deepcopy(model.teacher.detector.state_dict())
     for key, values in tensors(plain.loss(inputs, samples)).items():
         assert all(map(torch.equal, losses[key], values)), key
     for key, values in losses.items():
