@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..numerics.precision import at_least_float32
 from .decoding import decode
-from .frozen import KeepingLittle
+from .frozen import keep_little
 from .layout import Geometry, HeadRecord, Targets
 from .priors import Priors
 
@@ -177,12 +177,15 @@ class HeadAdapter(Priors):
         wanted = [name for name in self.outputs
                   if outputs is None or name in outputs]
         maps: dict[str, list[Tensor]] = {name: [] for name in wanted}
-        with KeepingLittle():
+
+        def run() -> None:
             for i, level in enumerate(levels):
                 branches = _WhenAskedFor(partial(
                     self._rest_of_branch, features, i, level, split))
                 for name in wanted:
                     maps[name].append(self.predict(name, branches, level))
+
+        keep_little(run)
         return maps
 
     def _rest_of_branch(self, given: Mapping[str, Sequence[Tensor]], i: int,

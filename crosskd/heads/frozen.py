@@ -1,6 +1,7 @@
 """Keeping little for the backward pass through layers that do not train."""
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input
 from torch.overrides import TorchFunctionMode
+
+T = TypeVar('T')
 
 
 class KeepingLittle(TorchFunctionMode):
@@ -29,6 +32,22 @@ class KeepingLittle(TorchFunctionMode):
         if func is F.conv2d and torch.is_grad_enabled():
             return _conv2d(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def keep_little(run: Callable[[], T]) -> T:
+    """Run something in :class:`KeepingLittle`, and in no compiler.
+
+    torch's compiler mistakes the mode for another where it breaks a graph
+    inside (seen with torch 2.13: other regression outputs).
+    """
+
+    def within() -> T:
+        with KeepingLittle():
+            return run()
+
+    if 'torch._dynamo' in sys.modules:  # which something has brought in
+        return torch.compiler.disable(within)()
+    return within()
 
 
 def _relu(input: Tensor, inplace: bool = False) -> Tensor:  # as torch's

@@ -67,13 +67,14 @@ class PairedPass:
         branches = self._taught.intermediates
         places = [(branch, *levels) for branch in branches
                   for levels in self.pair.levels]
-        aligned = iter(align_statistics(
+        aligned = align_statistics(
             [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
              for branch, ours, _ in places],
             [self._taught.intermediates[branch][theirs]
-             for branch, _, theirs in places]))
-        features = {branch: [next(aligned) for _ in self.pair.levels]
-                    for branch in branches}
+             for branch, _, theirs in places])
+        count = len(self.pair.levels)
+        features = {branch: aligned[i * count:(i + 1) * count]
+                    for i, branch in enumerate(branches)}
         # the teacher's weights and these features are in the teacher's type
         with torch.autocast(self.device.type, enabled=False):
             return self.teacher.forward_from(features, split[1],
