@@ -23,9 +23,6 @@ class Kept(Generic[T]):
         self._limit = limit
         self._made: OrderedDict[Hashable, T] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._made)
-
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """What was made for a key, now or before."""
         if key in self._made:
