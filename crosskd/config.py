@@ -5,11 +5,12 @@ from typing import Any
 from .arguments import check_has_type, check_known, one_of
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
+from .distillers.predictions import OUTPUTS
 from .heads import HeadAdapter
 from .pairs import Pair
 from .pairs.pair import ADAPTER, SPLIT, check_split
 
-LOCATION_LOSSES = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd')
+LOCATION_LOSSES = tuple(OUTPUTS)
 SDD_KEYS = ('sdd_regions', 'sdd_weighting')
 KEYS = (*LOCATION_LOSSES, 'loss_sdd', 'loss_feat_kd',
         'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS,
@@ -23,7 +24,8 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
 
     Its keys, all of which may be None for their default:
 
-    - ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``, ``region``: see
+    - ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``, ``loss_obj_kd``,
+      ``region``: see
       :class:`~crosskd.distillers.PredictionDistiller`.
     - ``loss_sdd``, ``sdd_regions``, ``sdd_weighting``: see
       :class:`~crosskd.distillers.RegionDistiller`.

@@ -206,7 +206,8 @@ def test_what_an_adapter_says_is_what_the_head_does(folder):
     geometry = paired.geometry('student')
     levels = labels.split([2 * count for count in geometry.counts])
     positives = torch.cat([x.view(2, -1) for x in levels], 1) < CLASSES
-    assert positives.any() and torch.equal(paired.positives, positives)
+    assert positives.any() and torch.equal(
+        paired.positives('cls'), positives)
     for name in ('reg_kd', 'sdd_map', 'sdd_box'):
         assert total(losses)[f'loss_{name}'] > 0
     maps = head(model.extract_feat(inputs))[1]
@@ -396,7 +397,7 @@ def test_a_region_is_distilled(folder):
     model = build(example(folder, 'region.py'))
     losses, paired = passed(model, batch(num_classes=CLASSES))
     s, t = (torch.cat([m.flatten(2) for m in paired.maps(which, 'cls')], 2)
-            .transpose(1, 2)[paired.positives]
+            .transpose(1, 2)[paired.positives('cls')]
             for which in ('student', 'teacher'))
     p, q = t.sigmoid(), s.sigmoid()
     kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()

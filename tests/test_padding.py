@@ -37,7 +37,7 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
     targets = adapter.targets(seen, 2)
     weights, positives = [], []
     for stride, mine, count, own in zip(
-            (8, 16, 32), targets.labels, generator.num_base_priors,
+            (8, 16, 32), targets.labels['cls'], generator.num_base_priors,
             model.bbox_head.prior_generator.num_base_priors):
         places = [(y, x) for y in range(64 // stride)
                   for x in range(96 // stride)]

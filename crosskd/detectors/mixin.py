@@ -134,6 +134,7 @@ class DistillationMixin(SingleStageDetector):
         if self.pair.is_joined:
             return
         student, teacher = self.head_adapter, self.teacher.head
+        student.check_learns()
         self.pair.join(student, teacher, self.distillers.needs,
                        next(self.parameters()), classes, self.teacher.classes)
         self.distillers.check(self.pair, student, teacher)

@@ -20,6 +20,9 @@ from .base import (
 )
 
 PLACES = ('all', 'positives', 'confidence')
+#: the output that each loss compares
+OUTPUTS = dict(loss_cls_kd='cls', loss_reg_kd='reg',
+               loss_center_kd='quality', loss_obj_kd='objectness')
 REGRESSION_FORMS = ('boxes', 'encoded', 'bins')
 
 
@@ -43,7 +46,10 @@ class PredictionDistiller(Distiller):
         loss_cls_kd: config of a loss that compares ``'logits'``.
         loss_reg_kd: of one that compares ``'boxes'``, ``'encoded'`` boxes or
             ``'bins'``.
-        loss_center_kd: of one that compares ``'scores'``, for the quality.
+        loss_center_kd: of one that compares ``'scores'``, for the quality
+            (centerness, IoU), at the student's positives.
+        loss_obj_kd: of one that compares ``'scores'``, for the objectness, at
+            all priors.
 
     Raises:
         TypeError, ValueError: an argument cannot be used.
@@ -54,7 +60,8 @@ class PredictionDistiller(Distiller):
                  region: str = 'all',
                  loss_cls_kd: dict | None = None,
                  loss_reg_kd: dict | None = None,
-                 loss_center_kd: dict | None = None) -> None:
+                 loss_center_kd: dict | None = None,
+                 loss_obj_kd: dict | None = None) -> None:
         super().__init__()
         self.prediction = one_of('prediction', prediction, PREDICTIONS)
         self.region = one_of('region', region, PLACES)
@@ -62,16 +69,15 @@ class PredictionDistiller(Distiller):
         for key, cfg, forms in (
                 ('loss_cls_kd', loss_cls_kd, ('logits', )),
                 ('loss_reg_kd', loss_reg_kd, REGRESSION_FORMS),
-                ('loss_center_kd', loss_center_kd, ('scores', ))):
+                ('loss_center_kd', loss_center_kd, ('scores', )),
+                ('loss_obj_kd', loss_obj_kd, ('scores', ))):
             if cfg is not None:
                 self.add_module(key, build_loss(key, cfg, forms))
                 self.keys.append(key)
 
     @property
     def needs(self) -> set[str]:
-        outputs = dict(loss_cls_kd='cls', loss_reg_kd='reg',
-                       loss_center_kd='quality')
-        needs = {outputs[key] for key in self.keys
+        needs = {OUTPUTS[key] for key in self.keys
                  if counts(getattr(self, key))}
         if needs and self.prediction == 'cross_head':
             needs.add('cross_head')
@@ -96,10 +102,10 @@ class PredictionDistiller(Distiller):
                     f'kd_cfg.loss_reg_kd: {type(self.loss_reg_kd).__name__} '
                     f'compares {self.form}, and {head.name} heads predict '
                     'none; use GIoULoss')
-            if 'quality' in self.needs and 'quality' not in head.outputs:
-                raise ValueError(
-                    f'kd_cfg.loss_center_kd: {head.name} heads have no '
-                    'quality branch; remove it')
+            for key, output in OUTPUTS.items():
+                if output in self.needs and output not in head.outputs:
+                    raise ValueError(f'kd_cfg.{key}: {head.name} heads have '
+                                     f'no {output} branch; remove it')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.form == 'encoded' and whose.name != teacher.name:
@@ -109,7 +115,7 @@ class PredictionDistiller(Distiller):
     def forward(self, paired: PairedPass) -> Losses:
         makers: dict[str, Callable[[PairedPass], Tensor]] = dict(
             loss_cls_kd=self._classification, loss_reg_kd=self._regression,
-            loss_center_kd=self._quality)
+            loss_center_kd=self._quality, loss_obj_kd=self._objectness)
         # under autocast GFL would decode and L1 losses compare in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
@@ -140,16 +146,26 @@ class PredictionDistiller(Distiller):
 
     def _quality(self, paired: PairedPass) -> Tensor:
         """(N, P) losses."""
-        ours, theirs = paired.quality(self.prediction)
-        losses = _each(self.loss_center_kd, ours.flatten(),
-                       theirs.flatten().sigmoid(), paired.shape)
-        return paired.positives * losses / paired.normalizer('quality')
+        losses = self._scores('loss_center_kd', paired)
+        return paired.positives('quality') * losses / paired.normalizer(
+            'quality')
+
+    def _objectness(self, paired: PairedPass) -> Tensor:
+        """(N, P) losses."""
+        losses = self._scores('loss_obj_kd', paired)
+        return _product(paired.weights('objectness'),
+                        losses) / paired.normalizer('objectness')
+
+    def _scores(self, key: str, paired: PairedPass) -> Tensor:
+        ours, theirs = paired.scores(self.prediction, OUTPUTS[key])
+        return _each(getattr(self, key), ours.flatten(),
+                     theirs.flatten().sigmoid(), paired.shape)
 
     def _weight(self, term: str, paired: PairedPass) -> Tensor | None:
         """(N, P), how much each prior counts before confidence; None: 1."""
         weight = paired.weights(term)
         if self.region == 'positives':
-            return _product(weight, paired.positives.float())
+            return _product(weight, paired.positives(term).float())
         return weight
 
 

@@ -9,6 +9,7 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -43,7 +44,8 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
         ValueError: a part of the model fails; the message names its key.
         TypeError: a head returns something else than heads of its family do.
     """
-    with untouched_randomness(), torch.no_grad(), _eval_mode(model):
+    with untouched_randomness(), torch.no_grad(), _eval_mode(model), (
+            _first_epoch(model.bbox_head)):
         for inputs, samples in _batches(model, dataset):
             _pass(model, inputs, samples)
 
@@ -184,6 +186,26 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def _first_epoch(head: nn.Module) -> Iterator[None]:
+    """Let a head compute its loss as in the first epoch of a training.
+
+    Some heads return more in training mode, ask mmengine for the epoch, or
+    keep count of what they have seen.  Its layers are left in their mode.
+    """
+    attributes = {key: copy.deepcopy(value)
+                  for key, value in vars(head).items() if key[0] != '_'}
+    told = MessageHub.get_current_instance().runtime_info
+    epoch = told.setdefault('epoch', 0)
+    head.training = True
+    try:
+        yield
+    finally:
+        vars(head).update(attributes)
+        if not epoch:
+            told.pop('epoch')
 
 
 @contextmanager

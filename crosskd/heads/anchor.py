@@ -6,9 +6,9 @@ from mmdet.utils import reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
 
-from ..numerics.constants import constant
 from .base import HeadAdapter
 from .layout import HeadRecord, Targets
+from .priors import log_size
 
 
 class AnchorHeadAdapter(HeadAdapter):
@@ -22,36 +22,28 @@ class AnchorHeadAdapter(HeadAdapter):
     #: whether the head averages its normaliser over ranks
     reduces_normalizer = False
 
-    @property
-    def offset(self) -> float:
-        return self.head.prior_generator.center_offset
-
-    def level_of(self, boxes: Tensor) -> Tensor:
-        # the level whose middle anchor is nearest in size, octave by octave
-        middle = constant(self._log_sizes, boxes.dtype, boxes.device)
-        return (_log_size(boxes)[:, None] - middle).abs().argmin(1)
-
     @cached_property
-    def _log_sizes(self) -> tuple[float, ...]:
-        """Of the middle anchor of each level."""
-        return tuple(float(_log_size(b).mean())
+    def log_sizes(self) -> tuple[float, ...]:
+        # of the middle anchor
+        return tuple(float(log_size(b).mean())
                      for b in self.head.prior_generator.base_anchors)
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
-        result = seen.returned['get_targets'][-1]
+        return Targets.alike(
+            self.outputs, *self.read(seen.returned['get_targets'][-1]))
+
+    def read(self, result: tuple
+             ) -> tuple[list[Tensor], list[Tensor], float | Tensor]:
+        """Labels, weights and normaliser in what ``get_targets`` returned."""
         labels, weights = result[self.first_target:self.first_target + 2]
         normalizer = result[self.first_target + 4]
-        if self.reduces_normalizer and get_world_size() > 1:
-            normalizer = reduce_mean(
-                torch.tensor(
-                    normalizer, dtype=torch.float,
-                    device=labels[0].device))
-        return Targets(
-            labels=list(labels),
-            weights=dict.fromkeys(self.outputs, weights),
-            normalizers=dict.fromkeys(self.outputs, normalizer))
+        if self.reduces_normalizer:
+            normalizer = mean_over_ranks(normalizer, labels[0].device)
+        return labels, weights, normalizer
 
 
-def _log_size(boxes: Tensor) -> Tensor:
-    sides = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1e-6)
-    return sides.log2().mean(1)
+def mean_over_ranks(count: float, device: torch.device) -> float | Tensor:
+    """A number that is known on the host, averaged over ranks."""
+    if get_world_size() == 1:
+        return count
+    return reduce_mean(torch.tensor(count, dtype=torch.float, device=device))

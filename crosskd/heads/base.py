@@ -15,6 +15,9 @@ from .frozen import keep_little
 from .layout import Geometry, HeadRecord, Targets
 from .priors import Priors
 
+#: activations that leave what they have made as it is
+IDEMPOTENT = (nn.ReLU, nn.ReLU6)
+
 
 class HeadAdapter(Priors):
     """What distillation knows of one family of mmdet heads.
@@ -29,8 +32,7 @@ class HeadAdapter(Priors):
             head_type = MyHead
 
     It is responsible for heads of that type and of subclasses, and says at
-    least how they :meth:`predict` and what their :meth:`targets` are; for
-    SDD also :attr:`offset`, and :meth:`level_of` for its box regions.
+    least how they :meth:`predict` and what their :meth:`targets` are.
 
     Args:
         head: the mmdet head.
@@ -47,12 +49,17 @@ class HeadAdapter(Priors):
     #: the branches whose layers can be split, and the head's attribute that
     #: holds the layers of each
     towers: Mapping[str, str] = dict(cls='cls_convs', reg='reg_convs')
+    #: whether such an attribute holds the layers of each level
+    layers_by_level = False
     #: names of what the head's forward returns, in that order
     outputs: tuple[str, ...] = ('cls', 'reg')
     #: names of the head's layers that follow those of the branches
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
+    #: why branches cannot be split behind their :attr:`depth`, where a user
+    #: would expect it
+    why_no_deeper = ''
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,6 +82,13 @@ class HeadAdapter(Priors):
         # a copy of a detector needs no copy of the priors
         return type(self)(copy.deepcopy(self.head, memo))
 
+    def check_learns(self) -> None:
+        """Check that what the head's own loss needs is installed.
+
+        Raises:
+            ValueError: it is not.
+        """
+
     # -- layers ------------------------------------------------------------
 
     def needed_layers(self) -> tuple[str, ...]:
@@ -88,7 +102,8 @@ class HeadAdapter(Priors):
 
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
         """The layers of a branch that features of a level go through."""
-        return getattr(self.head, self.towers[branch])
+        layers = getattr(self.head, self.towers[branch])
+        return layers[level] if self.layers_by_level else layers
 
     @property
     def depth(self) -> int:
@@ -99,8 +114,7 @@ class HeadAdapter(Priors):
         """Channels of the features after ``split`` layers of a branch."""
         if split == 0:
             return self.head.in_channels
-        layer: Any = self.layers(branch, 0)[split - 1]
-        return layer.out_channels
+        return _last_of(self.layers(branch, 0)[split - 1]).out_channels
 
     def activation(self, branch: str, level: int,
                    split: int) -> nn.Module | None:
@@ -109,7 +123,7 @@ class HeadAdapter(Priors):
         A head whose layers are no ``ConvModule`` overrides it, and
         :meth:`channels`.
         """
-        layer = self.layers(branch, level)[split - 1]
+        layer = _last_of(self.layers(branch, level)[split - 1])
         if isinstance(layer, ConvModule) and layer.with_activation:
             return layer.activate
         return None
@@ -124,7 +138,16 @@ class HeadAdapter(Priors):
         """Bins per side where boxes are predicted as distributions."""
         return None
 
+    def branches_of(self, output: str) -> tuple[str, ...]:
+        """The branches that an output is made from; all if it is not known."""
+        return (output, ) if output in self.branches else self.branches
+
     # -- forward -----------------------------------------------------------
+
+    def output_channels(self, name: str) -> int:
+        """Channels of an output for each prior of a location."""
+        return dict(cls=self.num_classes,
+                    reg=4 * (self.num_bins or 1)).get(name, 1)
 
     def named(self, outputs: Sequence[Sequence[Tensor]]
               ) -> dict[str, list[Tensor]]:
@@ -140,18 +163,16 @@ class HeadAdapter(Priors):
         Raises:
             TypeError: another number of branches, levels or channels.
         """
-        channels = dict.fromkeys(self.outputs, 1)
-        channels.update(cls=self.num_classes, reg=4 * (self.num_bins or 1))
-        wanted = [[n * self.num_priors] * len(self.strides)
-                  for n in channels.values()]
+        wanted = [[self.output_channels(name) * self.num_priors] *
+                  len(self.strides) for name in self.outputs]
         found = [[x.size(1) if isinstance(x, Tensor) else type(x).__name__
                   for x in levels] if isinstance(levels, (list, tuple)) else
                  type(levels).__name__ for levels in outputs]
         if found != wanted:
             raise TypeError(
                 f'bbox_head: the forward of {type(self.head).__name__} must '
-                f'return maps of {", ".join(channels)} with {wanted} channels '
-                f'per level, as {self.name} heads do; found {found}')
+                f'return maps of {", ".join(self.outputs)} with {wanted} '
+                f'channels per level, as {self.name} heads do; found {found}')
 
     def forward_from(self, features: Mapping[str, Sequence[Tensor]],
                      split: int, levels: Sequence[int],
@@ -180,10 +201,13 @@ class HeadAdapter(Priors):
 
         def run() -> None:
             for i, level in enumerate(levels):
-                branches = _WhenAskedFor(partial(
-                    self._rest_of_branch, features, i, level, split))
+                made = _WhenAskedFor(
+                    {branch: partial(self._rest_of_branch, features, i, level,
+                                     split, branch)
+                     for branch in self.branches},
+                    partial(self.predict, level=level))
                 for name in wanted:
-                    maps[name].append(self.predict(name, branches, level))
+                    maps[name].append(made.output(name))
 
         keep_little(run)
         return maps
@@ -192,14 +216,14 @@ class HeadAdapter(Priors):
                         level: int, split: int, branch: str) -> Tensor:
         features = given[branch][i]
         # Aligned features have negative values again, which the next layer
-        # never saw in training: the activation that they left is applied anew.
+        # never saw in training: the activation that they left is applied anew,
+        # if it leaves what it made as it is.
         layers = self.layers(branch, level)
         activation: Any = None
         if split > 0:
             activation = copy.copy(self.activation(branch, level, split))
-        if activation is not None:
-            if hasattr(activation, 'inplace'):  # the input is not ours
-                activation.inplace = False
+        if isinstance(activation, IDEMPOTENT):
+            activation.inplace = False  # the input is not ours
             features = activation(features)
         elif layers[split:] and not isinstance(layers[split], nn.Conv2d) and (
                 getattr(layers[split], 'order', ' ')[0] != 'conv'):
@@ -214,7 +238,9 @@ class HeadAdapter(Priors):
 
         Args:
             name: of the output, one of :attr:`outputs`.
-            features: by branch (N, C, H, W), what its layers return.
+            features: by branch (N, C, H, W), what its layers return; under
+                the name of another output or step of this method, which no
+                branch has, what that returned.
             level: index of the level.
 
         Returns:
@@ -281,12 +307,27 @@ class HeadAdapter(Priors):
 
 
 class _WhenAskedFor(dict[str, Tensor]):
-    """Features by branch, which are made when they are first asked for."""
+    """Features and outputs of a level, made when they are first asked for."""
 
-    def __init__(self, make: Callable[[str], Tensor]) -> None:
+    def __init__(self, branches: Mapping[str, Callable[[], Tensor]],
+                 predict: Callable[[str, Mapping[str, Tensor]], Tensor]
+                 ) -> None:
         super().__init__()
-        self._make = make
+        self._branches = branches
+        self._predict = predict
 
-    def __missing__(self, branch: str) -> Tensor:
-        self[branch] = made = self._make(branch)
+    def __missing__(self, name: str) -> Tensor:
+        make = self._branches.get(name, partial(self._predict, name, self))
+        self[name] = made = make()
         return made
+
+    def output(self, name: str) -> Tensor:
+        """An output, which may have the name of a branch."""
+        if name in self._branches:
+            return self._predict(name, self)
+        return self[name]
+
+
+def _last_of(layer: Any) -> Any:
+    """The last part of a layer: depthwise separable ones have two."""
+    return getattr(layer, 'pointwise_conv', layer)

@@ -51,10 +51,6 @@ class FCOSHeadAdapter(HeadAdapter):
     def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
         return (reg / geometry.strides).flatten(0, 1)
 
-    @property
-    def offset(self) -> float:
-        return self.head.prior_generator.offset
-
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
         reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
@@ -69,10 +65,9 @@ class FCOSHeadAdapter(HeadAdapter):
         # where no rank has a positive, 1, as in the head's own loss_cls
         normalizer = torch.where(
             centerness > 0, centerness.clamp(min=1e-6), 1)
-        return Targets(
-            labels=[level.reshape(num_images, -1) for level in labels],
-            weights=dict.fromkeys(self.outputs, None),
-            normalizers=dict.fromkeys(self.outputs, normalizer))
+        return Targets.alike(
+            self.outputs, [level.reshape(num_images, -1) for level in labels],
+            None, normalizer)
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],
                      levels: Sequence[int], metas: Sequence[dict],

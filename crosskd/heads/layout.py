@@ -42,19 +42,31 @@ class Geometry:
 class Targets:
     """What distillation reads of the student's own target assignment.
 
-    Terms are named as outputs are: ``'cls'``, ``'reg'``, ``'quality'``.
+    Terms are named as outputs are: ``'cls'``, ``'reg'``, …  A term that is not
+    there is as ``'cls'``.
 
     Attributes:
-        labels: per level (N, P), the class of the object that a prior is
-            assigned to, as mmdet counts them: what is no class is none.
+        labels: by term, per level (N, P), the class of the object that a prior
+            is assigned to, as mmdet counts them: what is no class is none.
         weights: by term, per level (N, P); 0 for priors that the head's own
             loss of that term ignores.  None for a term that ignores none.
         normalizers: by term, what the losses of that term are divided by; a
             number, or a tensor on the device.
     """
-    labels: list[Tensor]
+    labels: dict[str, list[Tensor]]
     weights: dict[str, list[Tensor] | None]
     normalizers: dict[str, float | Tensor]
+
+    @classmethod
+    def alike(cls, terms: Sequence[str], labels: Sequence[Tensor],
+              weights: Sequence[Tensor] | None,
+              normalizer: float | Tensor) -> 'Targets':
+        """Targets that are those of all terms."""
+        by_level = None if weights is None else list(weights)
+        labels = list(labels)
+        return cls({term: labels for term in terms},
+                   {term: by_level for term in terms},
+                   {term: normalizer for term in terms})
 
 
 @dataclass

@@ -1,10 +1,12 @@
 """The priors of a head, kept for batches of a size that was seen before."""
+import math
 from collections.abc import Sequence
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..numerics.constants import constant
 from ..numerics.kept import Kept
 from .layout import Geometry
 
@@ -89,10 +91,21 @@ class Priors:
     @property
     def offset(self) -> float:
         """Where the centre of the first prior is, in units of the stride."""
-        raise NotImplementedError(type(self).__name__)
+        priors = self.head.prior_generator
+        return (priors.center_offset if hasattr(priors, 'center_offset')
+                else priors.offset)
+
+    @property
+    def log_sizes(self) -> tuple[float, ...]:
+        """Binary logarithm of the size of boxes that each level is for.
+
+        Where a head assigns objects by what it predicts, eight strides, as
+        mmdet's anchors of one a location.
+        """
+        return tuple(3 + math.log2(x * y) / 2 for x, y in self.strides)
 
     def level_of(self, boxes: Tensor) -> Tensor:
-        """The level that detects boxes of such a size.
+        """The level that is for boxes of such a size.
 
         Args:
             boxes: (n, 4), xyxy in pixels.
@@ -100,7 +113,14 @@ class Priors:
         Returns:
             Tensor: (n, ) indices of levels.
         """
-        raise NotImplementedError(type(self).__name__)
+        sizes = constant(self.log_sizes, boxes.dtype, boxes.device)
+        return (log_size(boxes)[:, None] - sizes).abs().argmin(1)
+
+
+def log_size(boxes: Tensor) -> Tensor:
+    """Binary logarithm of the size of (n, 4) boxes, the root of their area."""
+    sides = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1e-6)
+    return sides.log2().mean(1)
 
 
 def _key(sizes: Sequence[Sequence[int]], levels: Sequence[int],

@@ -115,8 +115,9 @@ class Pair(Beside):
                              student.channels(branch, self.split[0]),
                              teacher.channels(branch, self.split[1]))
                 # DDP wants a gradient for whatever trains
-                if branch in self.adapters and not _is_compared(
-                        branch, student, needs):
+                if branch in self.adapters and not any(
+                        branch in teacher.branches_of(output)
+                        for output in set(needs) & set(teacher.outputs)):
                     self.adapters[branch].requires_grad_(False)
         if 'features' in needs:
             self._bridge('features', 'FPN', student.channels(
@@ -214,17 +215,6 @@ class Pair(Beside):
                            labels)
 
 
-def _is_compared(branch: str, head: HeadAdapter,
-                 needs: Collection[str]) -> bool:
-    """Whether outputs that a branch leads to are compared.
-
-    A branch leads to the output of its name; what other outputs, such as the
-    quality, are made of is known to the head alone.
-    """
-    others = set(needs) & set(head.outputs) - set(head.branches)
-    return branch in needs or branch not in head.outputs or bool(others)
-
-
 def check_split(whose: str, split: int, head: HeadAdapter) -> None:
     """Check that a head's branches can be split after so many layers.
 
@@ -235,7 +225,7 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
         raise ValueError(
             f'{SPLIT} must be between 0 and the number '
             f"of tower layers ({head.depth} in the {whose}'s head), "
-            f'found {split}')
+            f'found {split}{head.why_no_deeper}')
 
 
 def _say(message: str, level: int = logging.INFO) -> None:

@@ -1,6 +1,7 @@
 """What both detectors made of one batch, ready to be compared."""
 from collections.abc import Collection
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from mmdet.structures import SampleList
@@ -11,6 +12,7 @@ from ..numerics.statistics import align_statistics
 from .pair import Pair
 
 Maps = dict[str, list[Tensor]]
+T = TypeVar('T')
 
 
 class PairedPass:
@@ -43,7 +45,7 @@ class PairedPass:
         self._needs = needs
         self.student_levels, self.teacher_levels = (
             list(side) for side in zip(*pair.levels))
-        self._joined_weights: dict[int, Tensor] = {}
+        self._joined_targets: dict[int, Tensor] = {}
         # not when first asked for: that may be in another precision
         self._cross_head: Maps = {}
         if pair.split is not None and learned.intermediates:
@@ -158,10 +160,10 @@ class PairedPass:
             for which in (prediction, 'teacher'))
         return ours, theirs
 
-    def quality(self, prediction: str) -> tuple[Tensor, Tensor]:
-        """(N, P) logits of the quality, of both."""
-        return (self.flat(prediction, 'quality').squeeze(-1),
-                self.flat('teacher', 'quality').squeeze(-1))
+    def scores(self, prediction: str, name: str) -> tuple[Tensor, Tensor]:
+        """(N, P) logits of ``'quality'`` or ``'objectness'``, of both."""
+        return (self.flat(prediction, name).squeeze(-1),
+                self.flat('teacher', name).squeeze(-1))
 
     def features(self) -> list[tuple[Tensor, Tensor]]:
         """Per level (N, C, H, W) FPN features of both, of one width."""
@@ -181,15 +183,13 @@ class PairedPass:
                     f'{name}, whose result distillation needs')
         return self.student.targets(self._learned, len(self.samples))
 
-    @cached_property
-    def positives(self) -> Tensor:
+    def positives(self, term: str) -> Tensor:
         """(N, P), bool: an object of a shared class is assigned there.
 
         Where the priors of the two differ, a prior of the teacher's is
         positive if any of the student's at that location is.
         """
-        labels = torch.cat([self._targets.labels[i]
-                            for i in self.student_levels], 1)
+        labels = self._joined(_of_term(self._targets.labels, term))
         positives = self.student.is_class(labels)
         if not self.pair.all_classes:
             positives &= self.pair.shared_labels(labels) >= 0
@@ -207,16 +207,14 @@ class PairedPass:
         """
         if not self.pair.same_priors:
             return self._valid
-        every = self._targets.weights
-        return self._joined(every.get(term, every['cls']))
+        weights = _of_term(self._targets.weights, term)
+        return None if weights is None else self._joined(weights)
 
-    def _joined(self, weights: list[Tensor] | None) -> Tensor | None:
-        if weights is None:
-            return None
-        if id(weights) not in self._joined_weights:  # often of several terms
-            self._joined_weights[id(weights)] = torch.cat(
-                [weights[i] for i in self.student_levels], 1)
-        return self._joined_weights[id(weights)]
+    def _joined(self, targets: list[Tensor]) -> Tensor:
+        if id(targets) not in self._joined_targets:  # often of several terms
+            self._joined_targets[id(targets)] = torch.cat(
+                [targets[i] for i in self.student_levels], 1)
+        return self._joined_targets[id(targets)]
 
     @cached_property
     def _valid(self) -> Tensor | None:
@@ -230,8 +228,7 @@ class PairedPass:
 
         Its classification losses, where it has no such term.
         """
-        every = self._targets.normalizers
-        return every.get(term, every['cls'])
+        return _of_term(self._targets.normalizers, term)
 
     def by_level(self, values: Tensor) -> list[Tensor]:
         """Sums of (N, P) values over each level, for the log."""
@@ -242,6 +239,10 @@ class PairedPass:
         """0 for each level, for what is not computed."""
         zero = torch.zeros((), device=self.device)
         return [zero] * len(self.pair.levels)
+
+
+def _of_term(every: dict[str, T], term: str) -> T:
+    return every.get(term, every['cls'])
 
 
 def _space(prediction: str) -> str:

@@ -1,4 +1,5 @@
 """Batch norms of a frozen detector become part of their convolutions."""
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,6 +37,7 @@ def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
             for part in detector.children():
                 if part is not detector.data_preprocessor:
                     part.double()  # so that a fused weight is rounded once
+            _separate_convolutions(detector)
             fuse_conv_bn(detector).float()
         detector.requires_grad_(False).eval()
         same = all(map(alike, before, _maps(detector, images)))
@@ -50,6 +52,20 @@ def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
                 'its predictions')
     return (f'{count - _count_norms(detector)} of its {count} batch norms are '
             'fused into convolutions')
+
+
+def _separate_convolutions(detector: nn.Module) -> None:
+    """Give layers that share a convolution, with norms of their own, each one.
+
+    As the levels of RTMDet's head do.
+    """
+    seen = set()
+    for module in detector.modules():
+        for name, child in module._modules.items():
+            if isinstance(child, nn.Conv2d):
+                if child in seen:
+                    module._modules[name] = copy.deepcopy(child)
+                seen.add(child)
 
 
 @contextmanager
