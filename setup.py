@@ -81,7 +81,7 @@ setup(
             'mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0',
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
         ],
-        'tests': ['pytest', 'pytest-xdist>=3.7', 'hypothesis'],
+        'tests': ['pytest', 'pytest-xdist>=3.7', 'hypothesis', 'scikit-learn'],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

@@ -7,7 +7,7 @@ from mmdet.models.dense_heads import GFLHead, RetinaHead
 from mmdet.registry import MODELS
 
 from crosskd.heads import adapter_of, record
-from helpers import CHANNELS, KINDS, batch, build, plain_cfg
+from helpers import CHANNELS, FAMILIES, KINDS, batch, build, plain_cfg
 
 LEVELS = (0, 1, 2)
 
@@ -26,10 +26,12 @@ def head_and_features(kind, train=True, **head):
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('split', [0, 1, 2])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', FAMILIES)
 def test_own_features_continue_as_the_heads_forward(kind, split, train):
     head, features, _ = head_and_features(kind, train)
     adapter = adapter_of(head)
+    if split > adapter.depth:
+        pytest.skip(f'{adapter.name} heads are split before their layers')
     with record(adapter, split) as seen:
         outputs = head(features)
     assert [len(x) for x in seen.intermediates.values()] == [3, 3]
@@ -95,7 +97,8 @@ def test_fcos_variants(kwargs, train):
         adapter.flatten('reg', outputs[1], geometry), in_pixels)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', [
+    kind for kind in FAMILIES if kind != 'paa'])  # which predicts after NMS
 def test_boxes_are_the_boxes_that_the_head_predicts(kind):
     head, features, samples = head_and_features(kind, train=False)
     adapter = adapter_of(head)
@@ -111,7 +114,7 @@ def test_boxes_are_the_boxes_that_the_head_predicts(kind):
         *outputs, batch_img_metas=metas, cfg=cfg, rescale=False,
         with_nms=False)
     for boxes, result in zip(ours, results):
-        theirs = result.bboxes
+        theirs = result.bboxes.clamp(0, 10**6)  # not all heads clip
         nearest = torch.cdist(
                 theirs, boxes.clamp(0, 10**6),
                 compute_mode='donot_use_mm_for_euclid_dist').min(1)[0]
@@ -133,10 +136,12 @@ def test_targets_are_what_the_heads_loss_used(kind):
     if kind == 'fcos':  # one call over all levels, without weights
         assert weights is None
         assert torch.equal(
-            torch.cat([x.flatten() for x in targets.labels]), used[0][0][1])
+            torch.cat([x.flatten() for x in targets.labels['cls']]),
+            used[0][0][1])
         return
     assert len(used) == len(weights) == 3
-    for (args, kwargs), weight, label in zip(used, weights, targets.labels):
+    for (args, kwargs), weight, label in zip(
+            used, weights, targets.labels['cls']):
         labels = args[1][0] if kind == 'gfl' else args[1]
         used_weight = kwargs['weight'] if kind == 'gfl' else args[2]
         assert torch.equal(weight.flatten(), used_weight)
@@ -214,16 +219,10 @@ def test_a_subclass_belongs_to_its_parents_family():
 
 
 def test_unknown_and_softmax_heads_are_refused():
-    paa = MODELS.build(
-        dict(
-            type='PAAHead', reg_decoded_bbox=True, num_classes=3,
-            in_channels=8, feat_channels=32,
-            anchor_generator=dict(
-                type='AnchorGenerator', ratios=[1.0], octave_base_scale=8,
-                scales_per_octave=1, strides=[8]),
-            loss_bbox=dict(type='GIoULoss')))
-    with pytest.raises(TypeError, match='PAAHead cannot be distilled'):
-        adapter_of(paa)
+    free = MODELS.build(dict(
+        type='FreeAnchorRetinaHead', num_classes=3, in_channels=8))
+    with pytest.raises(TypeError, match='FreeAnchorRetinaHead cannot be dist'):
+        adapter_of(free)
     rpn = MODELS.build(dict(type='RPNHead', in_channels=8))
     with pytest.raises(TypeError, match='RPNHead cannot be distilled'):
         adapter_of(rpn)

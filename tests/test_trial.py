@@ -380,7 +380,7 @@ def test_siblings_do_not_learn():
         build(cfg, joins=False)
 
 
-@pytest.mark.parametrize('name', ['FSAFHead', 'VFNetHead'])
+@pytest.mark.parametrize('name', ['FSAFHead', 'AutoAssignHead'])
 def test_siblings_with_a_forward_of_their_own_do_not_teach(name):
     head = dense_heads.__dict__[name]
     with pytest.raises(TypeError, match=f'{name} cannot be distilled'):

@@ -5,15 +5,23 @@ One file a family; nothing else knows the names of a head's layers.
 from .anchor import AnchorHeadAdapter
 from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
+from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
 from .finding import adapter_of
 from .gfl import GFLHeadAdapter
 from .layout import Geometry, HeadRecord, Targets
+from .paa import PAAHeadAdapter
 from .recorder import record
 from .retina import RetinaHeadAdapter
+from .rtmdet import RTMDetHeadAdapter
+from .tood import TOODHeadAdapter
+from .vfnet import VFNetHeadAdapter
+from .yolox import YOLOXHeadAdapter
 
 __all__ = [
-    'ATSSHeadAdapter', 'AnchorHeadAdapter', 'FCOSHeadAdapter',
-    'GFLHeadAdapter', 'Geometry', 'HeadAdapter', 'HeadRecord',
-    'RetinaHeadAdapter', 'Targets', 'adapter_of', 'record'
+    'ATSSHeadAdapter', 'AnchorHeadAdapter', 'DDODHeadAdapter',
+    'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
+    'HeadRecord', 'PAAHeadAdapter', 'RTMDetHeadAdapter', 'RetinaHeadAdapter',
+    'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter', 'YOLOXHeadAdapter',
+    'adapter_of', 'record'
 ]

@@ -1,0 +1,53 @@
+"""RTMDet: points, distances, layers of a level with norms of its own."""
+from collections.abc import Mapping
+
+from mmdet.models.dense_heads.rtmdet_head import RTMDetSepBNHead
+from mmdet.models.layers.transformer import inverse_sigmoid
+from mmdet.models.utils import sigmoid_geometric_mean
+from mmdet.utils import reduce_mean
+from torch import Tensor
+
+from ..registry import HEAD_ADAPTERS
+from .base import HeadAdapter
+from .layout import Geometry, HeadRecord, Targets
+
+
+@HEAD_ADAPTERS.register_module()
+class RTMDetHeadAdapter(HeadAdapter):
+    """mmdet's ``RTMDetSepBNHead`` (Lyu et al., arXiv 2212.07784).
+
+    Its ``reg`` are distances from a point to the four sides, in pixels.  With
+    ``with_objectness`` its ``cls`` are made of both branches.
+    """
+
+    head_type = RTMDetSepBNHead
+    layers_by_level = True
+    predictors = ('rtm_cls', 'rtm_reg')
+
+    def branches_of(self, output: str) -> tuple[str, ...]:
+        if output == 'cls' and self.head.with_objectness:
+            return self.branches
+        return super().branches_of(output)
+
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        head = self.head
+        if name == 'reg':
+            reg = head.rtm_reg[level](features['reg'])
+            return (reg.exp() if head.exp_on_reg else
+                    reg) * self.strides[level][0]
+        cls = head.rtm_cls[level](features['cls'])
+        if not head.with_objectness:
+            return cls
+        return inverse_sigmoid(sigmoid_geometric_mean(
+            cls, head.rtm_obj[level](features['reg'])))
+
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return (reg / geometry.strides).flatten(0, 1)
+
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        _, labels, weights, _, metrics, _ = seen.returned['get_targets'][-1]
+        # the head's own losses are divided by how well priors are assigned
+        normalizer = reduce_mean(
+            sum(level.sum() for level in metrics)).clamp(min=1)
+        return Targets.alike(self.outputs, labels, weights, normalizer)

@@ -1,0 +1,107 @@
+"""TOOD: one trunk for both tasks, boxes as its outputs."""
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.dense_heads import TOODHead
+from mmdet.models.utils import sigmoid_geometric_mean
+from mmdet.utils import reduce_mean
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..numerics.kept import KEPT_SIZES, Kept
+from ..numerics.precision import at_least_float32
+from ..registry import HEAD_ADAPTERS
+from .anchor import AnchorHeadAdapter
+from .layout import Geometry, HeadRecord, Targets
+
+CERTAIN = 1e-6  # scores are kept so far from 0 and 1
+
+
+@HEAD_ADAPTERS.register_module()
+class TOODHeadAdapter(AnchorHeadAdapter):
+    """mmdet's ``TOODHead``, and subclasses (Feng et al., arXiv 2108.07755).
+
+    Both tasks read the outputs of all layers of one trunk, so no layer has
+    features from which the rest of the head could go on: it is split before
+    the trunk alone.  ``cls`` are the logits of the scores that the head's
+    forward returns, ``reg`` boxes, xyxy in units of the stride.
+    """
+
+    head_type = TOODHead
+    towers = dict(cls='inter_convs', reg='inter_convs')
+    predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
+                  'cls_prob_module', 'reg_offset_module', 'scales')
+    why_no_deeper = (
+        '; the two tasks of a TOOD head read all layers of its trunk, so it '
+        'is split before them')
+
+    def __init__(self, head: BaseModule) -> None:
+        super().__init__(head)
+        # those of a single level, too
+        self._geometries = Kept(KEPT_SIZES * (1 + len(self.strides)))
+
+    def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
+        return ()
+
+    def named(self, outputs: Sequence[Sequence[Tensor]]
+              ) -> dict[str, list[Tensor]]:
+        maps = super().named(outputs)
+        maps['cls'] = list(map(_logits, maps['cls']))
+        return maps
+
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        head = self.head
+        trunk, x = [], features[name]
+        for layer in head.inter_convs:
+            x = layer(x)
+            trunk.append(x)
+        x = torch.cat(trunk, 1)
+        mean = F.adaptive_avg_pool2d(x, (1, 1))
+        if name == 'cls':
+            return _logits(sigmoid_geometric_mean(
+                head.tood_cls(head.cls_decomp(x, mean)),
+                head.cls_prob_module(x)))
+        reg = head.tood_reg(head.reg_decomp(x, mean))
+        if head.anchor_type == 'anchor_free':
+            reg = reg.exp()
+        boxes = self._boxes_of(head.scales[level](reg).float(), level)
+        found = head.deform_sampling(
+            boxes, head.reg_offset_module(x).contiguous())
+        # as in the head's own forward
+        inverted = (found[:, :2] > found[:, 2:]).any(1, keepdim=True)
+        return torch.where(inverted, boxes, found)
+
+    def _boxes_of(self, reg: Tensor, level: int) -> Tensor:
+        """Boxes (N, 4, H, W), in units of the stride, before refinement."""
+        n, _, h, w = reg.shape
+        sizes = [(h, w) if i == level else (1, 1)
+                 for i in range(len(self.strides))]
+        geometry = self.geometry(sizes, [level], reg.device)
+        reg = reg.flatten(2).transpose(1, 2)
+        if self.head.anchor_type == 'anchor_free':
+            middle = geometry.centers / geometry.strides
+            boxes = torch.cat([middle - reg[..., :2], middle + reg[..., 2:]],
+                              -1)
+        else:
+            boxes = super().boxes(reg, geometry).view(
+                n, -1, 4) / geometry.strides
+        return boxes.transpose(1, 2).reshape(n, 4, h, w).contiguous()
+
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return reg.flatten(0, 1)
+
+    def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return (reg * geometry.strides).flatten(0, 1)
+
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        _, labels, weights, _, metrics = seen.returned['get_targets'][-1]
+        # the head's own losses are divided by how well priors are assigned
+        normalizer = reduce_mean(
+            sum(level.sum() for level in metrics)).clamp(min=1)
+        return Targets.alike(self.outputs, labels, weights, normalizer)
+
+
+def _logits(scores: Tensor) -> Tensor:
+    return at_least_float32(scores).logit(CERTAIN)

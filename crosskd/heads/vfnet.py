@@ -1,0 +1,85 @@
+"""VFNet: boxes, and what is seen at their sides refines them."""
+from collections.abc import Mapping
+
+import torch
+from mmdet.models.dense_heads import VFNetHead
+from mmdet.utils import reduce_mean
+from torch import Tensor
+
+from ..registry import HEAD_ADAPTERS
+from .base import HeadAdapter
+from .layout import Geometry, HeadRecord, Targets
+
+
+@HEAD_ADAPTERS.register_module()
+class VFNetHeadAdapter(HeadAdapter):
+    """mmdet's ``VFNetHead``, and subclasses (Zhang et al., arXiv 2008.13367).
+
+    Its ``reg`` are the refined distances from a point to the four sides, in
+    pixels, and its ``cls`` scores of these boxes.  Both are made of features
+    that a deformable convolution gathers at the sides of the ``initial`` box,
+    which the head returns in training alone.
+    """
+
+    head_type = VFNetHead
+    predictors = ('vfnet_reg_conv', 'vfnet_reg', 'scales',
+                  'vfnet_reg_refine_dconv', 'vfnet_reg_refine',
+                  'scales_refine', 'vfnet_cls_dconv', 'vfnet_cls')
+
+    @property
+    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        if self.head.training:
+            return 'cls', 'initial', 'reg'
+        return 'cls', 'reg'
+
+    def output_channels(self, name: str) -> int:
+        return super().output_channels('cls' if name == 'cls' else 'reg')
+
+    def branches_of(self, output: str) -> tuple[str, ...]:
+        return dict(cls=('cls', 'reg')).get(output, ('reg', ))
+
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        head = self.head
+        if name == 'initial':
+            reg = head.vfnet_reg(head.vfnet_reg_conv(features['reg']))
+            unit = (head.reg_denoms if head.bbox_norm_type == 'reg_denom' else
+                    head.strides)[level]
+            return head.scales[level](reg).float().exp() * unit
+        if name == 'sides':
+            return self._sides(features['initial'], level).to(
+                features['reg'].dtype)
+        if name == 'cls':
+            return head.vfnet_cls(head.relu(head.vfnet_cls_dconv(
+                features['cls'], features['sides'])))
+        refined = head.vfnet_reg_refine(head.relu(head.vfnet_reg_refine_dconv(
+            features['reg'], features['sides'])))
+        # as in the head's own forward
+        return head.scales_refine[level](refined).float().exp() * (
+            features['initial'].detach())
+
+    def _sides(self, boxes: Tensor, level: int) -> Tensor:
+        """Where the deformable convolutions look."""
+        head = self.head
+        # on the device, where the head would send it in every call
+        head.dcn_base_offset = head.dcn_base_offset.type_as(boxes)
+        return head.star_dcn_offset(boxes, head.gradient_mul,
+                                    head.strides[level])
+
+    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        return (reg / geometry.strides).flatten(0, 1)
+
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        labels, weights, *_ = seen.returned['get_targets'][-1]
+        levels = [level.view(num_images, -1) for level in labels]
+        # varifocal loss takes no weights
+        if self.head.use_vfl or weights is None:
+            by_level = None
+        else:
+            by_level = [x.view(num_images, -1) for x in weights.split(
+                [len(level) for level in labels])]
+        count = self.is_class(torch.cat(labels)).sum().float()
+        if self.head.sync_num_pos:
+            count = reduce_mean(count)
+        return Targets.alike(
+            self.outputs, levels, by_level, count.clamp(min=1))

@@ -1,0 +1,82 @@
+"""YOLOX: layers of each level, objectness beside the classes."""
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmdet.models.dense_heads import YOLOXHead
+from torch import Tensor
+
+from ..numerics.precision import at_least_float32
+from ..registry import HEAD_ADAPTERS
+from .anchor import mean_over_ranks
+from .base import HeadAdapter
+from .layout import Geometry, HeadRecord, Targets
+
+
+@HEAD_ADAPTERS.register_module()
+class YOLOXHeadAdapter(HeadAdapter):
+    """mmdet's ``YOLOXHead``, and subclasses (Ge et al., arXiv 2107.08430).
+
+    The head learns its classes at positives alone, and elsewhere they mean
+    nothing; the score of a detection is their product with the objectness.
+    So ``cls`` are the logits of that product here, at every location.  The
+    ``objectness`` is an output of its own.  Its ``reg`` are the offset of the
+    middle of a box and the logarithm of its sides, in units of the stride.
+    """
+
+    head_type = YOLOXHead
+    towers = dict(cls='multi_level_cls_convs', reg='multi_level_reg_convs')
+    layers_by_level = True
+    outputs = ('cls', 'reg', 'objectness')
+    predictors = ('multi_level_conv_cls', 'multi_level_conv_reg',
+                  'multi_level_conv_obj')
+    target_methods = ('_get_targets_single', )  # called once an image
+    # it assigns by the middle of a location, and counts boxes from its corner
+    offset = 0.5
+
+    def branches_of(self, output: str) -> tuple[str, ...]:
+        return dict(cls=('cls', 'reg')).get(output, ('reg', ))
+
+    def named(self, outputs: Sequence[Sequence[Tensor]]
+              ) -> dict[str, list[Tensor]]:
+        maps = super().named(outputs)
+        maps['cls'] = list(map(logits_of_product, maps['cls'],
+                               maps['objectness']))
+        return maps
+
+    def predict(self, name: str, features: Mapping[str, Tensor],
+                level: int) -> Tensor:
+        head = self.head
+        if name == 'reg':
+            return head.multi_level_conv_reg[level](features['reg'])
+        if name == 'objectness':
+            return head.multi_level_conv_obj[level](features['reg'])
+        return logits_of_product(
+            head.multi_level_conv_cls[level](features['cls']),
+            features['objectness'])
+
+    def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
+        middle = torch.addcmul(geometry.priors, reg[..., :2], geometry.strides)
+        half = reg[..., 2:].exp() * (geometry.strides / 2)
+        return torch.cat([middle - half, middle + half], -1).flatten(0, 1)
+
+    def valid_priors(self, *args: object) -> None:
+        # it gives every prior a weight of 1
+        return None
+
+    def targets(self, seen: HeadRecord, num_images: int) -> Targets:
+        positive, classes, *_, counts = zip(
+            *seen.returned['_get_targets_single'][-num_images:])
+        places, found = torch.stack(positive), torch.cat(classes).argmax(1)
+        labels = torch.full_like(
+            places, self.head.num_classes,
+            dtype=found.dtype).masked_scatter(places, found)
+        levels = labels.split([h * w for h, w in seen.sizes], 1)
+        return Targets.alike(
+            self.outputs, levels, None,
+            mean_over_ranks(max(sum(counts), 1), places.device))
+
+
+def logits_of_product(a: Tensor, b: Tensor) -> Tensor:
+    """Logits of the product of two sigmoid scores, without loss of digits."""
+    a, b = at_least_float32(a), at_least_float32(b)
+    return -torch.logaddexp(torch.logaddexp(-a, -b), -a - b)
