@@ -1,11 +1,9 @@
 """What the families of anchor-based heads share."""
 from functools import cached_property
 
-import torch
-from mmdet.utils import reduce_mean
-from mmengine.dist import get_world_size
 from torch import Tensor
 
+from ..numerics.ranks import mean_over_ranks
 from .base import HeadAdapter
 from .layout import HeadRecord, Targets
 from .priors import log_size
@@ -40,10 +38,3 @@ class AnchorHeadAdapter(HeadAdapter):
         if self.reduces_normalizer:
             normalizer = mean_over_ranks(normalizer, labels[0].device)
         return labels, weights, normalizer
-
-
-def mean_over_ranks(count: float, device: torch.device) -> float | Tensor:
-    """A number that is known on the host, averaged over ranks."""
-    if get_world_size() == 1:
-        return count
-    return reduce_mean(torch.tensor(count, dtype=torch.float, device=device))

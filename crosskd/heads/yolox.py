@@ -6,8 +6,8 @@ from mmdet.models.dense_heads import YOLOXHead
 from torch import Tensor
 
 from ..numerics.precision import at_least_float32
+from ..numerics.ranks import mean_over_ranks
 from ..registry import HEAD_ADAPTERS
-from .anchor import mean_over_ranks
 from .base import HeadAdapter
 from .layout import Geometry, HeadRecord, Targets
 
