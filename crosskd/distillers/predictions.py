@@ -104,8 +104,9 @@ class PredictionDistiller(Distiller):
                     'none; use GIoULoss')
             for key, output in OUTPUTS.items():
                 if output in self.needs and output not in head.outputs:
-                    raise ValueError(f'kd_cfg.{key}: {head.name} heads have '
-                                     f'no {output} branch; remove it')
+                    raise ValueError(
+                        f'kd_cfg.{key}: {head.name} heads have no {output} '
+                        f'branch, but {", ".join(head.outputs)}; remove it')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.form == 'encoded' and whose.name != teacher.name:

@@ -73,7 +73,7 @@ class YOLOXHeadAdapter(HeadAdapter):
         levels = labels.split([h * w for h, w in seen.sizes], 1)
         return Targets.alike(
             self.outputs, levels, None,
-            mean_over_ranks(max(sum(counts), 1), places.device))
+            mean_over_ranks(sum(counts), places.device, at_least=1))
 
 
 def logits_of_product(a: Tensor, b: Tensor) -> Tensor:

@@ -5,16 +5,19 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 
-def mean_over_ranks(count: float, device: torch.device) -> float | Tensor:
+def mean_over_ranks(count: float, device: torch.device,
+                    at_least: float = 0) -> float | Tensor:
     """The mean over ranks of a number that each knows on the host.
 
     Args:
         count: the number.
-        device: where it is, if there are several ranks.
+        device: where the mean is, if there are several ranks.
+        at_least: a lower bound of the mean.
 
     Returns:
-        Tensor: without dimensions; the number itself if there is one rank.
+        Tensor: without dimensions; a number if there is one rank.
     """
     if get_world_size() == 1:
-        return count
-    return reduce_mean(torch.tensor(count, dtype=torch.float, device=device))
+        return max(count, at_least)
+    return reduce_mean(torch.tensor(
+        count, dtype=torch.float, device=device)).clamp(min=at_least)
