@@ -416,6 +416,27 @@ def test_the_teacher_is_held_in_what_was_asked_or_in_autocasts_type(
             assert held(model) == (expected, head)
 
 
+@pytest.mark.parametrize('where, body, head', [
+    ('backbone', torch.float32, torch.bfloat16),
+    ('bbox_head', torch.bfloat16, torch.float32),
+    ('calls', torch.bfloat16, torch.float32)])
+def test_mmcvs_own_ops_know_no_bfloat16(where, body, head, monkeypatch):
+    model = distiller('gfl')
+    teacher, part = model.teacher, torch.nn.Identity()
+    if where == 'calls':
+        monkeypatch.setattr(type(teacher.head), 'calls_mmcv_ops', True)
+    else:
+        monkeypatch.setattr(type(part), '__module__', 'mmcv.ops.carafe')
+        getattr(teacher.detector, where).add_module('own', part)
+    with torch.autocast('cpu', torch.bfloat16):
+        seen = teacher(*batch(), model.data_preprocessor, 1)
+    assert seen.features[0].dtype == head  # what the head is given
+    assert next(teacher.detector.backbone.parameters()).dtype == body
+    assert next(teacher.head.head.parameters()).dtype == head
+    assert total(model.loss(*batch()))['loss_cls_kd'] > 0
+
+
+
 @AUTOCAST
 def test_what_comes_later_is_no_wider_and_no_other_than_autocasts(dtype):
     model = student_of('gfl')

@@ -2,6 +2,8 @@
 import copy
 import random
 import textwrap
+from collections import OrderedDict
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mmdet.models.dense_heads import FCOSHead, GFLHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset
+from mmengine.logging import MessageHub
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope, Registry
 
@@ -163,6 +166,38 @@ def test_nothing_is_left_of_a_trial(shapes_root, kind, make):
     assert all(torch.equal(v, before[k])
                for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize('told', [{}, dict(epoch=0), dict(epoch=7)])
+def test_a_trial_keeps_no_count_and_no_other_module(monkeypatch, told):
+    """Heads and losses count, and hold modules where torch does not look.
+
+    What mmengine has told everybody (here the epoch) stays as it was.
+    """
+    cfg = distiller_cfg('retina')
+    cfg['bbox_head']['loss_cls'] = dict(
+        type='GHMC', momentum=0.75, use_sigmoid=True)
+    model = build(cfg)
+    hub = MessageHub.get_current_instance()
+    monkeypatch.setattr(hub, '_runtime_info', OrderedDict(told))
+    head = model.bbox_head
+    head.hidden, head.own = [head.retina_cls], head.loss
+    before, counted = copy.copy(vars(head)), head.loss_cls.acc_sum.clone()
+    try_pair(model)
+    assert model.bbox_head is head and vars(head) == before
+    assert head.hidden[0] is head.retina_cls and head.own.__self__ is head
+    assert torch.equal(head.loss_cls.acc_sum, counted)
+    assert hub.runtime_info == told
+
+
+def test_a_head_that_cannot_be_copied_is_tried_itself():
+    model = build(distiller_cfg('gfl'))
+    head = model.bbox_head.train()
+    head.lock = Lock()
+    seen = []
+    head.loss_cls.register_forward_hook(lambda *_: seen.append(1))
+    try_pair(model)
+    assert seen and model.bbox_head is head and head.training
 
 
 def test_a_pipeline_is_tried_on_a_copy_and_may_drop_images(shapes_root):

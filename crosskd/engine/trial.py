@@ -45,7 +45,7 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
         TypeError: a head returns something else than heads of its family do.
     """
     with untouched_randomness(), torch.no_grad(), _eval_mode(model), (
-            _first_epoch(model.bbox_head)):
+            _copied_head(model)):
         for inputs, samples in _batches(model, dataset):
             _pass(model, inputs, samples)
 
@@ -189,22 +189,28 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _first_epoch(head: nn.Module) -> Iterator[None]:
-    """Let a head compute its loss as in the first epoch of a training.
+def _copied_head(model: DistillationMixin) -> Iterator[None]:
+    """Let a copy of the head compute its loss, as in the first epoch.
 
     Some heads return more in training mode, ask mmengine for the epoch, or
-    keep count of what they have seen.  Its layers are left in their mode.
+    keep count of what they have seen.  The copy's layers are not in training
+    mode.
     """
-    attributes = {key: copy.deepcopy(value)
-                  for key, value in vars(head).items() if key[0] != '_'}
+    head = model.bbox_head
+    try:
+        model.bbox_head = copy.deepcopy(head)
+    except Exception:  # it holds what cannot be copied
+        model.bbox_head = head
     told = MessageHub.get_current_instance().runtime_info
-    epoch = told.setdefault('epoch', 0)
-    head.training = True
+    is_told = 'epoch' in told
+    told.setdefault('epoch', 0)
+    training, model.bbox_head.training = model.bbox_head.training, True
     try:
         yield
     finally:
-        vars(head).update(attributes)
-        if not epoch:
+        model.bbox_head.training = training
+        model.bbox_head = head
+        if not is_told:
             told.pop('epoch')
 
 

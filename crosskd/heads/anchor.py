@@ -10,9 +10,10 @@ from .priors import log_size
 
 
 class AnchorHeadAdapter(HeadAdapter):
-    """Heads whose ``get_targets`` returns labels, weights and an avg_factor.
+    """Heads with anchors, whose levels are for boxes of their anchors' sizes.
 
-    RetinaNet, GFL and ATSS; see :class:`~crosskd.heads.HeadAdapter`.
+    Its targets are those of heads whose ``get_targets`` returns labels,
+    weights and an avg_factor, as those of RetinaNet, GFL and ATSS do.
     """
 
     #: where ``labels, label_weights`` start in what ``get_targets`` returns

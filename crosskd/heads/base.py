@@ -51,12 +51,14 @@ class HeadAdapter(Priors):
     towers: Mapping[str, str] = dict(cls='cls_convs', reg='reg_convs')
     #: whether such an attribute holds the layers of each level
     layers_by_level = False
-    #: names of what the head's forward returns, in that order
+    #: names of what the head's forward returns, in the order of its mode
     outputs: tuple[str, ...] = ('cls', 'reg')
     #: names of the head's layers that follow those of the branches
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
+    #: whether it calls ops of mmcv's, which know no bfloat16, beside layers
+    calls_mmcv_ops = False
     #: why branches cannot be split behind their :attr:`depth`, where a user
     #: would expect it
     why_no_deeper = ''
@@ -151,7 +153,11 @@ class HeadAdapter(Priors):
 
     def named(self, outputs: Sequence[Sequence[Tensor]]
               ) -> dict[str, list[Tensor]]:
-        """What the head's forward returned, by name: maps per level."""
+        """What the head's forward returned, by name: maps per level.
+
+        ``cls`` are logits; a head that returns something else is brought to
+        them here.
+        """
         return dict(zip(self.outputs, map(list, outputs)))
 
     def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
@@ -244,7 +250,7 @@ class HeadAdapter(Priors):
             level: index of the level.
 
         Returns:
-            Tensor: (N, A * K, H, W), as the head's forward returns it.
+            Tensor: (N, A * K, H, W), as :meth:`named` has it.
         """
         raise NotImplementedError(type(self).__name__)
 

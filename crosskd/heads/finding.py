@@ -9,7 +9,7 @@ def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
     """Wrap a head in the adapter of its family.
 
     A project's subclass of a known head belongs to that head's family.
-    mmdet's own subclasses (PAA, LD, FreeAnchor, …) assign targets or compute
+    mmdet's other subclasses (LD, FreeAnchor, …) assign targets or compute
     losses in ways of their own.  They can be teachers, if they inherit the
     forward of the known head, but not students.
 

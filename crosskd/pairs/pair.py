@@ -225,7 +225,8 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
         raise ValueError(
             f'{SPLIT} must be between 0 and the number '
             f"of tower layers ({head.depth} in the {whose}'s head), "
-            f'found {split}{head.why_no_deeper}')
+            f'found {split}{head.why_no_deeper}; two numbers '
+            '(student, teacher) may differ')
 
 
 def _say(message: str, level: int = logging.INFO) -> None:

@@ -87,7 +87,10 @@ class PairedPass:
         return self.student if prediction == 'student' else self.teacher
 
     def maps(self, prediction: str, name: str) -> list[Tensor]:
-        """Per level (N, A * K, H, W) maps of an output, as the head has it."""
+        """Per level (N, A * K, H, W) maps of an output.
+
+        As :meth:`crosskd.heads.HeadAdapter.named` has them.
+        """
         if prediction == 'cross_head':
             return self._cross_head[name]
         adapter, seen, levels = (

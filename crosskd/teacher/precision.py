@@ -1,7 +1,9 @@
 """In which floating type a teacher is held."""
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import nn
 
 TYPES = {str(t).removeprefix('torch.'): t
          for t in (torch.float32, torch.bfloat16, torch.float16)}
@@ -39,6 +41,12 @@ def autocast_type(device: str) -> torch.dtype | None:
         if device == 'cuda' and torch.is_autocast_enabled():
             return torch.get_autocast_gpu_dtype()
     return None
+
+
+def knows_bfloat16(modules: Iterable[nn.Module]) -> bool:
+    """Whether these can run in bfloat16: layers of mmcv's own ops cannot."""
+    return not any(type(m).__module__.startswith('mmcv.ops')
+                   for module in modules for m in module.modules())
 
 
 def types_to_hold(asked: torch.dtype | None, held: torch.dtype,

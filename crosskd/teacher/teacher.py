@@ -1,6 +1,7 @@
 """The teacher: built, loaded, frozen, and run beside a student."""
 import copy
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,7 +21,13 @@ from .finding import model_config
 from .fusing import fuse_norms
 from .head_run import HeadRun
 from .loading import classes_of, load_strictly
-from .precision import HALVES, autocast_type, read_type, types_to_hold
+from .precision import (
+    HALVES,
+    autocast_type,
+    knows_bfloat16,
+    read_type,
+    types_to_hold,
+)
 from .renormalize import Renormalization
 
 RANDOM = 'random'
@@ -51,7 +58,9 @@ class Teacher:
             on (``--amp``), else the student's.  The head of a float16 teacher
             is float32 unless autocast computes in float16, because losses are
             scaled then, and without that small gradients through the head
-            become 0.
+            become 0.  mmcv's own ops (deformable convolutions) know no
+            bfloat16: backbone and neck, or head, are float32 if they have
+            any.
 
     Raises:
         TypeError, ValueError: ``dtype`` is no such type.
@@ -180,8 +189,7 @@ class Teacher:
             return HeadRecord()
         inputs = self._renormalized(inputs, samples, preprocessor)
         device = inputs.device.type
-        body, head = types_to_hold(
-            self.dtype, _held_in(self.detector)[0], autocast_type(device))
+        body, head = self._types(device)
         # the weights are in the type that it runs in: nothing casts them anew
         with torch.autocast(device, enabled=False):
             self._hold_in(body, head, inputs)
@@ -190,6 +198,20 @@ class Teacher:
                 return HeadRecord(features)
             return self._run_head(
                 self.head, tuple(x.to(head) for x in features), split, needs)
+
+    def _types(self, device: str) -> list[torch.dtype]:
+        """The types in which all but the head, and the head, run now."""
+        wanted = types_to_hold(
+            self.dtype, _held_in(self.detector)[0], autocast_type(device))
+        return [torch.float32 if t == torch.bfloat16 and not knows else t
+                for t, knows in zip(wanted, self._know_bfloat16)]
+
+    @cached_property
+    def _know_bfloat16(self) -> tuple[bool, bool]:
+        body = [child for child in self.detector.children()
+                if child is not self.head.head]
+        return knows_bfloat16(body), knows_bfloat16(
+            [self.head.head]) and not self.head.calls_mmcv_ops
 
     def _renormalized(self, inputs: Tensor, samples: SampleList,
                       preprocessor: BaseDataPreprocessor) -> Tensor:
