@@ -1,6 +1,7 @@
 """What the families of anchor-based heads share."""
 from functools import cached_property
 
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
 from ..numerics.ranks import mean_over_ranks
@@ -23,9 +24,7 @@ class AnchorHeadAdapter(HeadAdapter):
 
     @cached_property
     def log_sizes(self) -> tuple[float, ...]:
-        # of the middle anchor
-        return tuple(float(log_size(b).mean())
-                     for b in self.head.prior_generator.base_anchors)
+        return sizes_of_anchors(self.head.prior_generator)
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         return Targets.alike(
@@ -39,3 +38,8 @@ class AnchorHeadAdapter(HeadAdapter):
         if self.reduces_normalizer:
             normalizer = mean_over_ranks(normalizer, labels[0].device)
         return labels, weights, normalizer
+
+
+def sizes_of_anchors(generator: AnchorGenerator) -> tuple[float, ...]:
+    """Binary logarithm of the size of each level's middle anchor."""
+    return tuple(float(log_size(b).mean()) for b in generator.base_anchors)

@@ -18,9 +18,13 @@ class ATSSHeadAdapter(AnchorHeadAdapter):
 
     head_type = ATSSHead
     outputs = ('cls', 'reg', 'quality')
-    predictors = ('atss_cls', 'atss_reg', 'atss_centerness', 'scales')
+    predictors = ('atss_cls', 'atss_reg', 'scales')
+    quality_layer = 'atss_centerness'
     first_target = 1
     reduces_normalizer = True
+
+    def needed_layers(self) -> tuple[str, ...]:
+        return (*super().needed_layers(), self.quality_layer)
 
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
@@ -29,4 +33,4 @@ class ATSSHeadAdapter(AnchorHeadAdapter):
             return head.scales[level](head.atss_reg(features['reg'])).float()
         if name == 'cls':
             return head.atss_cls(features['cls'])
-        return head.atss_centerness(features['reg'])
+        return getattr(head, self.quality_layer)(features['reg'])

@@ -57,6 +57,8 @@ class HeadAdapter(Priors):
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
+    #: whether ``reg`` are distances in pixels
+    predicts_distances = False
     #: whether it calls ops of mmcv's, which know no bfloat16, beside layers
     calls_mmcv_ops = False
     #: why branches cannot be split behind their :attr:`depth`, where a user
@@ -289,6 +291,8 @@ class HeadAdapter(Priors):
         distances in units of the level's stride, so that those of all levels
         are of similar size.
         """
+        if self.predicts_distances:
+            reg = reg / geometry.strides
         return reg.flatten(0, 1)
 
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:

@@ -1,16 +1,13 @@
 """DDOD: ATSS's layers, with an assignment of its own for each branch."""
-from collections.abc import Mapping
-
 from mmdet.models.dense_heads import DDODHead
-from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
-from .anchor import AnchorHeadAdapter
+from .atss import ATSSHeadAdapter
 from .layout import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
-class DDODHeadAdapter(AnchorHeadAdapter):
+class DDODHeadAdapter(ATSSHeadAdapter):
     """mmdet's ``DDODHead``, and subclasses (Chen et al., arXiv 2107.02963).
 
     Its ``reg`` are deltas of one anchor a location, its ``quality`` the IoU of
@@ -18,20 +15,8 @@ class DDODHeadAdapter(AnchorHeadAdapter):
     """
 
     head_type = DDODHead
-    outputs = ('cls', 'reg', 'quality')
-    predictors = ('atss_cls', 'atss_reg', 'atss_iou', 'scales')
+    quality_layer = 'atss_iou'
     target_methods = ('get_cls_targets', 'get_reg_targets')
-    first_target = 1
-    reduces_normalizer = True
-
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
-        head = self.head
-        if name == 'reg':
-            return head.scales[level](head.atss_reg(features['reg'])).float()
-        if name == 'cls':
-            return head.atss_cls(features['cls'])
-        return head.atss_iou(features['reg'])
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         cls, reg = (self.read(seen.returned[method][-1])

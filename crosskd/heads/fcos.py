@@ -21,6 +21,8 @@ class FCOSHeadAdapter(HeadAdapter):
     """
 
     head_type = FCOSHead
+    predicts_distances = True
+    counts_every_prior = True
     outputs = ('cls', 'reg', 'quality')
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
     target_methods = ('get_targets', 'centerness_target')
@@ -48,9 +50,6 @@ class FCOSHeadAdapter(HeadAdapter):
             flat = flat * geometry.strides
         return flat
 
-    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        return (reg / geometry.strides).flatten(0, 1)
-
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
         reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
@@ -68,9 +67,3 @@ class FCOSHeadAdapter(HeadAdapter):
         return Targets.alike(
             self.outputs, [level.reshape(num_images, -1) for level in labels],
             None, normalizer)
-
-    def valid_priors(self, sizes: Sequence[Sequence[int]],
-                     levels: Sequence[int], metas: Sequence[dict],
-                     device: torch.device) -> None:
-        # FCOS gives every point a weight of 1
-        return None

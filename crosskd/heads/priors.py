@@ -18,6 +18,9 @@ class Priors:
         head: an mmdet head with a ``prior_generator``.
     """
 
+    #: whether the head's own loss takes priors in the padding, too
+    counts_every_prior = False
+
     def __init__(self, head: BaseModule) -> None:
         self.head = head
         self._geometries: Kept[Geometry] = Kept()
@@ -70,10 +73,13 @@ class Priors:
                      device: torch.device) -> Tensor | None:
         """(N, P) float: 1 for priors inside the padded image; None for all.
 
-        They are the weights where student and teacher have different priors.
+        They are the weights where student and teacher have different priors;
+        None if :attr:`counts_every_prior`.
         Arguments as those of :meth:`geometry`, and the meta information of
         the N images.
         """
+        if self.counts_every_prior:
+            return None
         shapes = [tuple(meta['pad_shape']) for meta in metas]
 
         def make() -> Tensor:

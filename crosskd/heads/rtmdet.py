@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from mmdet.models.dense_heads.rtmdet_head import RTMDetSepBNHead
 from mmdet.models.layers.transformer import inverse_sigmoid
 from mmdet.models.utils import sigmoid_geometric_mean
-from mmdet.utils import reduce_mean
 from torch import Tensor
 
+from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .layout import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -22,6 +22,7 @@ class RTMDetHeadAdapter(HeadAdapter):
 
     head_type = RTMDetSepBNHead
     layers_by_level = True
+    predicts_distances = True
     predictors = ('rtm_cls', 'rtm_reg')
 
     def branches_of(self, output: str) -> tuple[str, ...]:
@@ -42,12 +43,7 @@ class RTMDetHeadAdapter(HeadAdapter):
         return inverse_sigmoid(sigmoid_geometric_mean(
             cls, head.rtm_obj[level](features['reg'])))
 
-    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        return (reg / geometry.strides).flatten(0, 1)
-
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics, _ = seen.returned['get_targets'][-1]
-        # the head's own losses are divided by how well priors are assigned
-        normalizer = reduce_mean(
-            sum(level.sum() for level in metrics)).clamp(min=1)
-        return Targets.alike(self.outputs, labels, weights, normalizer)
+        return Targets.alike(
+            self.outputs, labels, weights, mean_of_sums(metrics, at_least=1))

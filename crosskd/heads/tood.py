@@ -1,16 +1,16 @@
 """TOOD: one trunk for both tasks, boxes as its outputs."""
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import TOODHead
-from mmdet.models.utils import sigmoid_geometric_mean
-from mmdet.utils import reduce_mean
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.kept import KEPT_SIZES, Kept
 from ..numerics.precision import at_least_float32
+from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
 from .layout import Geometry, HeadRecord, Targets
@@ -32,6 +32,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     towers = dict(cls='inter_convs', reg='inter_convs')
     predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
                   'cls_prob_module', 'reg_offset_module', 'scales')
+    calls_mmcv_ops = True
     why_no_deeper = (
         '; the two tasks of a TOOD head read all layers of its trunk, so it '
         'is split before them')
@@ -60,9 +61,8 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         x = torch.cat(trunk, 1)
         mean = F.adaptive_avg_pool2d(x, (1, 1))
         if name == 'cls':
-            return _logits(sigmoid_geometric_mean(
-                head.tood_cls(head.cls_decomp(x, mean)),
-                head.cls_prob_module(x)))
+            return _logits_of_mean(head.tood_cls(head.cls_decomp(x, mean)),
+                                   head.cls_prob_module(x))
         reg = head.tood_reg(head.reg_decomp(x, mean))
         if head.anchor_type == 'anchor_free':
             reg = reg.exp()
@@ -97,11 +97,20 @@ class TOODHeadAdapter(AnchorHeadAdapter):
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics = seen.returned['get_targets'][-1]
-        # the head's own losses are divided by how well priors are assigned
-        normalizer = reduce_mean(
-            sum(level.sum() for level in metrics)).clamp(min=1)
-        return Targets.alike(self.outputs, labels, weights, normalizer)
+        return Targets.alike(
+            self.outputs, labels, weights, mean_of_sums(metrics, at_least=1))
 
 
 def _logits(scores: Tensor) -> Tensor:
     return at_least_float32(scores).logit(CERTAIN)
+
+
+def _logits_of_mean(a: Tensor, b: Tensor) -> Tensor:
+    """Logits of the geometric mean of two sigmoid scores.
+
+    Not by the scores, whose gradient is beyond what float16 has.
+    """
+    log = (F.logsigmoid(at_least_float32(a)) +
+           F.logsigmoid(at_least_float32(b))) / 2
+    log = log.clamp(math.log(CERTAIN), -CERTAIN)
+    return log - torch.log(-torch.expm1(log))

@@ -1,5 +1,6 @@
 """VFNet: boxes, and what is seen at their sides refines them."""
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from mmdet.models.dense_heads import VFNetHead
@@ -7,8 +8,9 @@ from mmdet.utils import reduce_mean
 from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
+from .anchor import sizes_of_anchors
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .layout import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -22,6 +24,7 @@ class VFNetHeadAdapter(HeadAdapter):
     """
 
     head_type = VFNetHead
+    predicts_distances = True
     predictors = ('vfnet_reg_conv', 'vfnet_reg', 'scales',
                   'vfnet_reg_refine_dconv', 'vfnet_reg_refine',
                   'scales_refine', 'vfnet_cls_dconv', 'vfnet_cls')
@@ -66,8 +69,15 @@ class VFNetHeadAdapter(HeadAdapter):
         return head.star_dcn_offset(boxes, head.gradient_mul,
                                     head.strides[level])
 
-    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        return (reg / geometry.strides).flatten(0, 1)
+    @property
+    def counts_every_prior(self) -> bool:  # type: ignore[override]
+        return self.head.use_vfl or not self.head.use_atss
+
+    @cached_property
+    def log_sizes(self) -> tuple[float, ...]:
+        if not self.head.use_atss:
+            return super().log_sizes
+        return sizes_of_anchors(self.head.atss_prior_generator)
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         labels, weights, *_ = seen.returned['get_targets'][-1]

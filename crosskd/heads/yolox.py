@@ -26,6 +26,7 @@ class YOLOXHeadAdapter(HeadAdapter):
     head_type = YOLOXHead
     towers = dict(cls='multi_level_cls_convs', reg='multi_level_reg_convs')
     layers_by_level = True
+    counts_every_prior = True
     outputs = ('cls', 'reg', 'objectness')
     predictors = ('multi_level_conv_cls', 'multi_level_conv_reg',
                   'multi_level_conv_obj')
@@ -59,13 +60,10 @@ class YOLOXHeadAdapter(HeadAdapter):
         half = reg[..., 2:].exp() * (geometry.strides / 2)
         return torch.cat([middle - half, middle + half], -1).flatten(0, 1)
 
-    def valid_priors(self, *args: object) -> None:
-        # it gives every prior a weight of 1
-        return None
-
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         positive, classes, *_, counts = zip(
             *seen.returned['_get_targets_single'][-num_images:])
+        # of positives with an IoU of 0 the class is not told: it is the first
         places, found = torch.stack(positive), torch.cat(classes).argmax(1)
         labels = torch.full_like(
             places, self.head.num_classes,

@@ -1,8 +1,21 @@
 """Numbers of all ranks."""
+from collections.abc import Sequence
+
 import torch
 from mmdet.utils import reduce_mean
 from mmengine.dist import get_world_size
 from torch import Tensor
+
+
+def mean_of_sums(levels: Sequence[Tensor], at_least: float) -> Tensor:
+    """The mean over ranks of the sum of all levels.
+
+    Args:
+        levels: of any shapes.
+        at_least: a lower bound of the mean.
+    """
+    total = torch.stack([level.sum() for level in levels]).sum()
+    return reduce_mean(total).clamp(min=at_least)
 
 
 def mean_over_ranks(count: float, device: torch.device,
