@@ -117,10 +117,9 @@ def test_a_deformable_convolution_first(split, train):
     torch.testing.assert_close(ours, theirs)
 
 
-@needs_ops
-@pytest.mark.slow
 def test_losses_fall(shapes_root, tmp_path):
-    (tmp_path / 'teacher.py').write_text(
-        "_base_ = 'mmdet::ddod/ddod_r50_fpn_1x_coco.py'\n")
+    # deformable convolutions take no maps as small as the last ones
     check_losses_fall('crosskd_r18_ddod_r50_fpn_1x_coco.py', shapes_root,
-                      tmp_path, '')
+                      tmp_path, 'ddod/ddod_r50_fpn_1x_coco.py', '''
+model['bbox_head']['use_dcn'] = False
+''')
