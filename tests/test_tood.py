@@ -57,7 +57,7 @@ def test_own_features_are_the_heads_predictions(anchor_type, train):
     given = {branch: [x.detach().requires_grad_() for x in features]
              for branch in ('cls', 'reg')}
     made = adapter.forward_from(given, 0, LEVELS)
-    for level, stride in enumerate((8, 16, 32)):
+    for level in LEVELS:
         torch.testing.assert_close(made['cls'][level].sigmoid(),
                                    scores[level])
         torch.testing.assert_close(made['reg'][level], boxes[level])

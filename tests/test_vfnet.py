@@ -43,7 +43,8 @@ def test_what_the_head_returns_has_names(train, norm_type):
     # pixels, at random weights near the unit of the level
     units = head.reg_denoms if norm_type == 'reg_denom' else head.strides
     for level, unit in enumerate(units):
-        assert continued['reg'][level].mean().item() == pytest.approx(unit, rel=0.5)
+        found = continued['reg'][level].mean().item()
+        assert found == pytest.approx(unit, rel=0.5)
 
 
 @pytest.mark.parametrize('boxes', [(2, 3), (0, 0)], ids=str)
