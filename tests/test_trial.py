@@ -531,3 +531,25 @@ def test_a_defect_of_our_own_keeps_its_traceback(low, meant):
         check_number('Loss', 'weight', 1.0, low)
     assert is_for_user(caught.value) == meant
     assert (readable(caught.value).__traceback__ is None) == meant
+
+
+@MODELS.register_module()
+class ThreeByThree(GFLHead):
+    """As mmcv's deformable convolutions, takes no smaller maps."""
+
+    def forward(self, x):
+        assert min(min(f.shape[2:]) for f in x) >= 3
+        return super().forward(x)
+
+
+@pytest.mark.parametrize('side', [384, 512, 896, 1333])
+def test_cut_images_are_large_enough_for_any_kernel(shapes_root, side):
+    """Whatever is left over by the largest of common strides."""
+    cfg = model_cfg(distiller_cfg('gfl'))
+    for one in (cfg, cfg['teacher_config']['model']):
+        one['neck'].update(num_outs=5, add_extra_convs='on_output')
+        one['bbox_head'].update(type='ThreeByThree')
+        one['bbox_head']['anchor_generator']['strides'] = [8, 16, 32, 64, 128]
+    model = build(cfg)
+    try_pair(model, images(shapes_root, (side, side)))
+    try_pair(model)  # of noise

@@ -24,6 +24,7 @@ from .run_checks import quiet
 KEY = 'train_dataloader.dataset'
 FEW = 10  # items to look at, of which a pipeline may drop some
 PIXELS = 256  # a side, and what is left over by the largest stride
+LEAST = 3  # locations a side, which deformable convolutions need
 EVEN = 32  # what the strides of all common backbones divide
 
 
@@ -96,7 +97,7 @@ def _batches(model: DistillationMixin,
 
 def _noise(model: DistillationMixin) -> dict:
     sample = DetDataSample()
-    size = (2 * _largest_stride(model), ) * 2
+    size = (LEAST * _largest_stride(model), ) * 2
     sample.set_metainfo(dict(img_shape=size, ori_shape=size))
     sample.gt_instances = InstanceData(
         bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
@@ -173,7 +174,7 @@ def _items(key: str, dataset: Any) -> Iterator[dict]:
 
 def _cut(side: int, stride: int) -> int:
     """A few hundred pixels at most, with the remainder of the whole side."""
-    kept = stride * max(2, -(-PIXELS // stride))
+    kept = stride * max(LEAST, -(-PIXELS // stride))
     return side if side <= kept + stride else side % stride + kept
 
 

@@ -1,4 +1,5 @@
 """Random numbers that a resumed run repeats."""
+import copy
 from functools import partial
 from typing import Any
 
@@ -30,9 +31,9 @@ class RepeatableEpochsHook(Hook):
     The seeds of all workers, on all ranks and in all epochs, differ.
 
     Some modules keep a state in plain attributes (``DropBlock`` counts its
-    steps, ``BatchSyncRandomResize`` keeps its size).  Attributes that have
-    changed are saved in the checkpoint, under ``module_attributes``, and set
-    when a run resumes.
+    steps, ``DDODHead`` the positives of each level, ``BatchSyncRandomResize``
+    keeps its size).  Attributes that have changed are saved in the
+    checkpoint, under ``module_attributes``, and set when a run resumes.
 
     What is not repeated (runs counted in iterations, checkpoints inside an
     epoch, …) is warned of when training begins.
@@ -110,16 +111,16 @@ def _model(runner: Runner) -> nn.Module:
 
 
 def _attributes(runner: Runner) -> Attributes:
-    """Plain attributes of all modules of the model."""
+    """Plain attributes of all modules of the model, as they are now."""
     return {
         name: {
-            key: value for key, value in vars(module).items()
+            key: copy.deepcopy(value) for key, value in vars(module).items()
             if key != 'training' and _is_plain(value)
         } for name, module in _model(runner).named_modules()
     }
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return type(value) is tuple and all(map(_is_plain, value))
+    if type(value) in (tuple, list):
+        return all(map(_is_plain, value))
     return value is None or type(value) in (bool, int, float, str)
