@@ -71,9 +71,10 @@ class YOLOXHeadAdapter(HeadAdapter):
             places, self.head.num_classes,
             dtype=found.dtype).masked_scatter(places, found)
         levels = labels.split([h * w for h, w in seen.sizes], 1)
+        count = mean_over_ranks(sum(counts), places.device)
         return Targets.alike(
             self.outputs, levels, None,
-            mean_over_ranks(max(sum(counts), 1), places.device))
+            count.clamp(min=1) if isinstance(count, Tensor) else max(count, 1))
 
 
 def logits_of_product(a: Tensor, b: Tensor) -> Tensor:
