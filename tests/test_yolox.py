@@ -1,20 +1,25 @@
 """YOLOX: what its head has of its own, and what mmdet ships with it."""
+import json
 import random
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import mmdet
 import pytest
 import torch
+from mmdet.engine.hooks import SyncNormHook
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from conftest import REPO
+from crosskd.checkpoints.beside import state_beside
+from crosskd.engine.data_checks import check_data
 from crosskd.heads import adapter_of, record
 from crosskd.heads.yolox import logits_of_product
 from crosskd.mmcv_ext import is_installed
@@ -32,6 +37,7 @@ from helpers import (
     wide_teacher,
 )
 from pretend_device import DEVICE, on_device, pretend_device
+from test_distributed import Ranks, wrapped
 from tool_server import run as tool
 
 LEVELS = (0, 1, 2)
@@ -421,6 +427,7 @@ def road(folder, name, base, **kwargs):
     switch, = (h for h in cfg.custom_hooks if h.type == 'YOLOXModeSwitchHook')
     switch.num_last_epochs = LAST
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=EPOCHS)
+    cfg.model.test_cfg.score_thr = 0.0  # after so few steps
     cfg.default_hooks.logger.interval = 1
     cfg.merge_from_dict(dict(
         randomness=dict(seed=0, deterministic=True), **kwargs))
@@ -460,7 +467,8 @@ def folder(shapes_root):
 @pytest.fixture(scope='module')
 def whole(folder):
     """A run from its start to its end, and what it said."""
-    out = tool('train.py', 'yolox.py', cwd=folder)
+    out = tool('train.py', 'yolox.py', '--cfg-options',
+               'val_evaluator.outfile_prefix=yolox_ours', cwd=folder)
     return folder / 'work_dirs/yolox', out
 
 
@@ -473,7 +481,7 @@ def test_our_config_trains_as_mmdet_ships_it(whole):
     assert 'loss_l1' not in said
     first, last = out.split('No mosaic and mixup aug now!')
     assert re.search(r'Epoch\(train\) +\[2\]', first)
-    assert 'loss_l1' not in first and 'loss_l1: ' in last
+    assert 'loss_l1: ' not in first and 'loss_l1: ' in last
     assert re.search(r'Epoch\(train\) +\[3\]', last)
     saved = torch.load(work_dir / f'epoch_{EPOCHS}.pth', weights_only=False)
     plain = build(Config.fromfile(work_dir.parent.parent / 'yolox_plain.py')
@@ -543,14 +551,110 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 @pytest.mark.slow
 @pytest.mark.skipif(is_installed(), reason='needs compiled ops of mmcv')
 def test_plain_mmdet_tests_the_checkpoint(folder, whole, tmp_path):
-    """In a process without crosskd: the AP of the run's own validation."""
+    """Without crosskd: detections and AP of the run's own validation."""
     work_dir, out = whole
     done = subprocess.run(
         [sys.executable, '-c', WITHOUT_CROSSKD, MMDETS,
          'yolox_plain.py', work_dir / f'epoch_{EPOCHS}.pth', '--work-dir',
-         tmp_path], cwd=folder, text=True, stdout=subprocess.PIPE,
+         tmp_path, '--cfg-options',
+         'test_evaluator.outfile_prefix=yolox_mmdets'],
+        cwd=folder, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout[-3000:]
     figures = re.findall(r'(coco/bbox_mAP\S*): (\S+)', out)
     assert len(figures) == 6
     assert re.findall(r'(coco/bbox_mAP\S*): (\S+)', done.stdout) == figures
+    ours, theirs = (json.loads((folder / f'yolox_{name}.bbox.json')
+                               .read_text()) for name in ('ours', 'mmdets'))
+    assert len(ours) > 100 and ours == theirs
+
+
+# -- two ranks ---------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    started = Ranks(tmp_path_factory.mktemp('ranks'))
+    yield started
+    started.stop()
+
+
+def normalizers(rank, boxes):
+    """What the head's own loss was divided by, and what ours are."""
+    model = build(distiller_cfg('yolox'))
+    raw = []
+    model.bbox_head.loss_obj.register_forward_hook(
+        lambda _, args, made: raw.append(made))
+    losses, paired = paired_of(model, *batch(boxes[rank], seed=rank))
+    return float(raw[0] / losses['loss_obj']), float(paired.normalizer('cls'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('boxes', [((3, 2), (0, )), ((0, ), (0, ))])
+def test_normaliser_of_two_ranks_is_that_of_the_loss(ranks, boxes):
+    found = ranks(normalizers, boxes)
+    assert found[0] == pytest.approx(found[1])
+    used, ours = found[0]
+    assert ours == pytest.approx(used) and (used > 1) == any(boxes[0])
+
+
+def synchronize(rank):
+    """Norms of each rank's own images, before and after the hook."""
+    model = wrapped(build(wide_teacher(distiller_cfg('yolox', adapter=dict(
+        type='ConvModule', kernel_size=1, norm_cfg=dict(type='BN'))))).train())
+    bare = model.module
+    model(*batch((2, 1), seed=rank), mode='loss')
+
+    def states():
+        return [{k: v.clone() for k, v in state.items()} for state in (
+            bare.state_dict(), state_beside(bare),
+            bare.teacher.detector.state_dict())]
+
+    before = states()
+    SyncNormHook().before_val_epoch(SimpleNamespace(model=model))
+    return before, states()
+
+
+@pytest.mark.slow
+def test_norms_are_averaged_before_validation(ranks):
+    """``SyncNormHook``: the student's; not the adapters' or the teacher's."""
+    (one, mean), (other, same) = ranks(synchronize)
+    changed = set()
+    for key, value in mean[0].items():
+        assert torch.equal(value, same[0][key])
+        wanted = (one[0][key].double() + other[0][key]) / 2
+        torch.testing.assert_close(value.double(), wanted)
+        if not torch.equal(value, one[0][key]):
+            changed.add(key)
+    assert changed == {key for key in mean[0]
+                       if key.endswith(('running_mean', 'running_var'))}
+    plain = build(plain_cfg('yolox'))
+    plain.load_state_dict(mean[0])
+    assert any('running_mean' in key for key in mean[1])
+    for before, after in ((one, mean), (other, same)):
+        for kind in (1, 2):
+            assert before[kind] and before[kind].keys() == after[kind].keys()
+            assert all(torch.equal(after[kind][k], v)
+                       for k, v in before[kind].items())
+
+
+# -- checks of mixed data ----------------------------------------------------
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(ann_file='gone.json'),
+     r'train_dataloader\.dataset\.dataset\.ann_file=.*gone\.json'),
+    (dict(metainfo=dict(classes=('circle', 'squares'))),
+     r"train_dataloader\.dataset\.dataset\.metainfo\.classes: 'squares' is no "
+     'category'),
+    (dict(data_prefix=dict(img='gone/')),
+     r'train_dataloader\.dataset\.dataset: 12 of 12 images are not there'),
+    (dict(metainfo=dict(classes=CLASSES[:4])),
+     r'bbox_head\.num_classes=5: train_dataloader\.dataset has 4 classes'),
+], ids=['file', 'name', 'images', 'number'])
+def test_data_inside_a_mix_are_checked(folder, monkeypatch, change, words):
+    monkeypatch.chdir(folder)
+    cfg = Config.fromfile('yolox_plain.py')
+    cfg.train_dataloader.dataset.dataset.update(change)
+    with pytest.raises((FileNotFoundError, ValueError), match=words):
+        check_data('train_dataloader', cfg.train_dataloader, build(cfg.model))
