@@ -24,6 +24,8 @@ PUBLISHED = dict(  # split, weights of cls, reg and PKD
 RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd_pkd/'))
            and any(family in c for family in PUBLISHED)]
 QUALITY = ('atss', 'paa', 'ddod')  # learned from the teacher, too
+# mmdet's, and for how many images a step, where not 0.01 for 16
+LEARNING_RATES = dict(yolox=(0.01, 64))
 
 
 def shrink(model):
@@ -33,6 +35,9 @@ def shrink(model):
         model.backbone.update(
             embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
         model.neck.in_channels = [24, 48, 96]
+    elif model.backbone.type == 'CSPDarknet':
+        model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
+        model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
     else:
         expansion = 4 if model.backbone.depth >= 50 else 1
         model.backbone.update(base_channels=8)
@@ -69,6 +74,7 @@ def test_config_runs(name):
         assert ('loss_cls_kd' in log) == ('crosskd' in name)
         assert ('loss_feat_kd' in log) == ('pkd' in name)
         assert ('loss_center_kd' in log) == any(k in name for k in QUALITY)
+        assert ('loss_obj_kd' in log) == ('yolox' in name)
         assert ('loss_sdd_map' in log) == ('sdd' in name)
         assert all(log[key] > 0 for key in log if 'kd' in key or 'sdd' in key)
     model.eval()
@@ -95,10 +101,12 @@ def test_published_recipe(name):
 
 
 @pytest.mark.parametrize('name', ON_COCO)
-def test_the_learning_rate_is_that_of_16_images_a_step(name):
+def test_the_learning_rate_is_that_of_mmdet(name):
     cfg = Config.fromfile(ROOT / name)
-    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=16)
-    assert cfg.optim_wrapper.optimizer.lr == 0.01  # mmdet's, for 16 images
+    lr, images = next((rate for family, rate in LEARNING_RATES.items()
+                       if family in name), (0.01, 16))
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=images)
+    assert cfg.optim_wrapper.optimizer.lr == lr
 
 
 @pytest.mark.parametrize('name', [c for c in ON_COCO if 'retinanet' in c])

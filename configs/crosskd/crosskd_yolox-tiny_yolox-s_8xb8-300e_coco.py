@@ -1,0 +1,17 @@
+_base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+auto_scale_lr = dict(enable=True)  # for 64 images, as mmdet's
+
+model = dict(
+    type='CrossKDSingleStageDetector',
+    teacher_config='mmdet::yolox/yolox_s_8xb8-300e_coco.py',
+    teacher_ckpt=(
+        'https://download.openmmlab.com/mmdetection/v2.0/yolox/yolox_s_8x8_300e_coco/'
+        'yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth'),
+    kd_cfg=dict(
+        loss_cls_kd=dict(
+            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+        loss_obj_kd=dict(
+            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        reused_teacher_head_idx=1))
