@@ -4,14 +4,17 @@ Only sizes, paths and lengths are others: the pipelines, with their caches and
 the hook that switches them, and the average of the weights are mmdet's.
 """
 import json
+import shutil
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
 
 from conftest import REPO
 from crosskd.teacher import find_config
 from experiments import CLASSES
 from test_configs import shrink
+from tool_server import run
 
 #: arguments of transforms that are sizes of images, in pixels
 SIZES = ('img_scale', 'scale', 'crop_size', 'size')
@@ -81,3 +84,33 @@ def _shrink_images(pipeline, side):
         for key in SIZES:
             if key in step:
                 step[key] = tuple(n * side // SIDE for n in step[key])
+
+
+def resumed(config, whole, folder, epoch, **kwargs):
+    """Go on from a checkpoint of a whole run, as after a kill.
+
+    Args:
+        config: path of the config.
+        whole: work directory of the run.
+        folder: work directory of the other.
+        epoch: after which it is taken up.
+        kwargs: for :func:`tool_server.run`.
+
+    Returns:
+        str: what the other run printed.
+    """
+    folder.mkdir()
+    shutil.copy(whole / f'epoch_{epoch}.pth', folder)
+    return run('train.py', config, '--work-dir', folder, '--resume', **kwargs)
+
+
+def same_states(one, other):
+    """Whether two checkpoints have equal weights, of which kinds so ever."""
+    a, b = (torch.load(path, map_location='cpu', weights_only=False)
+            for path in (one, other))
+    kinds = [key for key in a if key.endswith('state_dict')]
+    assert kinds == [key for key in b if key.endswith('state_dict')]
+    # trained, averaged, and both of what is beside the student's
+    assert len(kinds) == 4, kinds
+    return all(torch.equal(a[kind][key], b[kind][key])
+               for kind in kinds for key in a[kind])
