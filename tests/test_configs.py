@@ -25,10 +25,10 @@ RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd_pkd/'))
            and any(family in c for family in PUBLISHED)]
 QUALITY = ('atss', 'paa', 'ddod')  # learned from the teacher, too
 # mmdet's, and for how many images a step, where not 0.01 for 16
-LEARNING_RATES = dict(yolox=(0.01, 64))
+LEARNING_RATES = dict(yolox=(0.01, 64), rtmdet=(0.004, 256))
 
 
-def shrink(model):
+def shrink(model, width=32):
     """A model config of the same structure that a CPU runs in a second."""
     model.backbone.pop('init_cfg', None)
     if model.backbone.type == 'SwinTransformer':
@@ -38,12 +38,16 @@ def shrink(model):
     elif model.backbone.type == 'CSPDarknet':
         model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
         model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
+    elif model.backbone.type == 'CSPNeXt':
+        model.backbone.update(deepen_factor=0.167, widen_factor=width / 256)
+        model.neck.update(in_channels=[width, 2 * width, 4 * width],
+                          num_csp_blocks=1)
     else:
         expansion = 4 if model.backbone.depth >= 50 else 1
         model.backbone.update(base_channels=8)
         model.neck.in_channels = [8 * expansion * 2**i for i in range(4)]
-    model.neck.out_channels = 32
-    model.bbox_head.update(in_channels=32, feat_channels=32)
+    model.neck.out_channels = width
+    model.bbox_head.update(in_channels=width, feat_channels=width)
     return model
 
 

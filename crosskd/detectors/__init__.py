@@ -4,6 +4,7 @@ from .crosskd import (
     CrossKDFCOS,
     CrossKDGFL,
     CrossKDRetinaNet,
+    CrossKDRTMDet,
     CrossKDSingleStageDetector,
 )
 from .mixin import DistillationMixin
@@ -11,7 +12,7 @@ from .sdd import SDDSingleStageDetector
 from .single_stage import DistilledSingleStageDetector
 
 __all__ = [
-    'CrossKDATSS', 'CrossKDFCOS', 'CrossKDGFL', 'CrossKDRetinaNet',
-    'CrossKDSingleStageDetector', 'DistillationMixin',
+    'CrossKDATSS', 'CrossKDFCOS', 'CrossKDGFL', 'CrossKDRTMDet',
+    'CrossKDRetinaNet', 'CrossKDSingleStageDetector', 'DistillationMixin',
     'DistilledSingleStageDetector', 'SDDSingleStageDetector'
 ]

@@ -1,4 +1,5 @@
 """The CrossKD detectors."""
+from mmdet.models.detectors import RTMDet
 from mmdet.registry import MODELS
 
 from ..heads import (
@@ -6,6 +7,7 @@ from ..heads import (
     FCOSHeadAdapter,
     GFLHeadAdapter,
     RetinaHeadAdapter,
+    RTMDetHeadAdapter,
 )
 from .single_stage import DistilledSingleStageDetector
 
@@ -16,8 +18,8 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
 
     The student's intermediate head features go through the rest of the
     teacher's head; the resulting *cross-head predictions* imitate those of
-    the teacher.  For RetinaNet, GFL, ATSS and FCOS heads and subclasses of
-    them; the named detectors check which one it is.
+    the teacher.  For the heads of :mod:`crosskd.heads` and subclasses of them;
+    the named detectors check which one it is.
 
     Example config, with mmdet's GFL-R101 as the teacher of a GFL-R50::
 
@@ -73,3 +75,13 @@ class CrossKDFCOS(CrossKDSingleStageDetector):
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
     family = FCOSHeadAdapter
+
+
+@MODELS.register_module()
+class CrossKDRTMDet(CrossKDSingleStageDetector, RTMDet):
+    """CrossKD on an RTMDet head (Lyu et al., arXiv 2212.07784).
+
+    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.  It is
+    an mmdet ``RTMDet``, too, and so takes its ``use_syncbn``.
+    """
+    family = RTMDetHeadAdapter
