@@ -12,6 +12,7 @@ from mmdet.models.dense_heads import FCOSHead, GFLHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.dataset import ConcatDataset
+from mmengine.logging import MessageHub
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope, Registry
 
@@ -163,6 +164,17 @@ def test_nothing_is_left_of_a_trial(shapes_root, kind, make):
     assert all(torch.equal(v, before[k])
                for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize('told', [{}, dict(epoch=0), dict(epoch=3)])
+def test_what_heads_are_told_of_the_epoch_stays(told):
+    """TOOD asks for it in every step."""
+    model = build(distiller_cfg('gfl'))
+    info = MessageHub.get_current_instance().runtime_info
+    info.pop('epoch')
+    info.update(told)
+    try_pair(model)
+    assert {k: v for k, v in info.items() if k == 'epoch'} == told
 
 
 def test_a_pipeline_is_tried_on_a_copy_and_may_drop_images(shapes_root):

@@ -198,13 +198,14 @@ def _first_epoch(head: nn.Module) -> Iterator[None]:
     attributes = {key: copy.deepcopy(value)
                   for key, value in vars(head).items() if key[0] != '_'}
     told = MessageHub.get_current_instance().runtime_info
-    epoch = told.setdefault('epoch', 0)
+    is_told = 'epoch' in told
+    told.setdefault('epoch', 0)
     head.training = True
     try:
         yield
     finally:
         vars(head).update(attributes)
-        if not epoch:
+        if not is_told:
             told.pop('epoch')
 
 
