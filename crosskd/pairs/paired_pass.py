@@ -67,16 +67,20 @@ class PairedPass:
         """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
         # those that lead to what is needed
         branches = self._taught.intermediates
+        # before their layers, all branches have the same features
+        kept = {branch: branch if any(split) or branch in self.pair.adapters
+                else '' for branch in branches}
         places = [(branch, *levels) for branch in branches
                   for levels in self.pair.levels]
-        aligned = align_statistics(
+        alike = {(kept[branch], *levels): branch for branch, *levels in places}
+        aligned = dict(zip(alike, align_statistics(
             [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
-             for branch, ours, _ in places],
+             for (_, ours, _), branch in alike.items()],
             [self._taught.intermediates[branch][theirs]
-             for branch, _, theirs in places])
-        count = len(self.pair.levels)
-        features = {branch: aligned[i * count:(i + 1) * count]
-                    for i, branch in enumerate(branches)}
+             for (_, _, theirs), branch in alike.items()])))
+        features = {branch: [aligned[kept[branch], i, j]
+                             for i, j in self.pair.levels]
+                    for branch in branches}
         # the teacher's weights and these features are in the teacher's type
         with torch.autocast(self.device.type, enabled=False):
             return self.teacher.forward_from(features, split[1],
