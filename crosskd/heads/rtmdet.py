@@ -1,6 +1,7 @@
 """RTMDet: points, distances, layers of a level with norms of its own."""
 from collections.abc import Mapping
 
+import torch
 from mmdet.models.dense_heads.rtmdet_head import RTMDetSepBNHead
 from mmdet.models.layers.transformer import inverse_sigmoid
 from mmdet.models.utils import sigmoid_geometric_mean
@@ -48,6 +49,5 @@ class RTMDetHeadAdapter(HeadAdapter):
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics, _ = seen.returned['get_targets'][-1]
         # the head's own losses are divided by how well priors are assigned
-        normalizer = reduce_mean(
-            sum(level.sum() for level in metrics)).clamp(min=1)
+        normalizer = reduce_mean(torch.cat(metrics, 1).sum()).clamp(min=1)
         return Targets.alike(self.outputs, labels, weights, normalizer)
