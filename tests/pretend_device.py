@@ -10,12 +10,16 @@ several devices; and mmengine's InstanceData takes no index of this kind, so
 """
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 from unittest import mock
 
 import torch
+from mmcv.ops import deform_conv
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+from crosskd.mmcv_ext import is_installed
 
 DEVICE = torch.device('meta')  # torch knows it, and needs no driver for it
 ANY_DEVICE = ('aten.copy_', 'aten._to_copy')
@@ -23,6 +27,10 @@ ASKS = ('aten._local_scalar_dense', 'aten.nonzero', 'aten.equal',
         'aten.masked_select', 'aten.is_nonzero', 'aten._unique2',
         'aten.unique_dim', 'aten.repeat_interleave.Tensor')
 INDEXED = ('aten.index.', 'aten.index_put', 'aten._index_put')
+NO_KERNEL = ('aten._unsafe_view', 'aten.empty', 'aten.new_empty')
+# of mmcv, and no ops of torch's
+COMPILED = ('deform_conv_forward', 'deform_conv_backward_input',
+            'deform_conv_backward_parameters')
 
 
 @dataclass
@@ -50,7 +58,7 @@ class Counts:
             self.syncs += any(i.dtype == torch.bool for i in indices)
             self.copies += any(not isinstance(i, Elsewhere) and i.dim()
                                for i in indices)
-        view = name.startswith('aten._unsafe_view') or any(
+        view = name.startswith(NO_KERNEL) or any(
             r.alias_info is not None and not r.alias_info.is_write
             for r in func._schema.returns)
         self.kernels += (there or goes) and not view
@@ -124,6 +132,21 @@ def elsewhere(x):
     return Elsewhere(x) if type(x) is torch.Tensor else x
 
 
+def compiled(name):
+    """A function of mmcv's, which fills tensors that it is given."""
+    function = getattr(deform_conv.ext_module, name)
+
+    def fill(*args, **kwargs):
+        there = any(isinstance(x, Elsewhere) for x in args)
+        if there:
+            refuse_mixed(name, args,
+                         [x for x in args if isinstance(x, torch.Tensor)])
+        COUNTS.kernels += there
+        return function(*map(numbers, args), **kwargs)
+
+    return fill
+
+
 class _Ops(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -165,6 +188,10 @@ def pretend_device():
         # which knows no autocast for this device
         stack.enter_context(mock.patch(
             'torch.autocast', lambda _, **kwargs: autocast('cpu', **kwargs)))
+        if not is_installed():
+            stack.enter_context(mock.patch.object(
+                deform_conv, 'ext_module', SimpleNamespace(
+                    **{name: compiled(name) for name in COMPILED})))
         stack.enter_context(_FromPython())
         stack.enter_context(_Ops())
         yield COUNTS

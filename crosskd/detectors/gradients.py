@@ -27,9 +27,11 @@ def check_gradients(detector: nn.Module, adapter: HeadAdapter,
         RuntimeError: outputs or intermediate features are not all there, or
             features have no gradient although the layers that made them train.
     """
-    levels = len(seen.sizes) if seen.outputs else 0
-    maps = {'bbox_head': ([x for kind in seen.outputs.values() for x in kind],
-                          levels * len(seen.outputs), [adapter.head])}
+    # as returned: what a family makes of them, a pass may not need
+    outputs = [list(kind) for _, kind in zip(adapter.outputs, seen.raw or ())]
+    levels = len(seen.sizes) if outputs else 0
+    maps = {'bbox_head': ([x for kind in outputs for x in kind],
+                          levels * len(outputs), [adapter.head])}
     if split is not None:
         for branch, found in seen.intermediates.items():
             maps[f'{branch} branch of bbox_head'] = (

@@ -3,7 +3,7 @@
 Priors (anchors or points) are numbered as mmdet's prior generators do: level
 by level, row by row, and those of one location side by side.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,7 +86,7 @@ class HeadRecord:
             of it returned.
     """
     features: Sequence[Tensor] = ()
-    outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+    outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     raw: Any = None
     intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
     returned: dict[str, list[Any]] = field(default_factory=dict)
@@ -103,4 +103,6 @@ class HeadRecord:
 
     @property
     def _maps(self) -> Sequence[Tensor]:
+        if self.raw is not None:
+            return self.raw[0]
         return next(iter(self.outputs.values()), self.features)

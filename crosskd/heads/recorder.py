@@ -1,7 +1,7 @@
 """Recording one pass through a dense head."""
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -39,7 +39,8 @@ def record(adapter: HeadAdapter,
                 }
 
         def made(_: Module, args: tuple, outputs: tuple) -> None:
-            seen.raw, seen.outputs = outputs, adapter.named(outputs)
+            seen.raw = outputs
+            seen.outputs = _WhenAskedFor(partial(adapter.named, outputs))
 
         handles = [head.register_forward_pre_hook(given),
                    head.register_forward_hook(made)]
@@ -59,6 +60,26 @@ def record(adapter: HeadAdapter,
             stack.callback(_set_on_instance(
                 head, name, _recording(getattr(head, name), results)))
         yield seen
+
+
+class _WhenAskedFor(Mapping[str, list[Tensor]]):
+    """Outputs by name; in CrossKD nobody asks for the student's."""
+
+    def __init__(self, make: Callable[[], dict[str, list[Tensor]]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> dict[str, list[Tensor]]:
+        return self._make()
+
+    def __getitem__(self, name: str) -> list[Tensor]:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def _append(found: list[Tensor], _: Module, args: tuple,

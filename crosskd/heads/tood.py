@@ -15,6 +15,7 @@ from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
 from .layout import Geometry, HeadRecord, Targets
 
+TRUNK, MEAN = 'trunk of ', 'mean of '  # and the branch
 CERTAIN = 1e-6  # scores are kept so far from 0 and 1
 
 
@@ -54,12 +55,14 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         head = self.head
-        trunk, x = [], features[name]
-        for layer in head.inter_convs:
-            x = layer(x)
-            trunk.append(x)
-        x = torch.cat(trunk, 1)
-        mean = F.adaptive_avg_pool2d(x, (1, 1))
+        if name.startswith(TRUNK):
+            return self._trunk(features[name.removeprefix(TRUNK)])
+        if name.startswith(MEAN):
+            return F.adaptive_avg_pool2d(
+                features[TRUNK + name.removeprefix(MEAN)], (1, 1))
+        # once, where nothing has made the features of the tasks differ
+        branch = 'cls' if features['cls'] is features['reg'] else name
+        x, mean = features[TRUNK + branch], features[MEAN + branch]
         if name == 'cls':
             return _logits_of_mean(head.tood_cls(head.cls_decomp(x, mean)),
                                    head.cls_prob_module(x))
@@ -72,6 +75,14 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         # as in the head's own forward
         inverted = (found[:, :2] > found[:, 2:]).any(1, keepdim=True)
         return torch.where(inverted, boxes, found)
+
+    def _trunk(self, x: Tensor) -> Tensor:
+        """The outputs of all its layers, side by side."""
+        made = []
+        for layer in self.head.inter_convs:
+            x = layer(x)
+            made.append(x)
+        return torch.cat(made, 1)
 
     def _boxes_of(self, reg: Tensor, level: int) -> Tensor:
         """Boxes (N, 4, H, W), in units of the stride, before refinement."""

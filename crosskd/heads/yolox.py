@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmdet.models.dense_heads import YOLOXHead
 from torch import Tensor
 
@@ -75,6 +76,9 @@ class YOLOXHeadAdapter(HeadAdapter):
 
 
 def logits_of_product(a: Tensor, b: Tensor) -> Tensor:
-    """Logits of the product of two sigmoid scores, without loss of digits."""
+    """Logits of the product of two sigmoid scores.
+
+    Of odds a and b they are the logarithm of ab / (1 + a + b).
+    """
     a, b = at_least_float32(a), at_least_float32(b)
-    return -torch.logaddexp(torch.logaddexp(-a, -b), -a - b)
+    return a + b - F.softplus(torch.logaddexp(a, b))

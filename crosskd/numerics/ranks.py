@@ -11,10 +11,10 @@ def mean_of_sums(levels: Sequence[Tensor], at_least: float) -> Tensor:
     """The mean over ranks of the sum of all levels.
 
     Args:
-        levels: of any shapes.
+        levels: (N, P) each.
         at_least: a lower bound of the mean.
     """
-    total = torch.stack([level.sum() for level in levels]).sum()
+    total = torch.cat(list(levels), 1).sum()
     return reduce_mean(total).clamp(min=at_least)
 
 

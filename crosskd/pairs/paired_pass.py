@@ -66,8 +66,12 @@ class PairedPass:
     def _make_cross_head(self, split: tuple[int, int]) -> Maps:
         """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
         # those that lead to what is needed
-        branches = self._taught.intermediates
-        places = [(branch, *levels) for branch in branches
+        branches = list(self._taught.intermediates)
+        # before the layers of both heads, all branches have the same features
+        alike = not any(split) and not any(
+            branch in self.pair.adapters for branch in branches)
+        own = branches[:1] if alike else branches
+        places = [(branch, *levels) for branch in own
                   for levels in self.pair.levels]
         aligned = align_statistics(
             [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
@@ -75,8 +79,10 @@ class PairedPass:
             [self._taught.intermediates[branch][theirs]
              for branch, _, theirs in places])
         count = len(self.pair.levels)
-        features = {branch: aligned[i * count:(i + 1) * count]
-                    for i, branch in enumerate(branches)}
+        features = {
+            branch: aligned[:count] if alike else
+            aligned[i * count:(i + 1) * count]
+            for i, branch in enumerate(branches)}
         # the teacher's weights and these features are in the teacher's type
         with torch.autocast(self.device.type, enabled=False):
             return self.teacher.forward_from(features, split[1],
