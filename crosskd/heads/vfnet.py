@@ -66,16 +66,14 @@ class VFNetHeadAdapter(HeadAdapter):
         As the head's own ``star_dcn_offset`` says, in three kernels and
         without a copy to the device.
         """
-        places, which, signs = self._star
+        at, sides, signs = self._star
         stride = self.head.strides[level]
-        places, signs, which = (
-            constant(values, dtype, boxes.device, shape)
-            for values, dtype, shape in (
-                (places, boxes.dtype, (-1, 1, 1)),
-                (tuple(x / stride for x in signs), boxes.dtype, (-1, 1, 1)),
-                (which, torch.long, (-1, ))))
+        like = boxes.dtype, boxes.device, (-1, 1, 1)
         boxes = boxes.detach().lerp(boxes, self.head.gradient_mul)
-        return torch.addcmul(places, boxes.index_select(1, which), signs)
+        return torch.addcmul(
+            constant(at, *like),
+            boxes.index_select(1, constant(sides, torch.long, boxes.device)),
+            constant(tuple(sign / stride for sign in signs), *like))
 
     @cached_property
     def _star(self) -> tuple[tuple, tuple, tuple]:
