@@ -70,14 +70,13 @@ class PairedPass:
         # before their layers, all branches have the same features
         kept = {branch: branch if any(split) or branch in self.pair.adapters
                 else '' for branch in branches}
-        places = [(branch, *levels) for branch in branches
-                  for levels in self.pair.levels]
-        alike = {(kept[branch], *levels): branch for branch, *levels in places}
-        aligned = dict(zip(alike, align_statistics(
-            [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
-             for (_, ours, _), branch in alike.items()],
-            [self._taught.intermediates[branch][theirs]
-             for (_, _, theirs), branch in alike.items()])))
+        places = {(kept[branch], i, j): branch for branch in branches
+                  for i, j in self.pair.levels}
+        aligned = dict(zip(places, align_statistics(
+            [self.pair.adapt(branch, self._learned.intermediates[branch][i])
+             for (_, i, _), branch in places.items()],
+            [self._taught.intermediates[branch][j]
+             for (_, _, j), branch in places.items()])))
         features = {branch: [aligned[kept[branch], i, j]
                              for i, j in self.pair.levels]
                     for branch in branches}
