@@ -8,6 +8,7 @@ from mmdet.models.dense_heads import TOODHead
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..numerics.constants import constant
 from ..numerics.kept import KEPT_SIZES, Kept
 from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
@@ -42,6 +43,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         super().__init__(head)
         # those of a single level, too
         self._geometries = Kept(KEPT_SIZES * (1 + len(self.strides)))
+        self._middles: Kept[Tensor] = Kept(KEPT_SIZES * len(self.strides))
 
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
         return ()
@@ -90,15 +92,16 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         sizes = [(h, w) if i == level else (1, 1)
                  for i in range(len(self.strides))]
         geometry = self.geometry(sizes, [level], reg.device)
-        reg = reg.flatten(2).transpose(1, 2)
-        if self.head.anchor_type == 'anchor_free':
-            middle = geometry.centers / geometry.strides
-            boxes = torch.cat([middle - reg[..., :2], middle + reg[..., 2:]],
-                              -1)
-        else:
-            boxes = super().boxes(reg, geometry).view(
-                n, -1, 4) / geometry.strides
-        return boxes.transpose(1, 2).reshape(n, 4, h, w).contiguous()
+        if self.head.anchor_type == 'anchor_based':
+            boxes = super().boxes(reg.flatten(2).transpose(1, 2), geometry)
+            boxes = boxes.view(n, -1, 4) / geometry.strides
+            return boxes.transpose(1, 2).reshape(n, 4, h, w).contiguous()
+        middles = self._middles.get(
+            (h, w, level, reg.device),
+            lambda: (geometry.centers / geometry.strides).T.reshape(
+                1, 2, h, w).repeat(1, 2, 1, 1))
+        return torch.addcmul(middles, reg, constant(
+            (-1, -1, 1, 1), reg.dtype, reg.device, (-1, 1, 1)))
 
     def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
         return reg.flatten(0, 1)

@@ -68,7 +68,7 @@ class VFNetHeadAdapter(HeadAdapter):
         As the head's own ``star_dcn_offset`` says, in three kernels and
         without a copy to the device.
         """
-        places, which, signs = self._star
+        at, sides, signs = self._star
         stride = self.head.strides[level]
         like = boxes.dtype, boxes.device, (-1, 1, 1)
         boxes = boxes.detach().lerp(boxes, self.head.gradient_mul)
