@@ -166,4 +166,4 @@ def test_losses_fall(shapes_root, tmp_path):
     check_losses_fall(
         'crosskd_r50_tood_r101-2x-ms_fpn_1x_coco.py', shapes_root, tmp_path,
         'tood/tood_r50_fpn_1x_coco.py',
-        "model['train_cfg'] = dict(initial_epoch=12)\n", epochs=12)
+        "model['train_cfg'] = dict(initial_epoch=8)\n", epochs=8)
