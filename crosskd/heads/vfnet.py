@@ -73,9 +73,9 @@ class VFNetHeadAdapter(HeadAdapter):
         like = boxes.dtype, boxes.device, (-1, 1, 1)
         boxes = boxes.detach().lerp(boxes, self.head.gradient_mul)
         return torch.addcmul(
-            constant(places, *like),
-            boxes.index_select(1, constant(which, torch.long, boxes.device)),
-            constant(tuple(x / stride for x in signs), *like))
+            constant(at, *like),
+            boxes.index_select(1, constant(sides, torch.long, boxes.device)),
+            constant(tuple(sign / stride for sign in signs), *like))
 
     @cached_property
     def _star(self) -> tuple[tuple, tuple, tuple]:
