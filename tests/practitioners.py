@@ -7,13 +7,15 @@ import json
 import shutil
 from pathlib import Path
 
+import mmdet
 import torch
 from mmengine.config import Config
 
 from conftest import REPO
 from crosskd.teacher import find_config
-from experiments import CLASSES
+from experiments import CLASSES, write
 from test_configs import shrink
+from test_tools import metrics, python
 from tool_server import run
 
 #: arguments of transforms that are sizes of images, in pixels
@@ -68,14 +70,14 @@ def small_config(path, config, root, side=64, width=32, batch_size=3,
         for key in {'begin', 'end', 'T_max', 'T_0'} & set(scheduler):
             scheduler[key] = (round(scheduler[key] * epochs / whole)
                               if in_epochs else
-                              min(scheduler[key], steps // 4))
+                              min(scheduler[key], steps // 10))
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs,
                          dynamic_intervals=None)
     cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=epochs)
     cfg.default_hooks.logger.interval = 1
     cfg.auto_scale_lr.base_batch_size = batch_size
     cfg.randomness = dict(seed=0, deterministic=True)
-    cfg.dump(path)
+    write(path, cfg.to_dict())
     return cfg
 
 
@@ -114,3 +116,36 @@ def same_states(one, other):
     assert len(kinds) == 4, kinds
     return all(torch.equal(a[kind][key], b[kind][key])
                for kind in kinds for key in a[kind])
+
+
+#: mmdet's own test tool, in a process where crosskd cannot be imported
+PLAIN_MMDET = '''
+import runpy
+import sys
+
+sys.modules['crosskd'] = None
+tool = sys.argv[0] = sys.argv.pop(1)
+runpy.run_path(tool, run_name='__main__')
+'''
+
+
+def tested_by_plain_mmdet(config, checkpoint, work_dir, cwd, *options):
+    """Test a checkpoint without crosskd; needs mmcv's compiled ops.
+
+    Args:
+        config: the plain student's.
+        checkpoint: of the distilled student.
+        work_dir: of the test.
+        cwd: where the test runs.
+        options: further ones of ``--cfg-options``.
+
+    Returns:
+        tuple: AP and the rest as they were printed, and all detections.
+    """
+    tool = Path(mmdet.__file__).parent / '.mim/tools/test.py'
+    prefix = work_dir / 'plain'
+    out = python('-c', PLAIN_MMDET, tool, config, checkpoint, '--work-dir',
+                 work_dir, '--cfg-options',
+                 f'test_evaluator.outfile_prefix={prefix}', *options, cwd=cwd)
+    assert 'unexpected key' not in out and 'missing key' not in out
+    return metrics(out), json.loads(Path(f'{prefix}.bbox.json').read_text())

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.optim import LinearLR, MultiStepLR, OptimWrapper
 from mmengine.registry import (
@@ -23,6 +24,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from crosskd.engine.run_checks import quiet
 from crosskd.engine.runner import Runner
 
 
@@ -343,3 +345,23 @@ def test_what_cannot_be_built_is_named_before_the_config_is_written(
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             make(TRAIN, cfg=dict(model=1), **change)
     assert not list(tmp_path.rglob('*.py'))
+
+
+def test_what_is_tried_is_silent_and_silences_nothing_else(tmp_path):
+    """mmengine's loggers remember what is enabled, and logging forgets it."""
+    logger = MMLogger(tmp_path.name, log_file=str(tmp_path / 'log'))
+    MMLogger._instance_dict[tmp_path.name] = logger  # as get_instance() does
+    try:
+        logger.info('first')
+        with quiet():
+            logger.info('attempt')
+            logger.warning('attempt')
+            logger.error('an error')
+        logger.info('second')
+        logger.warning('a warning')
+    finally:
+        del MMLogger._instance_dict[tmp_path.name]
+    said = (tmp_path / 'log').read_text()
+    assert 'attempt' not in said
+    for words in ('first', 'an error', 'second', 'a warning'):
+        assert words in said

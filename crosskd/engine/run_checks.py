@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, Registry
 from torch import nn
@@ -113,8 +114,15 @@ def built_dataset(loader: DataLoader | dict) -> Dataset:
 def quiet() -> Iterator[None]:
     """Log errors alone, where something is tried before it is done."""
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    _disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(level)
+        _disable(level)
+
+
+def _disable(level: int) -> None:
+    logging.disable(level)
+    # mmengine's loggers keep what was enabled, unknown to logging's manager
+    logger = MMLogger.get_current_instance()
+    logger.setLevel(logger.level)
