@@ -129,7 +129,7 @@ runpy.run_path(tool, run_name='__main__')
 '''
 
 
-def tested_by_plain_mmdet(config, checkpoint, work_dir, cwd, *options):
+def results_of_plain_mmdet(config, checkpoint, work_dir, cwd, *options):
     """Test a checkpoint without crosskd; needs mmcv's compiled ops.
 
     Args:

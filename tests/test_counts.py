@@ -70,11 +70,11 @@ CEILINGS = {
     ('vfnet', 'plain imitation'): (68, 28228),
     ('vfnet', 'SDD, map'): (-34, 13677),
     ('vfnet', 'SDD, map and box'): (56, 35772),
-    ('tood', 'CrossKD'): (272, 140980),
-    ('tood', 'CrossKD and PKD'): (341, 157396),
+    ('tood', 'CrossKD'): (272, 151076),
+    ('tood', 'CrossKD and PKD'): (341, 167492),
     ('tood', 'plain imitation'): (69, 29740),
-    ('tood', 'SDD, map'): (-88, 13677),
-    ('tood', 'SDD, map and box'): (2, 35772),
+    ('tood', 'SDD, map'): (-76, 13677),
+    ('tood', 'SDD, map and box'): (14, 35772),
 }
 
 #: copies to the device that a teacher makes in its own forward alone, and not

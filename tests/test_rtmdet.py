@@ -34,7 +34,7 @@ from practitioners import (
     resumed,
     same_states,
     small_config,
-    tested_by_plain_mmdet,
+    results_of_plain_mmdet,
 )
 from slow_crosskd import align, iou_loss, sigmoid
 from test_tools import metrics
@@ -499,7 +499,7 @@ def test_plain_mmdet_finds_what_our_validation_found(folder, shapes_root):
     out = tool('train.py', 'longer.py', '--cfg-options', *on_training_images,
                f'val_evaluator.outfile_prefix={prefix}',
                'default_hooks.checkpoint.interval=40', cwd=folder)
-    found, boxes = tested_by_plain_mmdet(
+    found, boxes = results_of_plain_mmdet(
         'plain.py', 'work_dirs/longer/epoch_40.pth', folder / 'tested', folder,
         *on_training_images)
     assert found == metrics(out) and float(found.split()[0]) > 0.01
