@@ -30,11 +30,13 @@ class Variant:
         config: path below ``configs/``.
         changes: ``--cfg-options``.
         teacher: of a student; by default the first of the study.
+        schedule: how many times the study's epochs it is trained.
     """
     name: str
     config: str
     changes: dict[str, object] = field(default_factory=dict)
     teacher: 'Variant | None' = None
+    schedule: int = 1
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,14 @@ def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
     taught_by = {
         name: stages.Run(
             name, each.config, study, study / _folder(each), {
-                **_schedule(teacher_epochs, setting), **each.changes,
-                'randomness.seed': 0
+                **_schedule(each.schedule * teacher_epochs, setting),
+                **each.changes, 'randomness.seed': 0
             })
         for name, each in teachers.items()
     }
     students = [[
-        _student(variant, seed, _schedule(epochs, setting), results,
+        _student(variant, seed,
+                 _schedule(variant.schedule * epochs, setting), results,
                  taught_by[(variant.teacher or teacher).name])
         for seed in seeds
     ] for variant in variants]
