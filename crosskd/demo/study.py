@@ -17,6 +17,9 @@ from . import shapes, stages
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402
 
+# what a row repeats of a training's log
+LOGGED = re.compile('loss|grad_norm')
+
 
 @dataclass
 class Variant:
@@ -26,10 +29,14 @@ class Variant:
         name: what the table calls it.
         config: path below ``configs/``.
         changes: ``--cfg-options``.
+        teacher: of a student; by default the first of the study.
+        schedule: how many times the study's epochs it is trained.
     """
     name: str
     config: str
     changes: dict[str, object] = field(default_factory=dict)
+    teacher: 'Variant | None' = None
+    schedule: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,15 @@ def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
     """Train every variant on its seeds, each run on one core.
 
     What is trained already is not trained again, so a variant that is changed
-    needs another name.  The teacher is the same for all: the spread over seeds
-    is the students'.
+    needs another name.  A teacher is the same for all seeds: the spread over
+    them is the students'.
 
     Args:
         folder: gets ``work_dirs/<name of the setting>/`` with the images, and
             ``study.json`` and ``study.png`` in a folder of its own for every
             ``epochs``.
-        teacher: first row; one seed.
-        variants: the other rows, the students.
+        teacher: first row; one seed.  Those that variants name come next.
+        variants: the last rows, the students.
         seeds: of the students.
         epochs, teacher_epochs: of students and teacher.
         num_train, num_val: images.
@@ -92,23 +99,31 @@ def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
     for split, count in dict(train=num_train, val=num_val).items():
         shapes.generate(study / 'data' / 'shapes', split, count,
                         setting.side, scene=setting.scene)
-    teacher_run = stages.Run(
-        teacher.name, teacher.config, study, study / 'teacher', {
-            **_schedule(teacher_epochs, setting), **teacher.changes,
-            'randomness.seed': 0
-        })
+    teachers = {each.name: each for each in
+                (teacher, *(v.teacher or teacher for v in variants))}
+    taught_by = {
+        name: stages.Run(
+            name, each.config, study, study / _folder(each), {
+                **_schedule(each.schedule * teacher_epochs, setting),
+                **each.changes, 'randomness.seed': 0
+            })
+        for name, each in teachers.items()
+    }
     students = [[
-        _student(variant, seed, _schedule(epochs, setting), results,
-                 teacher_run)
+        _student(variant, seed,
+                 _schedule(variant.schedule * epochs, setting), results,
+                 taught_by[(variant.teacher or teacher).name])
         for seed in seeds
     ] for variant in variants]
     cores = os.cpu_count() or 1
     try:
-        stages.train([teacher_run], threads=cores)
+        stages.train(list(taught_by.values()),
+                     threads=max(cores // len(taught_by), 1))
         with ThreadPoolExecutor(cores) as pool:
             list(pool.map(lambda run: stages.train([run], threads=1),
                           sum(students, [])))
-        rows = [_row(teacher, [teacher_run])]
+        rows = [_row(each, [taught_by[name]])
+                for name, each in teachers.items()]
         rows += map(_row, variants, students)
     except RuntimeError as e:
         sys.exit(f'{e}\nThe same command continues from here.')
@@ -141,12 +156,16 @@ def format_gain(ahead: dict, behind: dict) -> str:
 def _student(variant: Variant, seed: int, shared: dict[str, object],
              results: Path, teacher: stages.Run) -> stages.Run:
     changes = {**shared, **variant.changes, 'randomness.seed': seed}
-    folder = re.sub(r'\W+', '_', variant.name)
     run = stages.Run(f'{variant.name}, seed {seed}', variant.config,
-                     teacher.root, results / folder / f'seed{seed}', changes)
+                     teacher.root, results / _folder(variant) / f'seed{seed}',
+                     changes)
     if 'teacher_ckpt' in run.cfg.model:
         changes['model.teacher_ckpt'] = str(teacher.checkpoint)
     return run
+
+
+def _folder(variant: Variant) -> str:
+    return re.sub(r'\W+', '_', variant.name)
 
 
 def _schedule(epochs: int,
@@ -161,14 +180,18 @@ def _schedule(epochs: int,
 
 
 def _row(variant: Variant, runs: Sequence[stages.Run]) -> dict:
-    ap = {}
+    ap, losses = {}, {}
     for run in runs:
+        seed = run.changes['randomness.seed']
+        logged = [{key: entry[key] for key in entry if LOGGED.match(key)}
+                  for entry in stages.history(run) if 'lr' in entry]
+        losses[seed] = dict(first=logged[0], last=logged[-1])
         curve = dict(stages.ap_curve(run))
         if run.epochs not in curve:
             raise RuntimeError(
                 f'[{run.name}] has no AP of its last epoch: stopped in its '
                 f'validation, or nothing was found. Remove {run.work_dir}')
-        ap[run.changes['randomness.seed']] = round(100 * curve[run.epochs], 1)
+        ap[seed] = round(100 * curve[run.epochs], 1)
     values = list(ap.values())
     return dict(
         detector=variant.name,
@@ -177,7 +200,8 @@ def _row(variant: Variant, runs: Sequence[stages.Run]) -> dict:
         epochs=runs[0].epochs,
         AP=ap,
         mean=round(mean(values), 2),
-        std=round(stdev(values), 2) if len(values) > 1 else None)
+        std=round(stdev(values), 2) if len(values) > 1 else None,
+        losses=losses)
 
 
 def _figure(rows: Sequence[dict], path: Path) -> None:

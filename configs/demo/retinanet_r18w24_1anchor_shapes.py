@@ -1,0 +1,5 @@
+"""The RetinaNet teacher with one anchor a location, as the student has."""
+_base_ = './retinanet_r18w24_shapes.py'
+model = dict(
+    bbox_head=dict(
+        anchor_generator=dict(scales_per_octave=1, ratios=[1.0])))
