@@ -33,7 +33,11 @@ TEACHERS = dict(
     tood='mmdet::tood/tood_r50_fpn_1x_coco.py',
     rtmdet='mmdet::rtmdet/rtmdet_m_8xb32-300e_coco.py')
 # deformable convolutions take no maps as small as the last of these images
-CHANGES = dict(ddod="model['bbox_head']['use_dcn'] = False\n")
+CHANGES = dict(
+    ddod="model['bbox_head']['use_dcn'] = False\n",
+    # mmengine's hook looks for it in the project's scope, without crosskd too
+    rtmdet="custom_hooks = [dict(type='EMAHook', "
+    "ema_type='mmdet.ExpMomentumEMA', update_buffers=True)]\n")
 
 
 def small(name):

@@ -503,4 +503,5 @@ def test_plain_mmdet_finds_what_our_validation_found(folder, shapes_root):
         'plain.py', 'work_dirs/longer/epoch_6.pth', folder / 'tested', folder,
         *on_training_images)
     assert found == metrics(out)
-    assert boxes and boxes == json.loads(Path(f'{prefix}.bbox.json').read_text())
+    ours = json.loads(Path(f'{prefix}.bbox.json').read_text())
+    assert boxes and boxes == ours
