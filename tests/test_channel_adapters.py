@@ -177,7 +177,7 @@ class OneTooMany(BaseModule):
 def test_an_adapter_of_another_width_is_named():
     model = build(wide(adapter=dict(type='OneTooMany')))
     with pytest.raises(ValueError, match='kd_cfg.adapter: OneTooMany must ret'
-                       r'urn .* \(2, 16, 8, 8\), found \(2, 17, 8, 8\)'):
+                       r'urn .* \(2, 16, 12, 12\), found \(2, 17, 12, 12\)'):
         try_pair(model)
 
 

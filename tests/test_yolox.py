@@ -239,8 +239,8 @@ def test_heads_without_objectness_are_refused(kind):
     cfg = distiller_cfg(kind, loss_obj_kd=BCE, loss_center_kd=None)
     name = dict(gfl='GFL', rtmdet='RTMDet', atss='ATSS')[kind]
     with pytest.raises(ValueError, match=(
-            f'kd_cfg.loss_obj_kd: {name} heads have no objectness branch; '
-            'remove it')):
+            f'kd_cfg.loss_obj_kd: {name} heads have no objectness branch, '
+            'but cls, reg.*; remove it')):
         build(cfg)
     # a teacher without, too
     with pytest.raises(ValueError, match='kd_cfg.loss_obj_kd: .* heads have '
