@@ -4,13 +4,9 @@ import math
 import random
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-import mmdet
 import pytest
 import torch
 from mmdet.engine.hooks import SyncNormHook
@@ -37,8 +33,10 @@ from helpers import (
     total,
     wide_teacher,
 )
+from practitioners import results_of_plain_mmdet
 from pretend_device import DEVICE, on_device, pretend_device
 from test_distributed import Ranks, wrapped
+from test_tools import metrics
 from tool_server import run as tool
 
 LEVELS = (0, 1, 2)
@@ -547,35 +545,15 @@ def test_persistent_workers_over_the_switch(folder, tmp_path):
                             *options), tmp_path / 'whole')
 
 
-MMDETS = Path(mmdet.__file__).parent / '.mim/tools/test.py'
-WITHOUT_CROSSKD = '''
-import runpy
-import sys
-
-sys.modules['crosskd'] = None  # an import of it is an error
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
-'''
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(is_installed(), reason='needs compiled ops of mmcv')
 def test_plain_mmdet_tests_the_checkpoint(folder, whole, tmp_path):
     """Without crosskd: detections and AP of the run's own validation."""
     work_dir, out = whole
-    done = subprocess.run(
-        [sys.executable, '-c', WITHOUT_CROSSKD, MMDETS,
-         'yolox_plain.py', work_dir / f'epoch_{EPOCHS}.pth', '--work-dir',
-         tmp_path, '--cfg-options',
-         'test_evaluator.outfile_prefix=yolox_mmdets'],
-        cwd=folder, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT)
-    assert done.returncode == 0, done.stdout[-3000:]
-    figures = re.findall(r'(coco/bbox_mAP\S*): (\S+)', out)
-    assert len(figures) == 6
-    assert re.findall(r'(coco/bbox_mAP\S*): (\S+)', done.stdout) == figures
-    ours, theirs = (json.loads((folder / f'yolox_{name}.bbox.json')
-                               .read_text()) for name in ('ours', 'mmdets'))
+    found, theirs = results_of_plain_mmdet(
+        'yolox_plain.py', work_dir / f'epoch_{EPOCHS}.pth', tmp_path, folder)
+    ours = json.loads((folder / 'yolox_ours.bbox.json').read_text())
+    assert found == metrics(out)
     assert len(ours) > 100 and ours == theirs
     assert sum(math.isfinite(sum(one['bbox'])) for one in ours) > 100
 
