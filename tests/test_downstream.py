@@ -68,9 +68,10 @@ def of_a_teacher(config):
         "teacher_ckpt='random')")
 
 
-@pytest.mark.parametrize('scope', [
-    PACKAGE, pytest.param(None, marks=pytest.mark.slow)])
-@pytest.mark.parametrize('config', CONFIGS)
+@pytest.mark.parametrize('config, scope', [
+    (config, PACKAGE) for config in CONFIGS] + [
+    pytest.param(config, None, marks=pytest.mark.slow)
+    for config in CONFIGS if not config.startswith('demo/')])
 def test_a_child_of_every_config_trains(shapes_root, folder, tmp_path, config,
                                         scope):
     if is_installed() and any(kind in config for kind in COMPILED_KINDS):
