@@ -2,12 +2,18 @@
 
 On the demo's images, with the demo's teacher and schedule.
 """
-import argparse
 from collections.abc import Sequence
 
 from . import shapes
 from .run import QUICK_CHANGES, QUICK_TRAIN, QUICK_VAL
-from .study import Setting, Variant, format_gain, format_rows, run_study
+from .study import (
+    Setting,
+    Variant,
+    format_gain,
+    format_rows,
+    read_arguments,
+    run_study,
+)
 
 EPOCHS, QUICK_EPOCHS = 12, 2
 SETTING = Setting('adapters', shapes.DEMO, side=96)
@@ -22,18 +28,7 @@ CROSSKD = Variant('student with CrossKD', CROSSKD_CONFIG)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the teacher and all students, and print their table."""
-    parser = argparse.ArgumentParser(
-        'python -m crosskd.demo.adapter_study', description=__doc__)
-    parser.add_argument(
-        '--dir', default='.',
-        help='folder that gets work_dirs/ (default: here)')
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0, 1, 2],
-        help='of the students (default: 0 1 2)')
-    parser.add_argument(
-        '--quick', action='store_true',
-        help='few images, two epochs: to see that it runs')
-    args = parser.parse_args(argv)
+    args = read_arguments('adapter_study', __doc__, argv)
     students = [ALONE, PLAIN, CROSSKD]
     if args.quick:
         rows = run_study(args.dir, TEACHER, students, args.seeds,

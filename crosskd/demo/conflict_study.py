@@ -2,13 +2,19 @@
 
 On the demo's images, with the demo's student and schedule.
 """
-import argparse
 from collections.abc import Iterable, Sequence
 from statistics import mean
 
 from . import shapes
 from .run import QUICK_CHANGES, QUICK_TRAIN, QUICK_VAL
-from .study import Setting, Variant, format_gain, format_rows, run_study
+from .study import (
+    Setting,
+    Variant,
+    format_gain,
+    format_rows,
+    read_arguments,
+    run_study,
+)
 
 EPOCHS, QUICK_EPOCHS = 12, 2
 SETTING = Setting('conflict', shapes.DEMO, side=96)
@@ -61,18 +67,7 @@ GAINS = [(student, ALONE) for student in STUDENTS[1:]] + [
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train the teachers and all students, and print their tables."""
-    parser = argparse.ArgumentParser(
-        'python -m crosskd.demo.conflict_study', description=__doc__)
-    parser.add_argument(
-        '--dir', default='.',
-        help='folder that gets work_dirs/ (default: here)')
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0, 1, 2],
-        help='of the students (default: 0 1 2)')
-    parser.add_argument(
-        '--quick', action='store_true',
-        help='few images, two epochs: to see that it runs')
-    args = parser.parse_args(argv)
+    args = read_arguments('conflict_study', __doc__, argv)
     if args.quick:
         rows = run_study(args.dir, ATSS, STUDENTS, args.seeds, QUICK_EPOCHS,
                          QUICK_EPOCHS, QUICK_TRAIN, QUICK_VAL, QUICK)

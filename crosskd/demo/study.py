@@ -1,4 +1,5 @@
 """Many students of one teacher on generated images."""
+import argparse
 import json
 import os
 import re
@@ -130,6 +131,29 @@ def run_study(folder: str, teacher: Variant, variants: Sequence[Variant],
     (results / 'study.json').write_text(json.dumps(rows, indent=1) + '\n')
     _figure(rows, results / 'study.png')
     return rows
+
+
+def read_arguments(module: str, description: str | None,
+                   argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the command of a study.
+
+    Args:
+        module: of this package, which has the command.
+        description: for its help.
+        argv: the words after the command; by default those of this process.
+    """
+    parser = argparse.ArgumentParser(
+        f'python -m crosskd.demo.{module}', description=description)
+    parser.add_argument(
+        '--dir', default='.',
+        help='folder that gets work_dirs/ (default: here)')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0, 1, 2],
+        help='of the students (default: 0 1 2)')
+    parser.add_argument(
+        '--quick', action='store_true',
+        help='few images, two epochs: to see that it runs')
+    return parser.parse_args(argv)
 
 
 def format_rows(rows: Sequence[dict]) -> str:

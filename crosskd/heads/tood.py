@@ -103,9 +103,6 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         return torch.addcmul(middles, reg, constant(
             (-1, -1, 1, 1), reg.dtype, reg.device, (-1, 1, 1)))
 
-    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        return reg.flatten(0, 1)
-
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         return (reg * geometry.strides).flatten(0, 1)
 
