@@ -15,6 +15,7 @@ model.update(teacher_config='teacher.py', teacher_ckpt='random')
 optim_wrapper = dict(optimizer={{
     '_delete_': True, 'type': 'AdamW', 'lr': 2e-3, 'weight_decay': 0.01}})
 log_processor = dict(window_size=1)
+randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False)
 param_scheduler = []
 train_cfg = dict(max_epochs={0}, val_interval={0})
