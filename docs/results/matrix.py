@@ -1,0 +1,172 @@
+"""What docs/results.md compares: detectors, and the tables they stand in."""
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KD = 'model.kd_cfg.'
+PLAIN = {f'{KD}prediction': 'student'}
+NO_PREDICTIONS = {f'{KD}loss_cls_kd': None, f'{KD}loss_reg_kd': None}
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is trained.
+
+    Attributes:
+        name: unique; what tables call it.
+        config: path below ``configs/`` or of this folder, or absolute.
+        teacher: name of the detector that teaches it, None where it learns
+            alone.
+        changes: ``--cfg-options``.
+        is_teacher: trained on one seed, the same for all students.
+    """
+    name: str
+    config: str
+    teacher: str | None = None
+    changes: dict[str, object] = field(default_factory=dict)
+    is_teacher: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Detectors that are compared.
+
+    Attributes:
+        name: of its marker in docs/results.md.
+        rows: names of detectors.
+        gains: pairs of names, ahead and behind.
+    """
+    name: str
+    rows: tuple[str, ...]
+    gains: tuple[tuple[str, str], ...]
+
+
+def pkd(weight: float) -> dict[str, object]:
+    return {f'{KD}loss_feat_kd.type': 'PKDLoss',
+            f'{KD}loss_feat_kd.loss_weight': weight}
+
+
+def head(name: str, teacher: str, alone: str, crosskd: str,
+         pkd_weight: float) -> list[Detector]:
+    """A teacher with this head, and students by every method."""
+    taught = f'{name} teacher'
+    no_quality = {f'{KD}loss_center_kd': None} if name == 'ATSS' else {}
+    return [
+        Detector(taught, teacher, is_teacher=True),
+        Detector(f'{name} alone', alone),
+        Detector(f'{name} plain imitation', crosskd, taught, PLAIN),
+        Detector(f'{name} PKD', crosskd, taught,
+                 {**NO_PREDICTIONS, **no_quality, **pkd(pkd_weight)}),
+        Detector(f'{name} CrossKD', crosskd, taught),
+        Detector(f'{name} CrossKD + PKD', crosskd, taught, pkd(pkd_weight)),
+    ]
+
+
+def compared(name: str) -> Table:
+    """The table of one head's methods."""
+    alone, plain, features, crosskd, both = (
+        f'{name} {method}' for method in
+        ('alone', 'plain imitation', 'PKD', 'CrossKD', 'CrossKD + PKD'))
+    return Table(name, (f'{name} teacher', alone, plain, features, crosskd,
+                        both),
+                 ((plain, alone), (features, alone), (crosskd, alone),
+                  (both, alone), (crosskd, plain), (both, crosskd)))
+
+
+SHAPES = str(HERE / 'shapes')
+GFL_CROSSKD = 'demo/crosskd_gfl_r18w8_r18w24_shapes.py'
+SDD = 'sdd/sdd_gfl_r18w8_r18w24_shapes.py'
+CROSSKD_SDD = 'crosskd_sdd/crosskd+sdd_gfl_r18w8_r18w24_shapes.py'
+HEAD16 = 'demo/crosskd_gfl_r18w8_head16_r18w24_shapes.py'
+BOX = {f'{KD}sdd_regions.map': None, f'{KD}sdd_regions.box.loss_weight': 3.0,
+       f'{KD}sdd_regions.box.base': 'bernoulli',
+       f'{KD}sdd_regions.box.scales': [1, 2, 4]}
+ONE_ANCHOR = 'RetinaNet, one anchor, teacher'
+
+ON_SHAPES = [
+    *head('GFL', 'demo/gfl_r18w24_shapes.py', 'demo/gfl_r18w8_shapes.py',
+          GFL_CROSSKD, 6.0),
+    *head('ATSS', 'demo/atss_r18w24_shapes.py',
+          f'{SHAPES}/atss_r18w8_shapes.py',
+          f'{SHAPES}/crosskd_atss_r18w8_r18w24_shapes.py', 1.0),
+    *head('FCOS', f'{SHAPES}/fcos_r18w24_shapes.py',
+          f'{SHAPES}/fcos_r18w8_shapes.py',
+          f'{SHAPES}/crosskd_fcos_r18w8_r18w24_shapes.py', 2.0),
+    *head('RetinaNet', 'demo/retinanet_r18w24_shapes.py',
+          f'{SHAPES}/retinanet_r18w8_shapes.py',
+          f'{SHAPES}/crosskd_retinanet_r18w8_r18w24_shapes.py', 2.0),
+    *(Detector(f'GFL CrossKD, split {i}', GFL_CROSSKD, 'GFL teacher',
+               {f'{KD}reused_teacher_head_idx': i}) for i in (0, 1, 2, 4)),
+    Detector('GFL SDD: map', SDD, 'GFL teacher'),
+    Detector('GFL SDD: box', SDD, 'GFL teacher', BOX),
+    Detector('GFL CrossKD + SDD: map', CROSSKD_SDD, 'GFL teacher'),
+    Detector('GFL half the channels, alone',
+             'demo/gfl_r18w8_head16_shapes.py'),
+    Detector('GFL half the channels, plain imitation', HEAD16,
+             'GFL teacher', PLAIN),
+    Detector('GFL half the channels, CrossKD', HEAD16, 'GFL teacher'),
+    Detector('GFL plain imitation of ATSS',
+             'demo/crosskd_gfl_r18w8_atss_r18w24_shapes.py', 'ATSS teacher',
+             PLAIN),
+    Detector('GFL CrossKD from ATSS',
+             'demo/crosskd_gfl_r18w8_atss_r18w24_shapes.py', 'ATSS teacher'),
+    Detector(ONE_ANCHOR, 'demo/retinanet_r18w24_1anchor_shapes.py',
+             is_teacher=True),
+    Detector('GFL plain imitation of RetinaNet, one anchor',
+             'demo/crosskd_gfl_r18w8_retinanet_r18w24_1anchor_shapes.py',
+             ONE_ANCHOR, PLAIN),
+    Detector('GFL CrossKD from RetinaNet, one anchor',
+             'demo/crosskd_gfl_r18w8_retinanet_r18w24_1anchor_shapes.py',
+             ONE_ANCHOR),
+    Detector('GFL CrossKD from RetinaNet',
+             'demo/crosskd_gfl_r18w8_retinanet_r18w24_shapes.py',
+             'RetinaNet teacher'),
+]
+
+AQUARIUM = str(HERE / 'aquarium')
+PHOTO_CROSSKD = f'{AQUARIUM}/crosskd_gfl_r18w16_mobilenetv2_aquarium.py'
+ON_PHOTOGRAPHS = [
+    Detector('teacher', f'{AQUARIUM}/gfl_mobilenetv2_aquarium.py',
+             is_teacher=True),
+    Detector('alone', f'{AQUARIUM}/gfl_r18w16_aquarium.py'),
+    Detector('CrossKD', PHOTO_CROSSKD, 'teacher'),
+    Detector('plain imitation', PHOTO_CROSSKD, 'teacher', PLAIN),
+    Detector('CrossKD + PKD', PHOTO_CROSSKD, 'teacher', pkd(6.0)),
+    Detector('SDD: map', f'{AQUARIUM}/sdd_gfl_r18w16_mobilenetv2_aquarium.py',
+             'teacher'),
+]
+
+GFL_SPLITS = ('GFL CrossKD, split 0', 'GFL CrossKD, split 1',
+              'GFL CrossKD, split 2', 'GFL CrossKD', 'GFL CrossKD, split 4')
+CONFLICT = ('GFL plain imitation of ATSS', 'GFL CrossKD from ATSS',
+            'GFL plain imitation of RetinaNet, one anchor',
+            'GFL CrossKD from RetinaNet, one anchor',
+            'GFL CrossKD from RetinaNet')
+HALF = tuple(f'GFL half the channels, {method}'
+             for method in ('alone', 'plain imitation', 'CrossKD'))
+SDDS = ('GFL SDD: map', 'GFL SDD: box', 'GFL CrossKD + SDD: map')
+TABLES = {
+    'shapes': [
+        *map(compared, ('GFL', 'ATSS', 'FCOS', 'RetinaNet')),
+        Table('split', ('GFL alone', *GFL_SPLITS),
+              tuple((name, 'GFL alone') for name in GFL_SPLITS)),
+        Table('SDD', ('GFL alone', 'GFL plain imitation', *SDDS,
+                      'GFL CrossKD'),
+              (*((name, 'GFL alone') for name in SDDS),
+               (SDDS[0], 'GFL plain imitation'), (SDDS[2], 'GFL CrossKD'))),
+        Table('conflict', ('ATSS teacher', ONE_ANCHOR, 'RetinaNet teacher',
+                           'GFL alone', *CONFLICT),
+              (*((name, 'GFL alone') for name in CONFLICT),
+               (CONFLICT[1], CONFLICT[0]), (CONFLICT[3], CONFLICT[2]))),
+        Table('adapter', ('GFL teacher', *HALF),
+              ((HALF[1], HALF[0]), (HALF[2], HALF[0]), (HALF[2], HALF[1]))),
+    ],
+    'photographs': [
+        Table('photographs', tuple(each.name for each in ON_PHOTOGRAPHS),
+              (('plain imitation', 'alone'), ('SDD: map', 'alone'),
+               ('CrossKD', 'alone'), ('CrossKD + PKD', 'alone'),
+               ('CrossKD', 'plain imitation'),
+               ('CrossKD + PKD', 'CrossKD'))),
+    ]
+}
+DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS}

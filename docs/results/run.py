@@ -1,0 +1,228 @@
+"""Train what docs/results.md compares, and write its tables.
+
+    python docs/results/run.py shapes
+    python docs/results/run.py photographs --data FOLDER --weights FILE
+    python docs/results/run.py report
+
+Stopped at whatever moment, the same command continues: a training from its
+last epoch, and what has a record in ``docs/results/records/`` is not trained
+again (remove the record to measure it anew).
+"""
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+import mmcv
+import mmdet
+import mmengine
+import torch
+from matrix import DETECTORS, HERE, Detector
+from mmdet.utils import register_all_modules
+from report import write_report
+
+import crosskd
+from crosskd.demo import shapes, stages
+
+RECORDS = HERE / 'records'
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s',
+           'bbox_mAP_m', 'bbox_mAP_l')
+NUM_TRAIN, NUM_VAL = 640, 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', choices=[*DETECTORS, 'report'])
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2],
+                        help='of the students; teachers have seed 0')
+    parser.add_argument('--only', nargs='+', metavar='WORD', default=[''],
+                        help='detectors whose name has one of these')
+    parser.add_argument('--dir', default='work_dirs/results',
+                        help='folder for images and trainings')
+    parser.add_argument('--records', default=str(RECORDS),
+                        help='folder for the records')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(),
+                        help='trainings at once, each on one core')
+    parser.add_argument('--data', help='folder with images/, train.json and '
+                        'val.json, for photographs')
+    parser.add_argument('--weights', help="of the teacher's backbone, for "
+                        'photographs')
+    parser.add_argument('--cfg-options', nargs='+', default=[],
+                        metavar='KEY=VALUE', help='to see that it runs')
+    args = parser.parse_args()
+    if args.what == 'report':
+        write_report(Path(args.records))
+        return
+    if args.what == 'photographs' and not (args.data and args.weights):
+        parser.error('photographs need --data and --weights')
+    register_all_modules()
+    root = Path(args.dir).resolve() / args.what
+    _prepare_data(args, root)
+    _train(args, root)
+
+
+def _prepare_data(args: argparse.Namespace, root: Path) -> None:
+    data = root / 'data'
+    if args.what == 'photographs':
+        data.mkdir(parents=True, exist_ok=True)
+        link = data / 'aquarium'
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(args.data).resolve())
+    else:
+        for split, count in dict(train=NUM_TRAIN, val=NUM_VAL).items():
+            shapes.generate(data / 'shapes', split, count)
+
+
+def _train(args: argparse.Namespace, root: Path) -> None:
+    detectors = {each.name: each for each in DETECTORS[args.what]}
+    records = Path(args.records) / args.what
+    records.mkdir(parents=True, exist_ok=True)
+    options = dict(option.split('=', 1) for option in args.cfg_options)
+    runs: dict[str, stages.Run] = {}
+    teachers, students = [], []
+    # a seed of all methods before the next one, so that a run that is
+    # stopped has something to compare
+    for seed in args.seeds:
+        for each in detectors.values():
+            asked = any(word in each.name for word in args.only)
+            if not asked or (each.is_teacher and seed != args.seeds[0]):
+                continue
+            number = 0 if each.is_teacher else seed
+            if _record(records, each, number).is_file():
+                continue
+            if each.teacher and each.teacher not in runs:
+                taught = detectors[each.teacher]
+                runs[each.teacher] = _run(taught, 0, root, args, options)
+                teachers.append((taught, 0, runs[each.teacher]))
+            if each.is_teacher:
+                if each.name not in runs:
+                    runs[each.name] = _run(each, 0, root, args, options)
+                    teachers.append((each, 0, runs[each.name]))
+                continue
+            run = _run(each, number, root, args, options)
+            if each.teacher:
+                run.changes['model.teacher_ckpt'] = str(
+                    runs[each.teacher].checkpoint)
+            students.append((each, number, run))
+
+    def train(job: tuple[Detector, int, stages.Run]) -> None:
+        detector, seed, run = job
+        stages.train([run], threads=1)
+        _write_record(_record(records, detector, seed), detector, seed, run)
+
+    for jobs in (teachers, students):
+        try:
+            with ThreadPoolExecutor(args.jobs) as pool:
+                list(pool.map(train, jobs))
+        except (RuntimeError, KeyboardInterrupt) as e:
+            sys.exit(f'{e}\nThe same command continues from here.')
+
+
+def _run(detector: Detector, seed: int, root: Path,
+         args: argparse.Namespace, options: dict[str, str]) -> stages.Run:
+    changes: dict[str, object] = {
+        'randomness.seed': seed,
+        'default_hooks.checkpoint.max_keep_ckpts': 1,
+        **detector.changes,
+        **options
+    }
+    if detector.is_teacher and args.what == 'photographs':
+        changes['model.backbone.init_cfg.checkpoint'] = str(
+            Path(args.weights).resolve())
+    return stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
+                      root / _slug(detector.name) / f'seed{seed}', changes)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r'\W+', '_', name).strip('_')
+
+
+def _record(folder: Path, detector: Detector, seed: int) -> Path:
+    return folder / f'{_slug(detector.name)}-seed{seed}.json'
+
+
+def _write_record(path: Path, detector: Detector, seed: int,
+                  run: stages.Run) -> None:
+    """What one training gave, and on what it was measured."""
+    logged = stages.history(run)
+    steps = [entry for entry in logged if 'lr' in entry]
+    validated = [entry for entry in logged if 'lr' not in entry
+                 and entry['step'] == run.epochs]
+    if not validated:
+        raise RuntimeError(f'[{run.name}] has no validation of its last '
+                           f'epoch. Remove {run.work_dir}')
+    losses = {
+        when: {key: round(value, 4) for key, value in entry.items()
+               if 'loss' in key or key == 'grad_norm'}
+        for when, entry in (('first', steps[0]), ('last', steps[-1]))
+    }
+    record = dict(
+        detector=detector.name,
+        seed=seed,
+        teacher=detector.teacher,
+        config=Path(run.config).name,
+        changes=detector.changes,
+        epochs=run.epochs,
+        # mmdet gives -1 where there is no object of a size
+        **{key: round(100 * validated[-1].get(f'coco/{key}', 0), 1)
+           for key in METRICS},
+        AP_curve=[[epoch, round(100 * ap, 1)]
+                  for epoch, ap in stages.ap_curve(run)],
+        losses=losses,
+        minutes=round(stages.training_seconds(run) / 60, 1),
+        version=crosskd.__version__,
+        commit=_commit(),
+        command=' '.join(['python', 'docs/results/run.py',
+                          *_words(sys.argv[1:])]),
+        date=time.strftime('%Y-%m-%d'),
+        machine=_machine())
+    part = path.with_suffix('.part')
+    part.write_text(json.dumps(record, indent=1) + '\n')
+    part.replace(path)
+    print(f'[{run.name}] AP {record["bbox_mAP"]}', flush=True)
+
+
+def _words(argv: list[str]) -> list[str]:
+    """The command without the paths of this machine."""
+    words, hidden = [], {'--data': 'FOLDER', '--weights': 'FILE',
+                         '--dir': 'FOLDER', '--records': 'FOLDER'}
+    for before, word in zip(['', *argv], argv):
+        words.append(hidden.get(before, word))
+    return words
+
+
+def _commit() -> str:
+    done = subprocess.run(  # noqa: S603
+        ['git', 'rev-parse', '--short', 'HEAD'],  # noqa: S607
+        cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or 'unknown'
+
+
+def _machine() -> str:
+    stack = 'OneDL' if _is_installed('onedl-mmengine') else 'OpenMMLab'
+    device = (torch.cuda.get_device_name() if torch.cuda.is_available()
+              else f'{os.cpu_count()} CPU cores, one thread a training')
+    return (f'{device}; Python {platform.python_version()}, torch '
+            f'{torch.__version__}, {stack} (mmcv {mmcv.__version__}, '
+            f'mmengine {mmengine.__version__}, mmdet {mmdet.__version__})')
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+if __name__ == '__main__':
+    main()
