@@ -5,7 +5,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 KD = 'model.kd_cfg.'
 PLAIN = {f'{KD}prediction': 'student'}
-NO_PREDICTIONS = {f'{KD}loss_cls_kd': None, f'{KD}loss_reg_kd': None}
+FEATURES_ALONE = {
+    'model.type': 'DistilledSingleStageDetector', **{
+        f'{KD}{key}': None
+        for key in ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd',
+                    'reused_teacher_head_idx')
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,12 @@ def head(name: str, teacher: str, alone: str, crosskd: str,
          pkd_weight: float) -> list[Detector]:
     """A teacher with this head, and students by every method."""
     taught = f'{name} teacher'
-    no_quality = {f'{KD}loss_center_kd': None} if name == 'ATSS' else {}
     return [
         Detector(taught, teacher, is_teacher=True),
         Detector(f'{name} alone', alone),
         Detector(f'{name} plain imitation', crosskd, taught, PLAIN),
         Detector(f'{name} PKD', crosskd, taught,
-                 {**NO_PREDICTIONS, **no_quality, **pkd(pkd_weight)}),
+                 {**FEATURES_ALONE, **pkd(pkd_weight)}),
         Detector(f'{name} CrossKD', crosskd, taught),
         Detector(f'{name} CrossKD + PKD', crosskd, taught, pkd(pkd_weight)),
     ]

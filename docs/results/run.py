@@ -26,6 +26,7 @@ import mmengine
 import torch
 from matrix import DETECTORS, HERE, Detector
 from mmdet.utils import register_all_modules
+from mmengine.config import DictAction
 from report import write_report
 
 import crosskd
@@ -56,8 +57,9 @@ def main() -> None:
                         'val.json, for photographs')
     parser.add_argument('--weights', help="of the teacher's backbone, for "
                         'photographs')
-    parser.add_argument('--cfg-options', nargs='+', default=[],
-                        metavar='KEY=VALUE', help='to see that it runs')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        default={}, metavar='KEY=VALUE',
+                        help='to see that it runs')
     args = parser.parse_args()
     if args.what == 'report':
         write_report(Path(args.records))
@@ -86,7 +88,6 @@ def _train(args: argparse.Namespace, root: Path) -> None:
     detectors = {each.name: each for each in DETECTORS[args.what]}
     records = Path(args.records) / args.what
     records.mkdir(parents=True, exist_ok=True)
-    options = dict(option.split('=', 1) for option in args.cfg_options)
     runs: dict[str, stages.Run] = {}
     teachers, students = [], []
     # a seed of all methods before the next one, so that a run that is
@@ -101,14 +102,14 @@ def _train(args: argparse.Namespace, root: Path) -> None:
                 continue
             if each.teacher and each.teacher not in runs:
                 taught = detectors[each.teacher]
-                runs[each.teacher] = _run(taught, 0, root, args, options)
+                runs[each.teacher] = _run(taught, 0, root, args)
                 teachers.append((taught, 0, runs[each.teacher]))
             if each.is_teacher:
                 if each.name not in runs:
-                    runs[each.name] = _run(each, 0, root, args, options)
+                    runs[each.name] = _run(each, 0, root, args)
                     teachers.append((each, 0, runs[each.name]))
                 continue
-            run = _run(each, number, root, args, options)
+            run = _run(each, number, root, args)
             if each.teacher:
                 run.changes['model.teacher_ckpt'] = str(
                     runs[each.teacher].checkpoint)
@@ -128,12 +129,12 @@ def _train(args: argparse.Namespace, root: Path) -> None:
 
 
 def _run(detector: Detector, seed: int, root: Path,
-         args: argparse.Namespace, options: dict[str, str]) -> stages.Run:
+         args: argparse.Namespace) -> stages.Run:
     changes: dict[str, object] = {
         'randomness.seed': seed,
         'default_hooks.checkpoint.max_keep_ckpts': 1,
         **detector.changes,
-        **options
+        **args.cfg_options
     }
     if detector.is_teacher and args.what == 'photographs':
         changes['model.backbone.init_cfg.checkpoint'] = str(

@@ -1,0 +1,138 @@
+"""What docs/results.md compares, and how its tables come about."""
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crosskd.demo import stages
+from helpers import build
+from pages import REPO
+
+RESULTS = REPO / 'docs/results'
+sys.path.insert(0, str(RESULTS))
+import matrix  # noqa: E402
+import report  # noqa: E402
+
+ALL = {each.name: each for some in matrix.DETECTORS.values() for each in some}
+TABLES = [table for tables in matrix.TABLES.values() for table in tables]
+
+
+def cfg(detector):
+    changes = dict(detector.changes)
+    if detector.teacher:
+        changes['model.teacher_ckpt'] = 'random'
+    return stages.Run('x', detector.config, REPO, REPO, changes).cfg
+
+
+def alone(table):
+    (name, ) = [row for row in table.rows if row.endswith('alone')]
+    return ALL[name]
+
+
+def test_names_are_unique_and_tables_use_them():
+    assert len(ALL) == sum(map(len, matrix.DETECTORS.values()))
+    for table in TABLES:
+        used = {*table.rows, *(name for gain in table.gains for name in gain)}
+        assert used <= ALL.keys()
+        for gain in table.gains:
+            assert set(gain) <= set(table.rows)
+    for each in ALL.values():
+        assert each.teacher is None or ALL[each.teacher].is_teacher
+
+
+@pytest.mark.parametrize('table', TABLES, ids=lambda table: table.name)
+def test_students_of_a_table_differ_in_distillation_alone(table):
+    """And begin with the same weights, so that seeds are pairs."""
+    plain = cfg(alone(table))
+    begun = built(plain)
+    students = [ALL[name] for name in table.rows if ALL[name].teacher]
+    assert students
+    for student in students:
+        changed = cfg(student)
+        weights = built(changed)
+        assert weights.keys() == begun.keys()
+        assert all(value.equal(weights[name])
+                   for name, value in begun.items()), student.name
+        for key in ('teacher_config', 'teacher_ckpt', 'kd_cfg', 'type'):
+            changed.model.pop(key)
+        expected = {key: value for key, value in plain.items()
+                    if key != 'custom_imports'}
+        expected['model'] = {key: value for key, value in plain.model.items()
+                             if key != 'type'}
+        assert {key: changed[key] for key in expected} == expected
+
+
+def built(of):
+    model = build(of.model, seed=3)
+    model.init_weights()
+    return model.state_dict()
+
+
+def record(name, seed, ap, **more):
+    return dict(detector=name, seed=seed, bbox_mAP=ap, bbox_mAP_50=50.0,
+                bbox_mAP_75=20.0, bbox_mAP_s=-100.0, bbox_mAP_m=10.0,
+                bbox_mAP_l=30.0, version='1', commit='abc',
+                date='2026-01-01', machine='M', **more)
+
+
+def test_a_table_has_means_and_gains_of_pairs(tmp_path):
+    table = matrix.Table('t', ('teacher', 'alone', 'new'),
+                         (('new', 'alone'), ))
+    records = {'teacher': {0: record('teacher', 0, 40.0)},
+               'alone': {0: record('alone', 0, 20.0),
+                         1: record('alone', 1, 22.0),
+                         2: record('alone', 2, 30.0)},
+               'new': {0: record('new', 0, 21.0), 1: record('new', 1, 25.0)}}
+    lines = report.format_table(table, table.rows, records).splitlines()
+    assert '| teacher | 40.0 | 50.0 | 20.0 | – | 10.0 | 30.0 | 40.0 |' in lines
+    assert ('| alone | 24.0 ± 5.3 | 50.0 ± 0.0 | 20.0 ± 0.0 | – '
+            '| 10.0 ± 0.0 | 30.0 ± 0.0 | 20.0, 22.0, 30.0 |') in lines
+    # of the seeds that both have
+    assert '| new − alone | +2.0 ± 1.4 | +1.0, +3.0 |' in lines
+    assert lines[-1] == 'Measured with crosskd 1 at abc, 2026-01-01; M.'
+
+
+def test_the_page_is_what_the_records_say(tmp_path):
+    page = tmp_path / 'results.md'
+    (tmp_path / 'results').mkdir()
+    page.write_text(report.PAGE.read_text())
+    report.write_report(RESULTS / 'records', page)
+    assert page.read_text() == report.PAGE.read_text()
+    named = re.findall('<!-- table: (.+) -->', page.read_text())
+    assert sorted(named) == sorted(table.name for table in TABLES)
+    for what in matrix.TABLES:
+        names = {each.name for each in matrix.DETECTORS[what]}
+        assert report.read_records(RESULTS / 'records' / what).keys() <= names
+
+
+def run(folder, *words):
+    done = subprocess.run(
+        [sys.executable, RESULTS / 'run.py', 'shapes', '--dir',
+         folder / 'trained', '--records', folder / 'records', '--seeds', '4',
+         '--only', 'GFL teacher', 'GFL CrossKD, split 2', '--jobs', '1',
+         '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+         'train_dataloader.dataset.indices=16',
+         'val_dataloader.dataset.indices=8', 'model.test_cfg.score_thr=0.0',
+         *words], cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_matrix_is_trained_once(tmp_path):
+    assert 'epoch 1' in run(tmp_path)
+    records = report.read_records(tmp_path / 'records/shapes')
+    assert {name: set(seeds) for name, seeds in records.items()} == {
+        'GFL teacher': {0}, 'GFL CrossKD, split 2': {4}}
+    student = records['GFL CrossKD, split 2'][4]
+    assert student['changes'] == {'model.kd_cfg.reused_teacher_head_idx': 2}
+    assert student['losses']['last']['loss_cls_kd'] > 0
+    assert student['epochs'] == 1 and len(student['AP_curve']) == 1
+    assert str(tmp_path) not in json.dumps(student)
+    checkpoint, = (tmp_path / 'trained').rglob('*split_2/**/epoch_1.pth')
+    cfg = Path(next(checkpoint.parent.glob('*.py'))).read_text()
+    assert 'GFL_teacher/seed0/gfl_r18w24_shapes/epoch_1.pth' in cfg
+    assert 'epoch 1' not in run(tmp_path)
