@@ -1,5 +1,4 @@
 """The demo's data set and its reading of logs; CI runs it as a whole."""
-import copy
 import json
 
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from crosskd.demo import report, shapes, stages, study
+from crosskd.demo import report, shapes, stages
 from helpers import build
 
 
@@ -148,46 +147,3 @@ def test_a_failing_tool_shows_its_last_lines(run):
     run.changes['model.type'] = 'NoSuchDetector'
     with pytest.raises(RuntimeError, match='NoSuchDetector'):
         stages.train([run], threads=1)
-
-
-def test_the_study_trains_as_it_did_before_the_demo_changed(tmp_path):
-    cfg = stages.Run('x', 'demo/gfl_r18w8_shapes.py', tmp_path, tmp_path,
-                     study._schedule(12)).cfg
-    assert cfg.train_dataloader.dataset.pipeline[2].scale == (128, 128)
-    assert cfg.optim_wrapper == dict(
-        type='OptimWrapper', clip_grad=None,
-        optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.05))
-    usual = copy.deepcopy(cfg.model)
-    del usual.bbox_head.init_cfg
-    spreads = []
-    for model in map(build, (cfg.model, usual)):
-        model.init_weights()
-        spreads.append({name: value.std().item() for name, value
-                        in model.bbox_head.named_parameters()
-                        if value.ndim == 4})
-    assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
-
-
-@pytest.mark.slow
-def test_study_trains_every_variant_and_reads_its_ap(tmp_path):
-    changes = {'model.test_cfg.score_thr': 0.0}  # or nothing is detected yet
-    plain = study.Variant('alone', 'demo/gfl_r18w8_shapes.py', changes)
-    sdd = study.Variant('SDD (map)', 'sdd/sdd_gfl_r18w8_r18w24_shapes.py',
-                        changes)
-    teacher = study.Variant('teacher', 'demo/gfl_r18w24_shapes.py', changes)
-    call = dict(folder=tmp_path, teacher=teacher, variants=[plain, sdd],
-                seeds=[0, 1], epochs=1, teacher_epochs=1, num_train=8,
-                num_val=4)
-    rows = study.run_study(**call)
-    assert [len(row['AP']) for row in rows] == [1, 2, 2]
-    assert rows[0]['std'] is None and rows[1]['std'] is not None
-    results = tmp_path / 'work_dirs/study/1_epochs'
-    saved = json.loads((results / 'study.json').read_text())
-    assert saved[2]['changes'] == changes
-    assert (results / 'study.png').is_file()
-    log = next((results / 'SDD_map_').rglob('*.log')).read_text()
-    assert 'loss_sdd_map' in log
-    trained = sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
-    assert study.run_study(**call) == rows  # and nothing is trained again
-    assert trained == sorted(p.stat().st_mtime for p in results.rglob('*.pth'))
-    assert '| SDD (map) |' in study.format_rows(rows)
