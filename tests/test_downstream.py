@@ -19,6 +19,8 @@ CONFIGS = sorted(
     if p.parent.name != '_base_'
     and p.stem != 'shapes_detection'  # a base without a backbone's width
     and 'yolox' not in p.stem)  # whose data are mixed: tests/test_yolox.py
+ONE_OF_EACH_FOLDER = {Path(c).parent: c for c in CONFIGS
+                      if not c.startswith('demo/')}.values()
 SMALL_CSPNEXT = SMALL.replace(
     'depth=18, base_channels=8', 'deepen_factor=0.167, widen_factor=0.125'
 ).replace('[8, 16, 32, 64]', '[32, 64, 128], num_csp_blocks=1')
@@ -71,7 +73,7 @@ def of_a_teacher(config):
 @pytest.mark.parametrize('config, scope', [
     (config, PACKAGE) for config in CONFIGS] + [
     pytest.param(config, None, marks=pytest.mark.slow)
-    for config in CONFIGS if not config.startswith('demo/')])
+    for config in ONE_OF_EACH_FOLDER])
 def test_a_child_of_every_config_trains(shapes_root, folder, tmp_path, config,
                                         scope):
     if is_installed() and any(kind in config for kind in COMPILED_KINDS):

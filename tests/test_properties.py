@@ -210,7 +210,7 @@ def test_a_training_step(run, step):
 
 
 @pytest.mark.slow
-@settings(ALIKE, max_examples=300)
+@settings(ALIKE, max_examples=100)
 @given(step=settings_of_a_step())
 def test_more_training_steps(run, step):
     take(run, step)
