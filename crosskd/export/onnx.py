@@ -1,16 +1,30 @@
 """A detector without its post-processing as an ONNX file."""
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
-SIZE = (320, 320)  # of the images it is traced with; any may be given later
+from ..heads import HeadAdapter, adapter_of
+from .deformable import traceable
+
+OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
+OPSET = 20  # DeformConv is in onnx since 19
+DIVISOR = 32  # of the sides of images, as backbones and necks want them
+SIZE = (320, 352)  # of the images that it is traced with
+OTHER_SIZE = (384, 288)  # of those that it is compared on
 TOLERANCE = 1e-5
+PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 
 
 class Outputs(nn.Module):
-    """A detector from normalised images to what its head returns, by name.
+    """A detector from normalised images to what its head returns.
 
     Args:
         detector: in eval mode.
@@ -21,79 +35,108 @@ class Outputs(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps of every level: the first output's, then the next's."""
+        """Maps of all levels: those of the first output, of the next, …"""
         outputs = self.detector.bbox_head(self.detector.extract_feat(images))
         return tuple(x for levels in outputs for x in levels)
 
 
-def write_onnx(detector: SingleStageDetector, file: Path,
-               divisor: int = 32) -> float:
-    """Write a detector as ONNX, and compare it with onnxruntime.
+def write_onnx(detector: SingleStageDetector, file: Path) -> float:
+    """Write a detector as ONNX, and compare it with torch in onnxruntime.
 
     Boxes are not decoded and not suppressed; the images are normalised ones.
-    Batch, height and width may be any, sides multiples of ``divisor``.
+    Any batch, height and width will do, sides being multiples of 32.  Outputs
+    have the names of the head's, and their strides: ``cls_8``, ``reg_16``.
 
     Args:
-        detector: the plain student.
+        detector: the plain student, in eval mode.
         file: gets the model.
-        divisor: of the sides of images.
 
     Returns:
-        float: the largest difference between torch and onnxruntime, relative
-        to the largest value of a map; on a batch of another size than it was
-        traced with.
+        float: the largest difference between torch and onnxruntime on a batch
+        of another size than it was traced with, relative to the largest
+        value of the map.
 
     Raises:
-        ValueError: a package is missing, torch is too old, or onnxruntime
-            computes something else.
+        TypeError: a detector whose head is of no known family.
+        ValueError: it cannot be exported, or onnxruntime computes something
+            else.
     """
-    import numpy as np
-    import onnxruntime
-    model = Outputs(detector).eval()
-    images = torch.randn(2, 3, *SIZE)
+    if not isinstance(detector, SingleStageDetector):
+        raise TypeError(f'--onnx: expected a single-stage detector, found '
+                        f'{type(detector).__name__}; see mmdeploy for others')
+    names = _names(adapter_of(detector.bbox_head, teaches=True))
+    model = Outputs(detector)
     batch = torch.export.Dim('batch', min=1)
-    h, w = (divisor * torch.export.Dim(name, min=2) for name in ('h', 'w'))
+    height, width = (DIVISOR * torch.export.Dim(f'{side}_by_{DIVISOR}', min=2)
+                     for side in ('height', 'width'))
+    # values of images; the same each time
+    random = torch.Generator().manual_seed(0)
+    images, others = (torch.randn(n, 3, *size, generator=random)
+                      for n, size in ((2, SIZE), (3, OTHER_SIZE)))
     with torch.no_grad():
-        names = _names(detector, model(images[:1]))
-        torch.onnx.export(
-            model, (images, ), str(file), dynamo=True, verbose=False,
-            external_data=False,
-            input_names=['images'], output_names=names,
-            dynamic_shapes=({0: batch, 2: h, 3: w}, ))
-        other = torch.randn(1, 3, SIZE[0] - divisor, SIZE[1] + divisor)
-        expected = model(other)
-    session = onnxruntime.InferenceSession(
-        str(file), providers=['CPUExecutionProvider'])
-    found = session.run(None, {'images': other.numpy()})
-    worst = max(float(np.abs(a - b.numpy()).max() / b.abs().max().clamp(1))
-                for a, b in zip(found, expected))
-    if not worst <= TOLERANCE:
+        expected = model(others)
+        try:
+            with _quiet(), traceable(detector):
+                torch.onnx.export(
+                    model, (images, ), str(file), dynamo=True, verbose=False,
+                    opset_version=OPSET, external_data=False,
+                    input_names=['images'], output_names=names,
+                    dynamic_shapes=({0: batch, 2: height, 3: width}, ))
+        except torch.onnx.OnnxExporterError as e:
+            raise ValueError(
+                '--onnx: torch cannot export this detector: '
+                f'{e.__cause__ or e}') from e
+    difference = _difference(file, others, expected)
+    if not difference <= TOLERANCE:
         raise ValueError(
-            f'--onnx: onnxruntime differs from torch by {worst:.1e} of the '
-            f'largest value, expected at most {TOLERANCE}')
-    return worst
-
-
-def _names(detector: SingleStageDetector,
-           maps: tuple[Tensor, ...]) -> list[str]:
-    from ..heads import adapter_of
-    adapter = adapter_of(detector.bbox_head, teaches=True)
-    return [f'{name}_{stride[0]}' for name in adapter.outputs
-            for stride in adapter.strides]
+            f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
+            f'the largest value, expected at most {TOLERANCE}')
+    return difference
 
 
 def check_packages() -> None:
     """Check that what ONNX needs is installed.
 
     Raises:
-        ValueError: a package is missing, or torch is too old.
+        ValueError: torch is too old, or a package is missing.
     """
-    from importlib.util import find_spec
-    missing = [name for name in ('onnx', 'onnxscript', 'onnxruntime')
-               if find_spec(name) is None]
+    need = '.'.join(map(str, OLDEST_TORCH))
+    if tuple(map(int, torch.__version__.split('.')[:2])) < OLDEST_TORCH:
+        raise ValueError(f'--onnx: needs torch {need} or newer, found '
+                         f'{torch.__version__}; without --onnx, config and '
+                         'checkpoint are exported')
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise ValueError(f'--onnx needs {", ".join(missing)}: pip install '
-                         f'{" ".join(missing)}')
-    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
-        raise ValueError(f'--onnx needs torch 2.6 or newer, found '
-                         f'{torch.__version__}')
+        raise ValueError(f'--onnx: needs {", ".join(missing)}; get what is '
+                         "missing with: pip install 'crosskd[onnx]'")
+
+
+def _names(head: HeadAdapter) -> list[str]:
+    return [f'{name}_{stride[0]}' for name in head.outputs
+            for stride in head.strides]
+
+
+def _difference(file: Path, images: Tensor,
+                expected: tuple[Tensor, ...]) -> float:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(
+        str(file), providers=['CPUExecutionProvider'])
+    found = session.run(None, {'images': images.numpy()})
+    return max(
+        float((torch.from_numpy(x) - y).abs().max() / y.abs().max())
+        for x, y in zip(found, expected))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of itself while it exports."""
+    log = logging.getLogger('torch.onnx')
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(
+                io.StringIO()):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        log.setLevel(before)

@@ -1,176 +1,125 @@
-"""The plain config and checkpoint of a trained student."""
+"""The config of a student without what distilled it."""
 import inspect
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
-import torch
-from mmdet.registry import HOOKS, MODELS
+import mmdet.models
+from mmdet import registry as mmdet_registry
+from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import save_checkpoint
-from torch import nn
+from mmengine.registry import Registry
+from mmengine.runner import Runner
 
-from ..checkpoints.loading import load_checkpoint
 from ..detectors import DistillationMixin
-from ..registry import in_our_scope
-from .onnx import check_packages, write_onnx
+from ..registry import DISTILLERS, REGIONS, SCOPE
 
-OURS = 'crosskd'
-KEPT_META = ('dataset_meta', 'epoch', 'iter', 'seed', 'time',
-             'mmengine_version')
-
-
-class Exported(NamedTuple):
-    """What was written.
-
-    Attributes:
-        config, checkpoint: the files.
-        before, after: bytes of the checkpoint that was given, and of the new
-            one.
-        averaged: whether its weights are averages (EMA).
-        onnx: the ONNX file, if one was asked for.
-        difference: between its outputs and torch's, see
-            :func:`~crosskd.export.onnx.write_onnx`.
-    """
-    config: Path
-    checkpoint: Path
-    before: int
-    after: int
-    averaged: bool
-    onnx: Path | None
-    difference: float
+MMDET = 'mmdet'
+# where the training was, which is nothing to the one who gets the student
+OF_THE_RUN = ('work_dir', 'launcher')
 
 
 def plain_config(cfg: Config) -> Config:
     """The config of the student without its teacher.
 
-    Its detector is the mmdet class that distillation was added to; whatever
-    this package added elsewhere is left out.
+    Its detector is the class that distillation was added to, such as mmdet's
+    ``SingleStageDetector``.  Hooks, imports and scopes of this package are
+    left out, and variables that held parts of it; all else stays, with what
+    other packages have registered.
 
     Args:
         cfg: of a distilled detector, or a plain one.
-    """
-    plain = Config(_without_our_scope(
-        cfg.to_dict(), cfg.get('default_scope', 'mmdet')))
-    model = ConfigDict(plain.model)
-    kind = _class_of(model)
-    if issubclass(kind, DistillationMixin):
-        base = next(c for c in kind.__mro__
-                    if not issubclass(c, DistillationMixin))
-        distils = set(inspect.signature(
-            DistillationMixin.__init__).parameters) - {'args', 'kwargs'}
-        for key in distils & set(model):
-            del model[key]
-        model.type = base.__name__
-    plain.model = model
-    imports = plain.get('custom_imports')
-    if imports:
-        kept = [name for name in imports['imports'] if not _is_ours(name)]
-        plain.custom_imports = dict(imports, imports=kept)
-        if not kept:
-            plain.pop('custom_imports')
-    hooks = [h for h in plain.get('custom_hooks') or []
-             if not _is_our_hook(h)]
-    if 'custom_hooks' in plain:
-        plain.custom_hooks = hooks
-    plain.load_from, plain.resume = None, False
-    return plain
-
-
-def export_student(cfg: Config, checkpoint: str, folder: str | Path,
-                   raw: bool = False, onnx: bool = False) -> Exported:
-    """Write the plain config and checkpoint of a trained student.
-
-    Args:
-        cfg: its config, distilled or plain.
-        checkpoint: path of its checkpoint.
-        folder: gets ``student.py`` and ``student.pth``.
-        onnx: whether it gets ``student.onnx``, too.
-        raw: of a run with mmengine's ``EMAHook``, the weights that were
-            trained, in place of their averages, which are what was validated.
 
     Raises:
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: it cannot be read, its weights are not those of the
-            student, or it has no averages.
+        ValueError: it has no model, or names a class of this package where
+            there is none of mmdet's in its place.
     """
-    if onnx:
-        check_packages()
-    plain = plain_config(cfg)
-    loaded = load_checkpoint(
-        checkpoint, 'CHECKPOINT', 'Export the file that the run wrote')
-    averaged = 'ema_state_dict' in loaded
-    weights = loaded.get('state_dict', loaded)
-    if raw:
-        if not averaged:
+    if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
+        raise ValueError('CONFIG: expected the config of a detector, with a '
+                         f"'model'; found the keys {sorted(cfg)}")
+    values = cfg.to_dict()
+    scope = values.get('default_scope') or MMDET
+    scope = MMDET if scope == SCOPE else scope
+    values = _without_our_scope(values, scope)
+    values.update(default_scope=scope, load_from=None, resume=False)
+    teacher = values['model'].get('teacher_config')
+    values['model'] = _plain_model(values['model'], scope)
+    _leave_out_imports(values)
+    if values.get('custom_hooks'):
+        values['custom_hooks'] = [
+            hook for hook in values['custom_hooks'] if not _is_ours(
+                hook.get('type') if isinstance(hook, dict) else hook)]
+    known = inspect.signature(Runner.__init__).parameters
+    for key in list(values):
+        places = list(_ours_in(values[key], key))
+        if key in OF_THE_RUN:
+            del values[key]
+        elif key not in known and (places or (
+                teacher and values[key] == teacher)):
+            del values[key]  # a variable that only distillation read
+        elif places:
             raise ValueError(
-                f'--raw: {checkpoint} has no averaged weights (no EMAHook '
-                'trained it); those that it has are exported without --raw')
-        # mmengine saves the averages as state_dict, the others beside them
-        weights = _unprefixed(loaded['ema_state_dict'])
-    weights = {name: value.detach().clone() if isinstance(
-        value, torch.Tensor) else value for name, value in weights.items()}
-    detector = _loaded(plain, weights, checkpoint)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config, file = folder / 'student.py', folder / 'student.pth'
-    plain.dump(config)
-    meta = {key: value for key, value in (loaded.get('meta') or {}).items()
-            if key in KEPT_META}
-    # beside, then renamed: a file that was there is not lost half-way
-    part = folder / 'student.pth.part'
-    save_checkpoint(dict(meta=meta, state_dict=weights), str(part))
-    part.replace(file)
-    graph, difference = None, 0.0
-    if onnx:
-        graph = folder / 'student.onnx'
-        difference = write_onnx(detector, graph)
-    return Exported(config, file, Path(checkpoint).stat().st_size,
-                    file.stat().st_size, averaged and not raw, graph,
-                    difference)
+                f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
+                'has none of that name; export a config without it')
+    return Config(values)
 
 
-def _loaded(plain: Config, weights: dict[str, Any],
-            checkpoint: str) -> nn.Module:
-    """The plain detector with exactly these weights."""
-    detector = revert_sync_batchnorm(_built(plain))
-    expected = detector.state_dict()
-    missing = sorted(expected.keys() - weights.keys())
-    unknown = sorted(weights.keys() - expected.keys())
-    other = sorted(
-        name for name in expected.keys() & weights.keys()
-        if expected[name].shape != weights[name].shape)
-    for what, names in (('has no', missing), ('has too much:', unknown),
-                        ('has another shape of', other)):
-        if names:
-            raise ValueError(
-                f'CHECKPOINT={checkpoint!r} {what} {", ".join(names[:3])}'
-                f'{", …" if len(names) > 3 else ""} ({len(names)} in all), so '
-                'it is not that of the student in CONFIG')
-    detector.load_state_dict(weights)
-    return detector.eval()
+def class_of(model: dict) -> type:
+    """The detector class that a config names.
+
+    Raises:
+        ValueError: no class of that name is registered.
+    """
+    kind = model['type']
+    if not isinstance(kind, str):
+        return kind
+    with MODELS.switch_scope_and_registry(model.get('_scope_')) as current:
+        found = current.get(kind) or MODELS.get(kind)
+    if found is None:
+        raise ValueError(
+            f'CONFIG: model.type={kind!r} is not registered; if it is one of '
+            'your project, name its module in custom_imports')
+    return found
 
 
-def _built(plain: Config) -> nn.Module:
-    model = ConfigDict(plain.model)
-    preprocessor = plain.get('data_preprocessor')
-    if preprocessor is not None:  # as the Runner merges it
-        model.setdefault('data_preprocessor', preprocessor)
-    return MODELS.build(in_our_scope(MODELS, model))
+def _plain_model(model: dict, scope: str) -> dict:
+    """A detector's config without distillation."""
+    kind = class_of(model)
+    if not issubclass(kind, DistillationMixin):
+        return model
+    base = next(c for c in kind.__mro__
+                if not issubclass(c, DistillationMixin))
+    for distils in kind.__mro__:
+        if issubclass(distils, DistillationMixin):
+            for key in inspect.signature(distils.__init__).parameters:
+                model.pop(key, None)
+    model['type'] = _registered_name(base, model.get('_scope_', scope))
+    return model
 
 
-def _class_of(model: ConfigDict) -> type:
-    kind = model.type
-    if isinstance(kind, str):
-        kind = MODELS.get(in_our_scope(MODELS, dict(type=kind))['type'])
-    return kind
+def _registered_name(kind: type, scope: str) -> str:
+    """The name that a class is found by in a scope."""
+    root = MODELS.root
+    for registry in (MODELS, *root.children.values(), root):
+        for name, registered in registry.module_dict.items():
+            if registered is kind:
+                return (name if registry.scope in (scope, root.scope)
+                        else f'{registry.scope}.{name}')
+    raise ValueError(
+        f'CONFIG: the detector without distillation is {kind.__module__}.'
+        f'{kind.__qualname__}, which is in no registry; register it')
 
 
-def _unprefixed(state: dict[str, Any]) -> dict[str, Any]:
-    """Weights of mmengine's averaged model, which counts its steps, too."""
-    prefix = 'module.'
-    return {name.removeprefix(prefix): value for name, value in state.items()
-            if name.startswith(prefix)}
+def _leave_out_imports(values: dict) -> None:
+    imports = values.get('custom_imports')
+    if not imports:
+        return
+    names = imports['imports']
+    kept = [name for name in ([names] if isinstance(names, str) else names)
+            if name.partition('.')[0] != SCOPE]
+    if kept:
+        values['custom_imports'] = dict(imports, imports=kept)
+    else:
+        del values['custom_imports']
 
 
 def _without_our_scope(part: Any, default: str) -> Any:
@@ -178,8 +127,8 @@ def _without_our_scope(part: Any, default: str) -> Any:
     if isinstance(part, dict):
         kept = {key: _without_our_scope(value, default)
                 for key, value in part.items()}
-        if kept.get('_scope_') == OURS:
-            kept['_scope_'] = 'mmdet'  # what is not ours in it is mmdet's
+        if kept.get('_scope_') == SCOPE:
+            kept['_scope_'] = MMDET  # what is not ours in it is mmdet's
         if kept.get('_scope_') == default:
             del kept['_scope_']
         return kept
@@ -188,12 +137,27 @@ def _without_our_scope(part: Any, default: str) -> Any:
     return part
 
 
-def _is_ours(module: str) -> bool:
-    return module.partition('.')[0] == OURS
+def _ours_in(part: Any, path: str) -> Iterator[str]:
+    """Where a part of a config names a class of this package."""
+    if isinstance(part, dict):
+        if _is_ours(part.get('type')):
+            yield f'{path}.type={part["type"]!r}'
+        for key, value in part.items():
+            yield from _ours_in(value, f'{path}.{key}')
+    elif isinstance(part, (list, tuple)):
+        for index, value in enumerate(part):
+            yield from _ours_in(value, f'{path}[{index}]')
 
 
-def _is_our_hook(hook: Any) -> bool:
-    kind = hook.get('type') if isinstance(hook, dict) else hook
+def _is_ours(kind: Any) -> bool:
+    """Whether a type, or its name, is one that only this package has."""
     if isinstance(kind, str):
-        kind = HOOKS.get(kind)
-    return kind is not None and _is_ours(getattr(kind, '__module__', ''))
+        name = kind.rpartition('.')[2]
+        if hasattr(mmdet.models, name):  # a loss that we register once more
+            return False
+        return any(
+            name in registry.module_dict and _is_ours(
+                registry.module_dict[name])
+            for registry in (*vars(mmdet_registry).values(), DISTILLERS,
+                             REGIONS) if isinstance(registry, Registry))
+    return getattr(kind, '__module__', '').partition('.')[0] == SCOPE
