@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from mmcv.ops import DeformConv2d, deform_conv2d, modulated_deform_conv2d
@@ -18,18 +17,22 @@ from torch.nn.modules.utils import _pair
 @contextmanager
 def traceable(model: nn.Module) -> Iterator[None]:
     """Let a model call ONNX's operator where it calls mmcv's ops."""
-    replaced = {deform_conv2d: _deform_conv2d,
-                modulated_deform_conv2d: _modulated_deform_conv2d}
-    places = {kind.__module__ for part in model.modules()
-              for kind in type(part).__mro__}
+    ops = ((deform_conv2d, _deform_conv2d),
+           (modulated_deform_conv2d, _modulated_deform_conv2d))
+    modules = {sys.modules[kind.__module__] for part in model.modules()
+               for kind in type(part).__mro__}
     with ExitStack() as stack:
-        for place in places:
-            names = vars(sys.modules[place])
-            for name, value in list(names.items()):
-                if callable(value) and value in replaced:
-                    stack.enter_context(
-                        patch.dict(names, {name: replaced[value]}))
-        stack.enter_context(patch.object(DeformConv2d, 'forward', _forward))
+
+        def replace(place: Any, name: str, new: Any) -> None:
+            stack.callback(setattr, place, name, getattr(place, name))
+            setattr(place, name, new)
+
+        for module in modules:
+            for name, value in list(vars(module).items()):
+                for op, node in ops:
+                    if value is op:
+                        replace(module, name, node)
+        replace(DeformConv2d, 'forward', _forward)
         yield
 
 

@@ -1,5 +1,6 @@
 """The config of a student without what distilled it."""
 import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,9 @@ def plain_config(cfg: Config) -> Config:
     Its detector is the class that distillation was added to, such as mmdet's
     ``SingleStageDetector``.  Hooks, imports and scopes of this package are
     left out, and variables that held parts of it; all else stays, with what
-    other packages have registered.
+    other packages have registered.  Of those that import this package, such
+    as for a distilled detector of their own, the imports stay where the rest
+    of the config needs them.
 
     Args:
         cfg: of a distilled detector, or a plain one.
@@ -43,14 +46,14 @@ def plain_config(cfg: Config) -> Config:
     values.update(default_scope=scope, load_from=None, resume=False)
     teacher = values['model'].get('teacher_config')
     values['model'] = _plain_model(values['model'], scope)
-    _leave_out_imports(values)
     if values.get('custom_hooks'):
         values['custom_hooks'] = [
             hook for hook in values['custom_hooks'] if not _is_ours(
                 hook.get('type') if isinstance(hook, dict) else hook)]
     known = inspect.signature(Runner.__init__).parameters
     for key in list(values):
-        places = list(_ours_in(values[key], key))
+        places = [f'{place}.type={kind!r}' for place, kind in _types_in(
+            values[key], key) if _is_ours(kind)]
         if key in OF_THE_RUN:
             del values[key]
         elif key not in known and (places or (
@@ -60,7 +63,14 @@ def plain_config(cfg: Config) -> Config:
             raise ValueError(
                 f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
                 'has none of that name; export a config without it')
+    _leave_out_imports(values)
     return Config(values)
+
+
+def needs_this_package(plain: Config) -> list[str]:
+    """Imports of a config that import this package in turn."""
+    names = plain.get('custom_imports', {}).get('imports', [])
+    return [name for name in names if _imports_ours(name)]
 
 
 def class_of(model: dict) -> type:
@@ -110,16 +120,31 @@ def _registered_name(kind: type, scope: str) -> str:
 
 
 def _leave_out_imports(values: dict) -> None:
-    imports = values.get('custom_imports')
+    imports = values.pop('custom_imports', None)
     if not imports:
         return
+    needed = {kind.__module__ for _, name in _types_in(values, '')
+              for kind in _registered(name)}
     names = imports['imports']
     kept = [name for name in ([names] if isinstance(names, str) else names)
-            if name.partition('.')[0] != SCOPE]
+            if not _is_within(name, SCOPE) and (
+                not _imports_ours(name)
+                or any(_is_within(module, name) for module in needed))]
     if kept:
         values['custom_imports'] = dict(imports, imports=kept)
-    else:
-        del values['custom_imports']
+
+
+def _imports_ours(name: str) -> bool:
+    """Whether a module that is imported, or one within, has parts of ours."""
+    return any(
+        _is_within(getattr(value, '__module__', None)
+                   or getattr(value, '__name__', ''), SCOPE)
+        for module in list(sys.modules) if _is_within(module, name)
+        for value in list(vars(sys.modules[module]).values()))
+
+
+def _is_within(module: Any, package: str) -> bool:
+    return f'{module}.'.startswith(f'{package}.')
 
 
 def _without_our_scope(part: Any, default: str) -> Any:
@@ -137,27 +162,35 @@ def _without_our_scope(part: Any, default: str) -> Any:
     return part
 
 
-def _ours_in(part: Any, path: str) -> Iterator[str]:
-    """Where a part of a config names a class of this package."""
+def _types_in(part: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """The types that a part of a config names, and where."""
     if isinstance(part, dict):
-        if _is_ours(part.get('type')):
-            yield f'{path}.type={part["type"]!r}'
+        if 'type' in part:
+            yield place, part['type']
         for key, value in part.items():
-            yield from _ours_in(value, f'{path}.{key}')
+            yield from _types_in(value, f'{place}.{key}')
     elif isinstance(part, (list, tuple)):
         for index, value in enumerate(part):
-            yield from _ours_in(value, f'{path}[{index}]')
+            yield from _types_in(value, f'{place}[{index}]')
+
+
+def _registered(kind: Any) -> Iterator[type]:
+    """The classes of a name, in all registries; a class is itself."""
+    if not isinstance(kind, str):
+        yield kind
+        return
+    name = kind.rpartition('.')[2]
+    roots = {id(r.root): r.root for r in vars(mmdet_registry).values()
+             if isinstance(r, Registry)}
+    for root in (*roots.values(), DISTILLERS, REGIONS):
+        for registry in (root, *root.children.values()):
+            if name in registry.module_dict:
+                yield registry.module_dict[name]
 
 
 def _is_ours(kind: Any) -> bool:
     """Whether a type, or its name, is one that only this package has."""
-    if isinstance(kind, str):
-        name = kind.rpartition('.')[2]
-        if hasattr(mmdet.models, name):  # a loss that we register once more
-            return False
-        return any(
-            name in registry.module_dict and _is_ours(
-                registry.module_dict[name])
-            for registry in (*vars(mmdet_registry).values(), DISTILLERS,
-                             REGIONS) if isinstance(registry, Registry))
-    return getattr(kind, '__module__', '').partition('.')[0] == SCOPE
+    # a loss that we register once more is also theirs
+    return not (isinstance(kind, str) and hasattr(mmdet.models, kind)) and any(
+        _is_within(getattr(found, '__module__', ''), SCOPE)
+        for found in _registered(kind))

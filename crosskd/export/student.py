@@ -15,9 +15,10 @@ from torch import nn
 
 from ..checkpoints.downloads import download, is_url
 from ..checkpoints.loading import load_checkpoint
+from ..registry import SCOPE
 from ..teacher.loading import load_strictly
 from .onnx import check_packages, write_onnx
-from .plain import plain_config
+from .plain import needs_this_package, plain_config
 
 CONFIG, CHECKPOINT, ONNX = FILES = (
     'student.py', 'student.pth', 'student.onnx')
@@ -63,7 +64,7 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
             those that were trained.  By default the averaged ones where there
             are any.
         onnx: whether the folder gets ``student.onnx``, too.
-        log: is told what takes long.
+        log: is told what takes long, and what the user should know.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -74,6 +75,10 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     if onnx:
         check_packages()
     plain = plain_config(cfg)
+    for name in needs_this_package(plain):
+        log(f'{name}, which CONFIG imports and needs, imports {SCOPE}; so '
+            f'{CONFIG} cannot be loaded without it. Move what the plain '
+            'student needs to a module that does not')
     file = Path(download(checkpoint, 'CHECKPOINT') if is_url(checkpoint)
                 else checkpoint).expanduser()
     loaded = load_checkpoint(
