@@ -1,23 +1,24 @@
 """Students for those who do not have this package: plain mmdet, and ONNX."""
+import importlib
 import json
 import os
 import re
-import textwrap
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import nn
 
+from conftest import REPO
 from crosskd.commands import run_export_command
 from crosskd.commands.export_student import MIB, SAID
-from crosskd.export.onnx import OLDEST_TORCH, PACKAGES, TOLERANCE, write_onnx
+from crosskd.export.onnx import PACKAGES, TOLERANCE, write_onnx
+from crosskd.export.student import FILES
 from crosskd.mmcv_ext import is_installed
 from experiments import experiment, model_cfg, weights, write
 from helpers import (
-    COMPILED_KINDS,
     FAMILIES,
     build,
     distiller_cfg,
@@ -25,7 +26,7 @@ from helpers import (
     wide_teacher,
 )
 from practitioners import results_of_plain_mmdet
-from test_tools import metrics
+from test_tools import metrics, python
 from tool_server import run as tool
 
 PROG = 'python -m crosskd export'
@@ -126,7 +127,7 @@ def exported(trained):
     return folder
 
 
-def tested(config, checkpoint, folder):
+def found_by_our_tool(config, checkpoint, folder):
     """What our test tool prints and detects."""
     out = tool('test.py', config, checkpoint, '--work-dir', folder / 'tested',
                '--cfg-options', f'test_evaluator.outfile_prefix={folder}/test',
@@ -146,8 +147,9 @@ def test_the_export_is_the_plain_student(trained, exported):
     trained_with = Config.fromfile(folder / 'mine.py')
     for key in ('train_dataloader', 'val_evaluator', 'optim_wrapper'):
         assert cfg[key] == trained_with[key]
-    before, after = (torch.load(folder / name, weights_only=False) for name in (
-        'work_dirs/mine/epoch_1.pth', 'out/student.pth'))
+    before, after = (torch.load(folder / name, weights_only=False)
+                     for name in ('work_dirs/mine/epoch_1.pth',
+                                  'out/student.pth'))
     assert {'optimizer', 'distillation_state_dict'} < set(before)
     assert set(after) == {'meta', 'state_dict'}
     assert after['state_dict'].keys() == build(own(model_cfg(
@@ -155,8 +157,8 @@ def test_the_export_is_the_plain_student(trained, exported):
     assert after['meta']['dataset_meta'] == before['meta']['dataset_meta']
     assert Config.fromstring(after['meta']['cfg'], '.py').model == cfg.model
     ours = json.loads((folder / 'ours.bbox.json').read_text())
-    assert ours and tested('out/student.py', 'out/student.pth', folder) == (
-        metrics(out), ours)
+    assert ours and found_by_our_tool(
+        'out/student.py', 'out/student.pth', folder) == (metrics(out), ours)
 
 
 def test_weights_are_the_averaged_ones_or_those_that_were_trained(
@@ -209,7 +211,7 @@ def test_plain_mmdet_finds_what_our_validation_found(trained, exported,
             metrics(out), ours)
 
 
-def test_what_plain_mmdet_trained_is_exported_as_it_is(project, tmp_path):
+def test_a_student_that_was_never_distilled_is_exported_as_it_is(project, tmp_path):
     """Smaller, too: without optimizer and message hub."""
     file = project / 'work_dirs/teacher/epoch_1.pth'
     export(project / 'teacher.py', file, tmp_path)
@@ -224,20 +226,24 @@ def test_what_plain_mmdet_trained_is_exported_as_it_is(project, tmp_path):
 def test_a_module_that_needs_this_package_is_named(exported, tmp_path,
                                                    monkeypatch, capsys):
     """Which the plain student needs; else it is left out."""
-    (tmp_path / 'mixed.py').write_text(MY_PROJECT.replace(
-        'ThreeConvs', 'MixedConvs') + 'import crosskd\n')
+    (tmp_path / 'mixed.py').write_text(
+        'import crosskd\nfrom mmdet.registry import MODELS\n'
+        'from my_project import ThreeConvs\n\n\n'
+        '@MODELS.register_module(force=True)\n'
+        'class MixedConvs(ThreeConvs):\n    pass\n')
     for folder in (exported, tmp_path):
         monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(exported)
     (tmp_path / 'mixed_student.py').write_text(
         f"_base_ = '{exported}/mine.py'\n"
-        "custom_imports = dict(imports=['crosskd', 'mixed', 'my_student'])\n"
+        "custom_imports = dict(imports=['crosskd', 'mixed', 'my_project', "
+        "'my_student'])\n"
         "model = dict(backbone=dict(type='MixedConvs'))\n")
     export(tmp_path / 'mixed_student.py', 'work_dirs/mine/epoch_1.pth',
            tmp_path)
     assert 'mixed, which CONFIG imports and needs' in capsys.readouterr().out
     assert Config.fromfile(tmp_path / 'student.py').custom_imports.imports == [
-        'mixed']
+        'mixed', 'my_project']
 
 
 @pytest.mark.parametrize('args, said', [
@@ -277,8 +283,9 @@ def test_what_cannot_be_exported_is_one_error(project, tmp_path, monkeypatch,
 
 def test_an_export_that_is_interrupted_leaves_the_one_before(
         exported, tmp_path, monkeypatch, capsys):
-    for name in ('student.py', 'student.pth', 'student.onnx'):
-        (tmp_path / name).write_text('before')
+    before = dict.fromkeys(FILES, 'before')
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
 
     def interrupt(*args):
         raise KeyboardInterrupt
@@ -289,8 +296,7 @@ def test_an_export_that_is_interrupted_leaves_the_one_before(
         patch.setattr('crosskd.export.student.save_checkpoint', interrupt)
         export(*args)
     assert 'interrupted; nothing was written' in capsys.readouterr().err
-    assert {f.name: f.read_text() for f in tmp_path.iterdir()} == dict.fromkeys(
-        ('student.py', 'student.pth', 'student.onnx'), 'before')
+    assert {f.name: f.read_text() for f in tmp_path.iterdir()} == before
     export(*args)
     # not one of other weights beside the new ones
     assert sorted(f.name for f in tmp_path.iterdir()) == [
@@ -302,10 +308,63 @@ def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(exported)
     monkeypatch.syspath_prepend(str(exported))
     monkeypatch.setattr('torch.__version__', '2.1.2+cpu')
-    with pytest.raises(SystemExit, match='needs torch 2.8 or newer, found 2.1'):
+    with pytest.raises(SystemExit, match='torch 2.8 or newer, found 2.1'):
         export(*args)
     monkeypatch.setattr('torch.__version__', '2.13.0')
     monkeypatch.setattr('crosskd.export.onnx.find_spec', lambda name: None)
     with pytest.raises(SystemExit, match=r"pip install 'crosskd\[onnx\]'"):
         export(*args)
     assert not list(tmp_path.iterdir())
+
+
+def onnx_is_missing():
+    return any(find_spec(name) is None for name in PACKAGES)
+
+
+needs_onnx = pytest.mark.skipif(
+    onnx_is_missing(), reason="needs pip install 'crosskd[onnx]'")
+
+
+@needs_onnx
+def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
+                                         capsys):
+    """With the page's script, which has neither torch nor mmdet."""
+    from mmdet.apis import inference_detector, init_detector
+    monkeypatch.chdir(exported)
+    monkeypatch.syspath_prepend(str(exported))
+    export('out/student.py', 'out/student.pth', tmp_path, '--onnx')
+    said = re.search(r'student.onnx: .* within (\S+) of torch',
+                     capsys.readouterr().out)
+    assert float(said[1]) <= TOLERANCE
+    image, score = 'data/shapes/val/00000.png', 0.01
+    cfg = Config.fromfile('out/student.py')
+    cfg.model.test_cfg.update(score_thr=score, nms_pre=10**4, max_per_img=10)
+    found = inference_detector(
+        init_detector(cfg, 'out/student.pth', device='cpu'),
+        image).pred_instances
+    assert len(found) == 10
+    lines = python(REPO / 'docs/export/detect.py', tmp_path / 'student.onnx',
+                   image, '--scale', '64', '64', '--score', score,
+                   cwd=exported).splitlines()[:10]
+    labels, scores, *boxes = torch.tensor(
+        [[float(x) for x in line.split()] for line in lines]).T
+    assert torch.equal(labels.long(), found.labels)
+    torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.stack(boxes, 1), found.bboxes,
+                               atol=1e-2, rtol=0)
+
+
+@needs_onnx
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', [k for k in FAMILIES if k != 'gfl'])
+def test_onnx_of_every_head(kind, tmp_path, monkeypatch):
+    """In another batch and size than it was exported with."""
+    (tmp_path / 'my_project.py').write_text(MY_PROJECT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module('my_project')
+    dcn = dict(use_dcn=True) if kind == 'ddod' and not is_installed() else {}
+    detector = build(own(plain_cfg(kind, **dcn))).eval()
+    for name, weight in detector.named_parameters():
+        if 'conv_offset' in name:  # which are zeros at first
+            nn.init.normal_(weight, std=0.3)
+    assert 0 < write_onnx(detector, tmp_path / 'x.onnx') <= TOLERANCE

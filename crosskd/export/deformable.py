@@ -47,7 +47,7 @@ def _deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor,
                    stride: Any = 1, padding: Any = 0, dilation: Any = 1,
                    groups: int = 1, deform_groups: int = 1,
                    *_: Any) -> Tensor:
-    return _node((x, weight, offset), stride, padding, dilation, groups,
+    return _node(x, weight, offset, (), stride, padding, dilation, groups,
                  deform_groups)
 
 
@@ -56,17 +56,16 @@ def _modulated_deform_conv2d(x: Tensor, offset: Tensor, mask: Tensor,
                              stride: Any = 1, padding: Any = 0,
                              dilation: Any = 1, groups: int = 1,
                              deform_groups: int = 1) -> Tensor:
-    return _node((x, weight, offset, bias, mask), stride, padding, dilation,
+    return _node(x, weight, offset, (bias, mask), stride, padding, dilation,
                  groups, deform_groups)
 
 
-def _node(inputs: tuple[Tensor | None, ...], stride: Any, padding: Any,
+def _node(x: Tensor, weight: Tensor, offset: Tensor,
+          more: tuple[Tensor | None, ...], stride: Any, padding: Any,
           dilation: Any, groups: int, deform_groups: int) -> Tensor:
-    x, weight, offset = inputs[:3]
-    assert x is not None and weight is not None and offset is not None
     vertical, horizontal = _pair(padding)
     return torch.onnx.ops.symbolic(
-        'DeformConv', inputs,
+        'DeformConv', (x, weight, offset, *more),
         dict(strides=_pair(stride), dilations=_pair(dilation), group=groups,
              offset_group=deform_groups, kernel_shape=tuple(weight.shape[2:]),
              pads=(vertical, horizontal) * 2),

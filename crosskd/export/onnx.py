@@ -11,7 +11,7 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
-from ..heads import HeadAdapter, adapter_of
+from ..heads import adapter_of
 from .deformable import traceable
 
 OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
@@ -44,8 +44,9 @@ def write_onnx(detector: SingleStageDetector, file: Path) -> float:
     """Write a detector as ONNX, and compare it with torch in onnxruntime.
 
     Boxes are not decoded and not suppressed; the images are normalised ones.
-    Any batch, height and width will do, sides being multiples of 32.  Outputs
-    have the names of the head's, and their strides: ``cls_8``, ``reg_16``.
+    Any batch, height and width will do, sides being multiples of 32; a TOOD
+    head takes one image at a time.  Outputs have the names of the head's, and
+    their strides: ``cls_8``, ``reg_16``.
 
     Args:
         detector: the plain student, in eval mode.
@@ -64,15 +65,20 @@ def write_onnx(detector: SingleStageDetector, file: Path) -> float:
     if not isinstance(detector, SingleStageDetector):
         raise TypeError(f'--onnx: expected a single-stage detector, found '
                         f'{type(detector).__name__}; see mmdeploy for others')
-    names = _names(adapter_of(detector.bbox_head, teaches=True))
+    head = adapter_of(detector.bbox_head, teaches=True)
+    names = [f'{name}_{stride[0]}' for name in head.outputs
+             for stride in head.strides]
     model = Outputs(detector)
-    batch = torch.export.Dim('batch', min=1)
+    batch = {0: torch.export.Dim('batch', min=1)}
+    counts = (2, 3)
+    if head.loops_over_images:
+        batch, counts = {}, (1, 1)
     height, width = (DIVISOR * torch.export.Dim(f'{side}_by_{DIVISOR}', min=2)
                      for side in ('height', 'width'))
     # values of images; the same each time
     random = torch.Generator().manual_seed(0)
     images, others = (torch.randn(n, 3, *size, generator=random)
-                      for n, size in ((2, SIZE), (3, OTHER_SIZE)))
+                      for n, size in zip(counts, (SIZE, OTHER_SIZE)))
     with torch.no_grad():
         expected = model(others)
         try:
@@ -81,7 +87,7 @@ def write_onnx(detector: SingleStageDetector, file: Path) -> float:
                     model, (images, ), str(file), dynamo=True, verbose=False,
                     opset_version=OPSET, external_data=False,
                     input_names=['images'], output_names=names,
-                    dynamic_shapes=({0: batch, 2: height, 3: width}, ))
+                    dynamic_shapes=({**batch, 2: height, 3: width}, ))
         except torch.onnx.OnnxExporterError as e:
             raise ValueError(
                 '--onnx: torch cannot export this detector: '
@@ -111,17 +117,17 @@ def check_packages() -> None:
                          "missing with: pip install 'crosskd[onnx]'")
 
 
-def _names(head: HeadAdapter) -> list[str]:
-    return [f'{name}_{stride[0]}' for name in head.outputs
-            for stride in head.strides]
-
-
 def _difference(file: Path, images: Tensor,
                 expected: tuple[Tensor, ...]) -> float:
     import onnxruntime
-    session = onnxruntime.InferenceSession(
-        str(file), providers=['CPUExecutionProvider'])
-    found = session.run(None, {'images': images.numpy()})
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), providers=['CPUExecutionProvider'])
+        found = session.run(None, {'images': images.numpy()})
+    except Exception as e:  # its errors have no base class of their own
+        raise ValueError(
+            f'--onnx: onnxruntime {onnxruntime.__version__} cannot run what '
+            f'torch exported: {str(e).strip().splitlines()[0]}') from e
     return max(
         float((torch.from_numpy(x) - y).abs().max() / y.abs().max())
         for x, y in zip(found, expected))

@@ -7,7 +7,7 @@ from typing import Any
 import mmdet.models
 from mmdet import registry as mmdet_registry
 from mmdet.registry import MODELS
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 

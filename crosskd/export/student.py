@@ -1,4 +1,5 @@
 """Writing a trained student for those who do not have this package."""
+import copy
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -117,9 +118,8 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
 
 def _build(plain: Config) -> nn.Module:
     """The detector, as a plain mmdet would build it."""
-    model = plain.model
+    model = copy.deepcopy(plain.model)  # a detector writes into its config
     if plain.get('data_preprocessor') is not None:  # as the Runner merges it
-        model = dict(model)
         model.setdefault('data_preprocessor', plain.data_preprocessor)
     with DefaultScope.overwrite_default_scope(plain.default_scope):
         return revert_sync_batchnorm(MODELS.build(model))
