@@ -211,7 +211,7 @@ def test_plain_mmdet_finds_what_our_validation_found(trained, exported,
             metrics(out), ours)
 
 
-def test_a_student_that_was_never_distilled_is_exported_as_it_is(project, tmp_path):
+def test_a_detector_without_a_teacher_is_exported_as_it_is(project, tmp_path):
     """Smaller, too: without optimizer and message hub."""
     file = project / 'work_dirs/teacher/epoch_1.pth'
     export(project / 'teacher.py', file, tmp_path)
