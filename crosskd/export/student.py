@@ -1,5 +1,6 @@
 """Writing a trained student for those who do not have this package."""
 import copy
+import io
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
-from mmengine.runner import save_checkpoint
 from torch import nn
 
 from ..checkpoints.downloads import download, is_url
@@ -104,8 +105,9 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     folder, difference = Path(folder).expanduser(), None
     with _written_at_once(folder) as part:
         plain.dump(part / CONFIG)
-        save_checkpoint(dict(meta=meta, state_dict=detector.state_dict()),
-                        str(part / CHECKPOINT))
+        data = io.BytesIO()  # a full disk is an error of the system's then
+        torch.save(dict(meta=meta, state_dict=detector.state_dict()), data)
+        (part / CHECKPOINT).write_bytes(data.getvalue())
         if onnx:
             log('exporting to ONNX, which takes up to a minute …')
             difference = write_onnx(detector.eval(), part / ONNX)
