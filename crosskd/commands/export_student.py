@@ -26,9 +26,9 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
     parser = argparse.ArgumentParser(
         prog=prog,
         description='Write a trained student as a plain mmdet config and '
-        'checkpoint, OUT/student.py and OUT/student.pth, which mmdet loads '
-        'without this package. What only training needs is left out: '
-        'teacher, channel adapters, optimizer, message hub.',
+        'checkpoint,\nOUT/student.py and OUT/student.pth, which mmdet loads '
+        'without this package.\nWhat only training needs is left out: '
+        'teacher, channel adapters, optimizer,\nmessage hub.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f'example:\n  {prog} my_student.py '
         'work_dirs/my_student/epoch_12.pth exported --onnx')

@@ -113,8 +113,8 @@ def check_packages() -> None:
                          'checkpoint are exported')
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise ValueError(f'--onnx: needs {", ".join(missing)}; get what is '
-                         "missing with: pip install 'crosskd[onnx]'")
+        raise ValueError('--onnx: needs what is not installed; get it with: '
+                         f'pip install {" ".join(missing)}')
 
 
 def _difference(file: Path, images: Tensor,
