@@ -71,6 +71,8 @@ setup(
     extras_require={
         'dev': ['crosskd[lint,tests]', 'pre-commit>=4'],
         'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
+        # for tools/export_student.py --onnx; it needs torch 2.8 or newer
+        'onnx': ['onnx', 'onnxscript', 'onnxruntime'],
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
             'onedl-mmdetection==3.5.1', 'torch>=2.4'

@@ -36,13 +36,14 @@ ARROWS: dict[str, set[str]] = {
                   'teacher'},
     'engine': {'arguments', 'checkpoints', 'detectors', 'heads', 'numerics',
                'pairs', 'user_errors'},
+    'export': {'checkpoints', 'detectors', 'heads', 'registry', 'teacher'},
     NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
            'mmcv_ext', 'registry', 'version'},
     'demo': {NAME},
     'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
                   'teacher', 'version'},
     'commands': {NAME, 'benchmark', 'checkpoints', 'demo', 'engine',
-                 'user_errors'},
+                 'export', 'user_errors'},
     '__main__': {'commands'},
 }
 LONGEST_FILE = 350

@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .benchmark import run_benchmark_command
+from .export_student import run_export_command
 from .scripts import run_script
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
@@ -41,6 +42,9 @@ COMMANDS = {
     'benchmark': Command(
         run_benchmark_command,
         'measure what a distilled step costs, part by part'),
+    'export': Command(
+        run_export_command,
+        'write a trained student as plain mmdet, or ONNX'),
     'mmdet': Command(
         run_mmdet,
         "run another tool of mmdet's, such as its log curves"),

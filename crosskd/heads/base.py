@@ -61,6 +61,8 @@ class HeadAdapter(Priors):
     predicts_distances = False
     #: whether it calls ops of mmcv's, which know no bfloat16, beside layers
     calls_mmcv_ops = False
+    #: whether its forward loops over images, which ties a graph to a batch
+    loops_over_images = False
     #: why branches cannot be split behind their :attr:`depth`, where a user
     #: would expect it
     why_no_deeper = ''

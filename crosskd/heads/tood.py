@@ -35,6 +35,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
                   'cls_prob_module', 'reg_offset_module', 'scales')
     calls_mmcv_ops = True
+    loops_over_images = True  # a copy of the priors for each
     why_no_deeper = (
         '; the two tasks of a TOOD head read all layers of its trunk, so it '
         'is split before them')

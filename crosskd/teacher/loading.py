@@ -15,8 +15,12 @@ def classes_of(checkpoint: dict) -> tuple[str, ...] | None:
     return tuple(classes) if isinstance(classes, (list, tuple)) else None
 
 
-def load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
-    """Load weights; missing, unexpected and misshapen keys are errors."""
+def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
+                  config: str = 'teacher_config') -> None:
+    """Load weights; missing, unexpected and misshapen keys are errors.
+
+    ``found`` and ``config`` are the names of both for messages.
+    """
     saved = checkpoint.get('state_dict', checkpoint)
     weights = OrderedDict(
         (str(k).removeprefix('module.'), v) for k, v in saved.items()
@@ -46,7 +50,7 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str) -> None:
     ]
     if problems:
         raise ValueError(
-            f'{found} does not fit the model of teacher_config '
+            f'{found} does not fit the model of {config} '
             f'({type(detector).__name__}): ' + '; '.join(problems))
 
 

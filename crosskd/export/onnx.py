@@ -1,0 +1,148 @@
+"""A detector without its post-processing as an ONNX file."""
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import SingleStageDetector
+from torch import Tensor, nn
+
+from ..heads import adapter_of
+from .deformable import traceable
+
+OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
+OPSET = 20  # DeformConv is in onnx since 19
+DIVISOR = 32  # of the sides of images, as backbones and necks want them
+SIZE = (320, 352)  # of the images that it is traced with
+OTHER_SIZE = (384, 288)  # of those that it is compared on
+TOLERANCE = 1e-5
+PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
+
+
+class Outputs(nn.Module):
+    """A detector from normalised images to what its head returns.
+
+    Args:
+        detector: in eval mode.
+    """
+
+    def __init__(self, detector: SingleStageDetector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps of all levels: those of the first output, of the next, …"""
+        outputs = self.detector.bbox_head(self.detector.extract_feat(images))
+        return tuple(x for levels in outputs for x in levels)
+
+
+def write_onnx(detector: SingleStageDetector, file: Path) -> float:
+    """Write a detector as ONNX, and compare it with torch in onnxruntime.
+
+    Boxes are not decoded and not suppressed; the images are normalised ones.
+    Any batch, height and width will do, sides being multiples of 32; a TOOD
+    head takes one image at a time.  Outputs have the names of the head's, and
+    their strides: ``cls_8``, ``reg_16``.
+
+    Args:
+        detector: the plain student, in eval mode.
+        file: gets the model.
+
+    Returns:
+        float: the largest difference between torch and onnxruntime on a batch
+        of another size than it was traced with, relative to the largest
+        value of the map.
+
+    Raises:
+        TypeError: a detector whose head is of no known family.
+        ValueError: it cannot be exported, or onnxruntime computes something
+            else.
+    """
+    if not isinstance(detector, SingleStageDetector):
+        raise TypeError(f'--onnx: expected a single-stage detector, found '
+                        f'{type(detector).__name__}; see mmdeploy for others')
+    head = adapter_of(detector.bbox_head, teaches=True)
+    names = [f'{name}_{stride[0]}' for name in head.outputs
+             for stride in head.strides]
+    model = Outputs(detector)
+    batch = {0: torch.export.Dim('batch', min=1)}
+    counts = (2, 3)
+    if head.loops_over_images:
+        batch, counts = {}, (1, 1)
+    height, width = (DIVISOR * torch.export.Dim(f'{side}_by_{DIVISOR}', min=2)
+                     for side in ('height', 'width'))
+    # values of images; the same each time
+    random = torch.Generator().manual_seed(0)
+    images, others = (torch.randn(n, 3, *size, generator=random)
+                      for n, size in zip(counts, (SIZE, OTHER_SIZE)))
+    with torch.no_grad():
+        expected = model(others)
+        try:
+            with _quiet(), traceable(detector):
+                torch.onnx.export(
+                    model, (images, ), str(file), dynamo=True, verbose=False,
+                    opset_version=OPSET, external_data=False,
+                    input_names=['images'], output_names=names,
+                    dynamic_shapes=({**batch, 2: height, 3: width}, ))
+        except torch.onnx.OnnxExporterError as e:
+            raise ValueError(
+                '--onnx: torch cannot export this detector: '
+                f'{e.__cause__ or e}') from e
+    difference = _difference(file, others, expected)
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
+            f'the largest value, expected at most {TOLERANCE}')
+    return difference
+
+
+def check_packages() -> None:
+    """Check that what ONNX needs is installed.
+
+    Raises:
+        ValueError: torch is too old, or a package is missing.
+    """
+    need = '.'.join(map(str, OLDEST_TORCH))
+    if tuple(map(int, torch.__version__.split('.')[:2])) < OLDEST_TORCH:
+        raise ValueError(f'--onnx: needs torch {need} or newer, found '
+                         f'{torch.__version__}; without --onnx, config and '
+                         'checkpoint are exported')
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ValueError('--onnx: needs what is not installed; get it with: '
+                         f'pip install {" ".join(missing)}')
+
+
+def _difference(file: Path, images: Tensor,
+                expected: tuple[Tensor, ...]) -> float:
+    import onnxruntime
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), providers=['CPUExecutionProvider'])
+        found = session.run(None, {'images': images.numpy()})
+    except Exception as e:  # its errors have no base class of their own
+        raise ValueError(
+            f'--onnx: onnxruntime {onnxruntime.__version__} cannot run what '
+            f'torch exported: {str(e).strip().splitlines()[0]}') from e
+    return max(
+        float((torch.from_numpy(x) - y).abs().max() / y.abs().max())
+        for x, y in zip(found, expected))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says of itself while it exports."""
+    log = logging.getLogger('torch.onnx')
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(
+                io.StringIO()):
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        log.setLevel(before)
