@@ -30,6 +30,11 @@ class TestSet:
     def _content(self) -> dict[str, Any]:
         return json.loads(self.ann_file.read_text(encoding='utf-8'))
 
+    @property
+    def categories(self) -> list[str]:
+        """Names of all categories of the file."""
+        return [c['name'] for c in self._content['categories']]
+
     @cached_property
     def names(self) -> dict[Any, str]:
         """Names of the classes by their ids in the file."""
@@ -62,6 +67,13 @@ def read_test_sets(work_dirs: Sequence[WorkDir]) -> TestSet:
             another one in some work directories.
     """
     first = _read(work_dirs[0])
+    gone = [c for c in first.classes if c not in first.names.values()]
+    if gone:
+        raise ValueError(
+            f'{work_dirs[0].folder}: {first.ann_file} has no '
+            f'{", ".join(map(repr, gone))}; expected the classes of its '
+            'config among the categories, which are '
+            f'{", ".join(map(repr, first.categories))}')
     for work_dir in work_dirs[1:]:
         found = _read(work_dir)
         if found.digest != first.digest:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import sys
 import tempfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -69,7 +70,11 @@ def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
     kept, predictions = folder / 'result.json', folder / 'predictions.json'
     key = _key(work_dir, data)
     content = _read(kept, key)
-    if content is None or not predictions.is_file():
+    if content is not None and predictions.is_file():
+        _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is evaluated '
+             'already')
+    else:
+        _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is evaluated')
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             content = dict(key=key, **_test(work_dir, data, Path(scratch)))
@@ -83,6 +88,10 @@ def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
                   content['parameters'],
                   {number: path for number, path in content['paths']},
                   predictions)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _key(work_dir: WorkDir, data: TestSet) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _scene(name: str, scene: Scene, groups: Sequence[Group],
     yield f'<p>{said}</p><div class="tiles">'
     photo, width, height = _photo(name, scene.path)
     boxes = ''.join(_box('right', box, data) for box in truth)
-    yield _tile('ground truth', _count(len(truth), 'object'), photo + boxes,
+    yield _tile('ground truth', _count(len(truth), 'object'), photo, boxes,
                 width, height, scene)
     for group, one in zip(groups, scene.judged):
         missed = [o for i, o in enumerate(truth) if i not in one.right]
@@ -173,7 +173,7 @@ def _scene(name: str, scene: Scene, groups: Sequence[Group],
               zip(one.boxes, one.found) if found >= 0)])
         text = (f'{len(one.right)} of {_count(one.num_objects, "object")} '
                 f'found, {one.wrong} wrong')
-        yield _tile(group.name, text, f'<use href="#{name}"/>{boxes}', width,
+        yield _tile(group.name, text, f'<use href="#{name}"/>', boxes, width,
                     height, scene)
     yield '</div></section>'
 
@@ -215,25 +215,32 @@ def _photo(name: str, path: Path) -> tuple[str, int, int]:
 
 
 def _box(kind: str, box: dict, data: TestSet, shown: bool = True) -> str:
+    room = data.sizes[box['image_id']][0] / 16  # that a text needs
     x, y, width, height = (round(v, 1) for v in box['bbox'])
     text = data.names[box['category_id']]
     if 'score' in box:
         text += f' {box["score"]:.2f}'
     text = escape(text)
-    label = f'<text x="{x}" y="{y}" dy="-.25em">{text}</text>' if y > 12 else (
-        f'<text x="{x}" y="{y}" dy="1.1em" dx=".2em">{text}</text>')
+    # those of wrong boxes below, so that they cover no others
+    if kind == 'wrong':
+        place = f'y="{round(y + height, 1)}" dx=".2em" dy="-.3em"'
+    else:
+        place = (f'y="{y}" dy="-.25em"' if y > room else
+                 f'y="{y}" dx=".2em" dy="1.1em"')
+    label = f'<text x="{x}" {place}>{text}</text>'
     return (f'<g class="{kind}"><title>{kind}: {text}</title><rect x="{x}" '
             f'y="{y}" width="{width}" height="{height}"/>'
             f'{label if shown else ""}</g>')
 
 
-def _tile(name: str, text: str, content: str, width: int, height: int,
-          scene: Scene) -> str:
+def _tile(name: str, text: str, photo: str, boxes: str, width: int,
+          height: int, scene: Scene) -> str:
     label = escape(f'{scene.path.name}, {name}: {text}')
     return (f'<figure><svg class="photo" viewBox="0 0 {width} {height}" '
             f'style="--text: {width / 26:.2f}px" role="img" '
-            f'aria-label="{label}">{content}</svg><figcaption>'
-            f'<b>{escape(name)}</b><br>{text}</figcaption></figure>')
+            f'aria-label="{label}">{photo}<g class="boxes">{boxes}</g></svg>'
+            f'<figcaption><b>{escape(name)}</b><br>{text}</figcaption>'
+            '</figure>')
 
 
 def _count(number: int, noun: str) -> str:

@@ -44,12 +44,13 @@ figcaption { font-size: .875rem; line-height: 1.35; margin-top: .25rem;
 figcaption b { color: var(--ink) }
 .photo { width: 100%; height: auto; display: block; background: #000 }
 .small { image-rendering: pixelated }
+.boxes { filter: drop-shadow(0 0 calc(.1 * var(--text)) #000) }
 .photo rect, .key rect { fill: none; stroke-width: 2.5;
   vector-effect: non-scaling-stroke }
 .right rect { stroke: var(--right) }
 .wrong rect { stroke: var(--wrong); stroke-dasharray: 7 3 }
 .missed rect { stroke: var(--missed); stroke-dasharray: 2 3 }
-.photo text { fill: #fff; stroke: #000; stroke-width: .18em;
+.photo text { fill: #fff; stroke: #000; stroke-width: .2em;
   stroke-linejoin: round; paint-order: stroke; font-weight: 600;
   font-size: var(--text) }
 @media (max-width: 40rem) {

@@ -144,7 +144,7 @@ def group(work_dirs: Sequence[WorkDir]) -> list[list[WorkDir]]:
 def _comparable(cfg: Config) -> str:
     content = copy.deepcopy(cfg.to_dict())
     if content.get('resume'):
-        content.pop('load_from', None)  # where it went on, not how it began
+        content['load_from'] = None  # where it went on, not how it began
     for key in OF_THE_RUN:
         content.pop(key, None)
     content.get('randomness', {}).pop('seed', None)
