@@ -132,21 +132,6 @@ def test_the_table_has_what_the_test_tool_measures(folder, output):
     assert CLASS in saved['classes'] and len(saved['classes']) == 5
 
 
-def test_it_continues_where_it_was(folder, output):
-    assert output.count('.pth is evaluated\n') == 4
-    kept = folder / 'work_dirs/distilled/compare/predictions.json'
-    before = kept.read_text()
-    (folder / 'work_dirs/distilled_again/compare/result.json').write_text('{')
-    shutil.copy(folder / 'work_dirs/distilled/epoch_1.pth',
-                folder / 'work_dirs/distilled/epoch_2.pth')
-    again = compared(folder)
-    assert again.count('is evaluated already\n') == 2
-    assert 'distilled: epoch_2.pth is evaluated\n' in again
-    assert kept.read_text() != before
-    assert {f.name for f in kept.parent.iterdir()} == {
-        'predictions.json', 'result.json'}
-
-
 @pytest.mark.skipif(BROWSER is None, reason='no Chromium or Chrome here')
 def test_the_page_in_a_browser(folder, output, tmp_path):
     text = (folder / 'compare/compare.html').read_text()
@@ -209,6 +194,22 @@ def test_what_cannot_be_compared_is_one_line(folder, tmp_path):
                      r'\(looked from .*\); expected the work directory .*\n\Z',
                      out, re.M)
     assert not (folder / 'gone').exists()
+
+
+@pytest.mark.slow
+def test_it_continues_where_it_was(folder, output):
+    assert output.count('.pth is evaluated\n') == 4
+    kept = folder / 'work_dirs/distilled/compare/predictions.json'
+    before = kept.read_text()
+    (folder / 'work_dirs/distilled_again/compare/result.json').write_text('{')
+    shutil.copy(folder / 'work_dirs/distilled/epoch_1.pth',
+                folder / 'work_dirs/distilled/epoch_2.pth')
+    again = compared(folder)
+    assert again.count('is evaluated already\n') == 2
+    assert 'distilled: epoch_2.pth is evaluated\n' in again
+    assert kept.read_text() != before
+    assert {f.name for f in kept.parent.iterdir()} == {
+        'predictions.json', 'result.json'}
 
 
 def box(x, y, w, h, label=1, **more):
