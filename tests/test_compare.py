@@ -24,6 +24,8 @@ from tool_server import run as tool
 BROWSER = next(filter(None, map(shutil.which, (
     'chromium', 'google-chrome', 'chromium-browser'))), None)
 CLASS = '<b>circle & co</b>'
+# wider than a telephone
+PUBLISHED = 'gfl_r18_fpn_1x_coco_with_a_name_that_is_very_long'
 # looks into the page as it is shown, in frames of two widths
 PROBE = '''<!doctype html><body><script>
 const look = async frame => {
@@ -78,7 +80,7 @@ def folder(project, tmp_path_factory):
     shutil.copytree(runs / 'distilled', runs / 'distilled_again')
     for file in (runs / 'distilled_again').rglob('*.py'):
         file.write_text(file.read_text().replace('seed=0', 'seed=1'))
-    published = folder / 'published'
+    published = folder / PUBLISHED
     published.mkdir()
     text = (runs / 'teacher/teacher.py').read_text()
     assert 'score_thr=0.0' in text
@@ -91,7 +93,7 @@ def folder(project, tmp_path_factory):
 def compared(folder, *args):
     return tool(
         'compare.py', 'work_dirs/teacher', 'work_dirs/distilled',
-        'work_dirs/distilled_again', 'published', '--score', '0.02',
+        'work_dirs/distilled_again', PUBLISHED, '--score', '0.02',
         '--images', '3', *args, cwd=folder)
 
 
@@ -111,7 +113,7 @@ def table(text, head):
 
 def test_the_table_has_what_the_test_tool_measures(folder, output):
     rows = table(output, 'detector')
-    assert list(rows) == ['teacher', 'distilled', 'published']
+    assert list(rows) == ['teacher', 'distilled', PUBLISHED]
     measured = metrics(tool('test.py', 'work_dirs/distilled/distilled.py',
                             'work_dirs/distilled/epoch_2.pth', cwd=folder))
     saved = json.loads((folder / 'compare/compare.json').read_text())
@@ -123,7 +125,7 @@ def test_the_table_has_what_the_test_tool_measures(folder, output):
     assert rows['distilled']['AP'].endswith(' ± 0.0')
     assert rows['distilled']['trained'] == '2 times'
     assert silent['metrics']['AP']['mean'] == 0
-    assert rows['published']['step time'] == '–'
+    assert rows[PUBLISHED]['step time'] == '–'
     assert teacher['step_time'] > 0
     assert silent['parameters'] == teacher['parameters'] > student[
         'parameters'] > 10000
@@ -161,11 +163,11 @@ def test_the_page_in_a_browser(folder, output, tmp_path):
             assert len(page['shown']) == 12 and min(page['shown']) > 100
             assert page['curves'] >= 4
             assert all(page['labels'])
-            assert page['heads'][0] == 'teacher · distilled · published'
+            assert page['heads'][0] == f'teacher · distilled · {PUBLISHED}'
             rows, classes = page['rows']
             assert rows[0][:3] == ['detector', 'AP', 'AP50']
             assert [row[0] for row in rows[1:]] == [
-                'teacher', 'distilled', 'published']
+                'teacher', 'distilled', PUBLISHED]
             assert CLASS in [row[0] for row in classes]
             assert any(t.startswith(CLASS) for t in page['texts'])
             assert len(page['captions']) == 12
@@ -188,12 +190,14 @@ def test_curves_and_pictures_are_drawn(folder, output):
     assert loss.lines == {0: [[(1, 4.0), (2, 2.0)]], 1: []}
 
 
-def test_what_cannot_be_compared_is_one_line(folder, tmp_path):
+def test_what_cannot_be_compared_is_one_line(folder):
     out = tool('compare.py', 'work_dirs/teacher', 'gone', cwd=folder, ok=False)
     assert re.search(r'^python tools/compare.py: gone: no such folder '
                      r'\(looked from .*\); expected the work directory .*\n\Z',
                      out, re.M)
     assert not (folder / 'gone').exists()
+    out = tool('compare.py', 'gone', '--score', '30', cwd=folder, ok=False)
+    assert 'error: expected --images of 0 or more and --score of 0 to 1' in out
 
 
 @pytest.mark.slow
@@ -241,8 +245,9 @@ def test_detectors_differ_by_what_they_find_and_by_wrong_boxes():
     assert (one.right, one.wrong, one.missed) == ({0}, 1, 1)
     none, crowded = judge([], OBJECTS, []), judge([wrong], OBJECTS, [crowd])
     assert crowded == none
-    assert disputed([one, none]) == [0] and difference([one, none]) == 2
-    assert difference([one, one]) == 0 and difference([one]) == 2
+    assert disputed([one, none]) == [0] and difference([one, none]) == (1, 1)
+    assert difference([one, one]) == (0, 0)
+    assert difference([one]) == (1, 1)
 
 
 def work_dir(name, checkpoint='last.pth', **changes):

@@ -43,6 +43,9 @@ def run_compare(argv: Sequence[str], prog: str) -> None:
         '--score', type=float, default=0.3, metavar='S',
         help='detections below are not drawn (default: 0.3)')
     args = parser.parse_args(argv)
+    if args.images < 0 or not 0 <= args.score < 1:
+        parser.error('expected --images of 0 or more and --score of 0 to 1, '
+                     f'found {args.images} and {args.score}')
     try:
         # what mmdet and mmengine print is no part of the table
         with redirect_stdout(sys.stderr):

@@ -1,4 +1,5 @@
 """The comparison as one HTML page that needs nothing else."""
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from .work_dirs import Group
 
 # the longer side of a picture in the page
 SIDE = 480
+# wrong boxes with a text; all have one under the mouse
+LABELS = 6
 KEYS = dict(
     right=f'right: the class is that of an object not found before, IoU '
           f'{IOU} or more', wrong='wrong', missed='object that is missed')
@@ -56,7 +59,8 @@ def page(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
         score: of the detections that are shown.
     """
     names = [group.name for group in groups]
-    chosen = sorted(scenes, key=lambda s: -difference(s.judged))[:images]
+    chosen = sorted(scenes, key=lambda s: difference(s.judged),
+                    reverse=True)[:images]
     title = f'Comparison: {", ".join(names)}'
     return '\n'.join([
         '<!doctype html>', '<html lang="en">', '<head>',
@@ -83,7 +87,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from _head(['detector', *lines[0]])
     yield '<tbody>'
     for at, (row, line) in enumerate(zip(rows, lines)):
-        yield f'<tr><th scope="row">{_dot(at)}{escape(row["detector"])}</th>'
+        name = re.sub('([_/])', r'\1<wbr>', escape(row['detector']))
+        yield f'<tr><th scope="row">{_dot(at)}{name}</th>'
         for key, text in line.items():
             leads = (len(rows) > 1 and key in best and best[key] is not None
                      and row['metrics'][key]['mean'] == best[key])
@@ -134,9 +139,11 @@ def _pictures(groups: Sequence[Group], chosen: Sequence[Scene], count: int,
     yield '<h2>Where they differ</h2>' if len(groups) > 1 else (
         '<h2>Where it errs</h2>')
     order = ('those first on which most objects are found by some and missed '
-             'by others, and whose numbers of wrong boxes differ most'
+             'by others; where these are as many, those whose numbers of '
+             'wrong boxes differ most'
              if len(groups) > 1 else
-             'those first that have most missed objects and wrong boxes')
+             'those first that have most missed objects; where these are as '
+             'many, most wrong boxes')
     yield (f'<p>{len(chosen)} of {count} images, {order}. Shown and counted '
            f'are detections with a score above {score}.</p>')
     several = [g for g in groups if len(g.members) > 1]
@@ -165,12 +172,13 @@ def _scene(name: str, scene: Scene, groups: Sequence[Group],
                 width, height, scene)
     for group, one in zip(groups, scene.judged):
         missed = [o for i, o in enumerate(truth) if i not in one.right]
+        right, wrong = ([box for box, found in zip(one.boxes, one.found)
+                         if (found >= 0) == asked] for asked in (True, False))
         boxes = ''.join([
             *(_box('missed', box, data, shown=False) for box in missed),
-            *(_box('wrong', box, data) for box, found in
-              zip(one.boxes, one.found) if found < 0),
-            *(_box('right', box, data) for box, found in
-              zip(one.boxes, one.found) if found >= 0)])
+            *(_box('wrong', box, data, shown=at < LABELS)
+              for at, box in enumerate(wrong)),
+            *(_box('right', box, data) for box in right)])
         text = (f'{len(one.right)} of {_count(one.num_objects, "object")} '
                 f'found, {one.wrong} wrong')
         yield _tile(group.name, text, f'<use href="#{name}"/>', boxes, width,
@@ -237,7 +245,7 @@ def _tile(name: str, text: str, photo: str, boxes: str, width: int,
           height: int, scene: Scene) -> str:
     label = escape(f'{scene.path.name}, {name}: {text}')
     return (f'<figure><svg class="photo" viewBox="0 0 {width} {height}" '
-            f'style="--text: {width / 26:.2f}px" role="img" '
+            f'style="--text: {width / 28:.2f}px" role="img" '
             f'aria-label="{label}">{photo}<g class="boxes">{boxes}</g></svg>'
             f'<figcaption><b>{escape(name)}</b><br>{text}</figcaption>'
             '</figure>')

@@ -11,9 +11,11 @@ CSS = '''
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 78rem;
   background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem }
+h1, h3, p, li, figcaption { overflow-wrap: anywhere }
+h1 { font-size: clamp(1.25rem, 4vw, 1.6rem); line-height: 1.25;
+  margin: 0 0 .5rem }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem }
-h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere }
+h3 { font-size: 1rem; margin: 0 }
 p { margin: .4rem 0; max-width: 48rem }
 .quiet, figcaption, caption { color: var(--quiet) }
 .wide { overflow-x: auto }
@@ -39,8 +41,7 @@ summary { cursor: pointer; margin: 1rem 0 .5rem }
 .tiles { display: grid; gap: .6rem; margin-top: .6rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.5rem), 1fr)) }
 figure { margin: 0; max-width: 30rem }
-figcaption { font-size: .875rem; line-height: 1.35; margin-top: .25rem;
-  overflow-wrap: anywhere }
+figcaption { font-size: .875rem; line-height: 1.35; margin-top: .25rem }
 figcaption b { color: var(--ink) }
 .photo { width: 100%; height: auto; display: block; background: #000 }
 .small { image-rendering: pixelated }
