@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     'arguments': set(),
     'mmcv_ext': set(),
     'numerics': set(),
+    'progress': set(),
     'registry': set(),
     'checkpoints': set(),
     'losses': {'arguments', 'numerics', 'registry'},
@@ -39,11 +40,12 @@ ARROWS: dict[str, set[str]] = {
     'export': {'checkpoints', 'detectors', 'heads', 'registry', 'teacher'},
     NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
            'mmcv_ext', 'registry', 'version'},
-    'demo': {NAME},
+    'compare': {'checkpoints', 'engine', 'progress', 'version'},
+    'demo': {NAME, 'compare'},
     'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
                   'teacher', 'version'},
-    'commands': {NAME, 'benchmark', 'checkpoints', 'demo', 'engine',
-                 'export', 'user_errors'},
+    'commands': {NAME, 'benchmark', 'checkpoints', 'compare', 'demo',
+                 'engine', 'export', 'user_errors'},
     '__main__': {'commands'},
 }
 LONGEST_FILE = 350

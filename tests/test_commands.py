@@ -18,7 +18,7 @@ from tool_server import run as tool
 # what -m runs, for the server that has everything imported
 MAIN = '../crosskd/__main__.py'
 SCRIPTS = ('dist_train', 'dist_test', 'slurm_train', 'slurm_test')
-PYTHON_TOOLS = ('train', 'test', 'demo')
+PYTHON_TOOLS = ('train', 'test', 'demo', 'compare')
 
 
 def start(*args, cwd, **kwargs):

@@ -6,7 +6,8 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from crosskd.demo import report, shapes, stages
+from crosskd.compare import logs
+from crosskd.demo import shapes, stages
 from helpers import build
 
 
@@ -67,46 +68,12 @@ def run(tmp_path):
 
 
 def test_logs_of_a_resumed_run_count_once(run):
-    assert stages.training_seconds(run) == pytest.approx(40 * 0.5)
+    entries = stages.history(run)
+    steps = [e['step'] for e in entries if 'lr' in e]
+    assert steps == [10, 20, 30, 40] and logs.step_time(entries) == 0.5
     assert stages.ap_curve(run) == [(1, 0.1), (2, 0.2)]
     assert run.checkpoint.name == 'epoch_3.pth'
     assert run.options == ['--cfg-options', 'train_cfg.max_epochs=3']
-
-
-def test_table(run):
-    metrics = {run.name: {key: 0.123 for key in report.COLUMNS.values()}}
-    text = report.format_table(report.table([run], metrics, {run.name: 2}))
-    assert '| x | 12.3 | 12.3 |' in text and '0.3 min on 2 thread(s)' in text
-    rows = text.splitlines()
-    assert len({row.count('|') for row in rows}) == 1 and len(rows) == 3
-
-
-def test_nothing_detected_is_an_ap_of_zero(run, tmp_path):
-    rows = report.table([run], {run.name: dict(time=0.1)}, {run.name: 2})
-    assert rows[0]['AP'] == rows[0]['AP75'] == 0
-    for log in run.work_dir.rglob('scalars.json'):
-        log.write_text(json.dumps(dict(data_time=0.1, time=0.1, step=1)))
-    report.curves([run], tmp_path / 'curves.png')
-    assert (tmp_path / 'curves.png').stat().st_size
-
-
-def box(x, y, w, h, label=1):
-    return dict(bbox=[x, y, w, h], category_id=label)
-
-
-@pytest.mark.parametrize('boxes, right', [
-    ([box(0, 0, 10, 10)], [True]),
-    ([box(0, 0, 10, 10, label=2)], [False]),
-    ([box(0, 0, 10, 4)], [False]),  # IoU 0.4
-    ([box(0, 0, 10, 5)], [True]),
-    ([box(0, 0, 10, 10), box(0, 0, 10, 10)], [True, False]),  # found before
-    ([box(50, 50, 10, 10), box(21, 0, 10, 10)], [False, True]),
-    ([], []),
-])
-def test_a_box_is_right_once_for_an_object(boxes, right):
-    objects = [box(0, 0, 10, 10), box(20, 0, 10, 10)]
-    assert report.are_right(boxes, objects) == right
-    assert report.are_right(boxes, []) == [False] * len(boxes)
 
 
 LINES = {

@@ -3,6 +3,7 @@ import hashlib
 import logging
 import os
 import re
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import urlparse
@@ -79,7 +80,10 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
     errors = []
     for source in sources:
         try:
-            torch.hub.download_url_to_file(source, str(file))
+            print_log(f'{key}: downloading {source!r}', 'current')
+            # no bar in a file, where it would be a line for each of its steps
+            torch.hub.download_url_to_file(source, str(file),
+                                           progress=sys.stderr.isatty())
         except OSError as e:
             errors.append(f'{e}' if source == url else f'{source!r}: {e}')
             continue

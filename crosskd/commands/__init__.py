@@ -3,11 +3,13 @@
 A command takes its arguments and the words that it was called with.
 """
 from .benchmark import run_benchmark_command
+from .compare import run_compare
 from .export_student import run_export_command
 from .main import COMMANDS, main
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
 __all__ = [
-    'COMMANDS', 'main', 'run_benchmark_command', 'run_demo_command',
-    'run_export_command', 'run_mmdet', 'run_test', 'run_train'
+    'COMMANDS', 'main', 'run_benchmark_command', 'run_compare',
+    'run_demo_command', 'run_export_command', 'run_mmdet', 'run_test',
+    'run_train'
 ]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .benchmark import run_benchmark_command
+from .compare import run_compare
 from .export_student import run_export_command
 from .scripts import run_script
 from .tools import run_demo_command, run_mmdet, run_test, run_train
@@ -39,6 +40,9 @@ COMMANDS = {
         partial(run_script, 'slurm_train.sh'), 'train on a Slurm cluster'),
     'slurm_test': Command(
         partial(run_script, 'slurm_test.sh'), 'evaluate on a Slurm cluster'),
+    'compare': Command(
+        run_compare,
+        'compare trained detectors: table, curves, page with pictures'),
     'benchmark': Command(
         run_benchmark_command,
         'measure what a distilled step costs, part by part'),

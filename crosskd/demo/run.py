@@ -1,5 +1,5 @@
-"""The demo from the first image to the table."""
-import json
+"""The demo from the first image to the page that compares."""
+import os
 import signal
 import sys
 import time
@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from mmdet.utils import register_all_modules
 
-from . import report, shapes, stages
+from ..compare import compare, format_table
+from . import shapes, stages
 
 NUM_TRAIN, NUM_VAL = 640, 200
 QUICK_TRAIN, QUICK_VAL = 64, 16
@@ -21,7 +22,7 @@ TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
 
 
 def run_demo(folder: str, seed: int, quick: bool) -> None:
-    """Draw the data, train and test three detectors, show what came out.
+    """Draw the data, train three detectors, compare them.
 
     A stage that is done is not done again, so a stopped demo continues.
 
@@ -50,7 +51,6 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     runs = [teacher, alone, crosskd]
     cores = torch.get_num_threads()
     half = max(cores // 2, 1)
-    threads = {teacher.name: cores, alone.name: half, crosskd.name: half}
     try:
         _draw(root / 'data' / 'shapes', quick)
         _say('2 of 4: the teacher is trained')
@@ -58,22 +58,21 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
         _say('3 of 4: the student is trained alone and, side by side with '
              'that, with CrossKD')
         stages.train([alone, crosskd], half)
-        _say('4 of 4: all three are evaluated')
-        metrics = stages.test(runs, half)
+        _say('4 of 4: all three are evaluated and compared')
+        os.chdir(root)  # where they were trained
+        rows = compare([run.work_dir for run in runs], results,
+                       [run.name for run in runs])
     except KeyboardInterrupt:
         sys.exit('\nStopped. The same command continues from here.')
     except RuntimeError as e:
         sys.exit(f'{e}\nThe same command continues from here.')
-    rows = report.table(runs, metrics, threads)
-    (results / 'demo.json').write_text(json.dumps(rows, indent=1) + '\n')
-    report.picture(runs, results / 'demo.png')
-    report.curves(runs, results / 'curves.png')
-    gain = rows[2]['AP'] - rows[1]['AP']
-    print(f'\n{report.format_table(rows)}\n\n'
+    gain = (rows[2]['metrics']['AP']['mean'] -
+            rows[1]['metrics']['AP']['mean'])
+    print(f'\n{format_table(rows)}\n\n'
           f'CrossKD: {gain:+.1f} AP over the same student alone, with seed '
           f'{seed}, after {(time.time() - started) / 60:.1f} minutes.\n'
-          f'Picture: {results / "demo.png"}\n'
-          f'Curves:  {results / "curves.png"}\n\n'
+          'Look at it in a browser (beside it are its pictures and curves):\n'
+          f'  {results / "compare.html"}\n\n'
           'Next, your own data: copy the configs, edit the three lines at the '
           'top of\nmy_configs/gfl_r50_own_data.py, train a teacher, then the '
           f'student:\n  cp -r {stages.MIM / "configs/own_data"} my_configs\n'

@@ -1,10 +1,9 @@
-"""The demo's trainings and tests: subprocesses that continue where they were.
+"""The demo's trainings: subprocesses that continue where they were.
 
-Every stage is one call of ``tools/train.py`` or ``tools/test.py`` as a user
-would type it.  Nothing but files says what is done: a finished training has
-its last checkpoint, a finished test its metrics.
+Every training is one call of ``tools/train.py`` as a user would type it.
+Nothing but files says what is done: a finished training has its last
+checkpoint.
 """
-import json
 import os
 import re
 import subprocess
@@ -18,6 +17,8 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 import crosskd
+
+from ..compare import logs
 
 MIM = Path(crosskd.__file__).parent / '.mim'
 TRAINING = re.compile(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*'
@@ -34,7 +35,7 @@ class Run:
         config: path below ``configs/``.
         root: folder with ``data/``.
         results: folder below it for this seed's results.
-        changes: ``--cfg-options`` of training and test.
+        changes: ``--cfg-options`` of the training.
     """
     name: str
     config: str
@@ -96,59 +97,14 @@ def train(runs: Sequence[Run], threads: int) -> None:
     _run_tools(commands, runs[0].root, threads)
 
 
-def test(runs: Sequence[Run], threads: int) -> dict[str, dict[str, float]]:
-    """Evaluate trained detectors side by side, each with this many threads.
-
-    Returns:
-        dict: of each run's name, COCO metrics as mmdet names them, in [0, 1].
-
-    Raises:
-        RuntimeError: a test ended with an error.
-    """
-    files = {run.name: run.work_dir / 'test/metrics.json' for run in runs}
-    commands = {
-        run.name: [
-            'test.py',
-            str(run.config_file),
-            str(run.checkpoint), '--work-dir',
-            str(files[run.name].parent), *run.options,
-            f'test_evaluator.outfile_prefix={files[run.name].parent}'
-            '/predictions'
-        ]
-        for run in runs if not files[run.name].is_file()
-    }
-    _run_tools(commands, runs[0].root, threads)
-    for name in commands:
-        logs = files[name].parent.glob('*/*.json')
-        newest = max(logs, key=lambda p: p.stat().st_mtime)
-        files[name].write_text(newest.read_text())
-    return {name: json.loads(f.read_text()) for name, f in files.items()}
-
-
 def history(run: Run) -> list[dict]:
     """What the training logged, in order; a repeated step counts once."""
-    entries: dict[tuple, dict] = {}
-    for file in sorted(run.work_dir.glob('*/vis_data/scalars.json')):
-        for line in file.read_text().splitlines():
-            entry = json.loads(line)
-            entries['lr' in entry, entry['step']] = entry
-    return list(entries.values())
+    return logs.history(run.work_dir)
 
 
-def ap_curve(run: Run) -> list[tuple]:
+def ap_curve(run: Run) -> list[tuple[int, float]]:
     """(epoch, AP) of every validation during training."""
-    return sorted((e['step'], e['coco/bbox_mAP']) for e in history(run)
-                  if 'coco/bbox_mAP' in e)
-
-
-def training_seconds(run: Run) -> float:
-    """Time spent in training iterations, over all sessions."""
-    steps = sorted((e['step'], e['time']) for e in history(run) if 'lr' in e)
-    seconds, before = 0.0, 0
-    for step, per_iteration in steps:
-        seconds += (step - before) * per_iteration
-        before = step
-    return seconds
+    return logs.ap_curve(history(run))
 
 
 def _run_tools(commands: dict[str, list[str]], cwd: Path,

@@ -1,10 +1,12 @@
 """Building and checking the data of one data loader."""
 import copy
+import os
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -16,6 +18,9 @@ from .images import check_images, watch_reading
 from .kept import check_boxes, check_not_empty, compare, look_at
 from .leaves import Leaf, built_leaves, leaves
 from .messages import ann_file_of, is_local
+
+# bytes of an annotation file that is spoken of before it is read: two seconds
+LARGE = 30e6
 
 
 def check_data(key: str, loader: dict | DataLoader | None, model: nn.Module,
@@ -97,6 +102,7 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
                 'ConcatDataset)')
         if not is_local(path, leaf.cfg.get('backend_args')):
             continue
+        _say_if_large(key, path)
         content = read_json(key, path)
         if classes is not None:
             check_names(leaf.key, classes,
@@ -105,6 +111,14 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
             files[leaf.key] = look_through(key, path, content, classes,
                                            kind.ANN_ID_UNIQUE)
     return files
+
+
+def _say_if_large(key: str, path: str) -> None:
+    """Tell of a file that takes many seconds; mmdet reads it again."""
+    size = os.path.getsize(path) if os.path.isfile(path) else 0
+    if size > LARGE:
+        print_log(f'{key}={path!r}: looking through {size / 1e6:.0f} MB',
+                  'current')
 
 
 def _check_built(at: str, dataset: Any, files: dict[str, CocoFile],

@@ -1,0 +1,109 @@
+"""Which detections are right, and where detectors differ."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pycocotools.mask import iou
+
+IOU = 0.5  # a box that overlaps an object so much has found it
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The detections of one image.
+
+    Attributes:
+        boxes: of COCO's form, best first.
+        found: the index of the object that a box has found, or -1.
+        num_objects: how many objects the image has.
+    """
+    boxes: tuple[dict, ...]
+    found: tuple[int, ...]
+    num_objects: int
+
+    @property
+    def right(self) -> set[int]:
+        """Indices of the objects that are found."""
+        return set(self.found) - {-1}
+
+    @property
+    def wrong(self) -> int:
+        return self.found.count(-1)
+
+    @property
+    def missed(self) -> int:
+        return self.num_objects - len(self.right)
+
+
+def found_objects(boxes: Sequence[dict],
+                  objects: Sequence[dict]) -> list[int]:
+    """Which object of an image each box finds, each object once.
+
+    Args:
+        boxes: annotations or detections of COCO's form, best first.
+        objects: the annotations.
+
+    Returns:
+        list: the index of the object of the box's class, not found by a box
+        before it, that it overlaps most; -1 where no IoU is ``IOU`` or more.
+    """
+    if not boxes or not objects:
+        return [-1] * len(boxes)
+    overlaps = iou([b['bbox'] for b in boxes], [o['bbox'] for o in objects],
+                   [0] * len(objects))
+    labels = np.array([o['category_id'] for o in objects])
+    left = np.ones(len(objects), bool)
+    found = []
+    for box, row in zip(boxes, overlaps):
+        candidates = np.where(left & (labels == box['category_id']), row, 0)
+        best = int(candidates.argmax())
+        found.append(best if candidates[best] >= IOU else -1)
+        left[best] &= found[-1] < 0
+    return found
+
+
+def judge(boxes: Sequence[dict], objects: Sequence[dict],
+          crowds: Sequence[dict]) -> Judged:
+    """Judge the detections of one image.
+
+    Args:
+        boxes: detections, in any order.
+        objects: annotations that must be found.
+        crowds: annotations of many objects in one; boxes that find nothing
+            and lie half or more in one of their class are left out, as COCO's
+            evaluation does.
+    """
+    boxes = sorted(boxes, key=lambda b: -b['score'])
+    found = found_objects(boxes, objects)
+    kept = [i for i, box in enumerate(boxes)
+            if found[i] >= 0 or not _in_a_crowd(box, crowds)]
+    return Judged(tuple(boxes[i] for i in kept),
+                  tuple(found[i] for i in kept), len(objects))
+
+
+def _in_a_crowd(box: dict, crowds: Sequence[dict]) -> bool:
+    crowds = [c for c in crowds if c['category_id'] == box['category_id']]
+    return bool(crowds) and iou(
+        [box['bbox']], [c['bbox'] for c in crowds],
+        [1] * len(crowds)).max() >= IOU
+
+
+def difference(every: Sequence[Judged]) -> tuple[int, int]:
+    """How much detectors differ on an image.
+
+    Returns:
+        tuple: how many objects some find and others miss, and the difference
+        between most and fewest wrong boxes.  A detector alone differs from
+        the ground truth: its missed objects, its wrong boxes.
+    """
+    if len(every) == 1:
+        return every[0].missed, every[0].wrong
+    wrong = [one.wrong for one in every]
+    return len(disputed(every)), max(wrong) - min(wrong)
+
+
+def disputed(every: Sequence[Judged]) -> list[int]:
+    """Indices of the objects that some detectors find and others miss."""
+    numbers = range(every[0].num_objects)
+    return [i for i in numbers
+            if len({i in one.right for one in every}) > 1]

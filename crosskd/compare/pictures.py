@@ -1,0 +1,70 @@
+"""The first test images as annotated and as each detector sees them."""
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from mmcv import imread
+
+from .data import TestSet
+from .judging import IOU, Judged
+from .work_dirs import Group
+
+GREEN, RED = 'tab:green', 'tab:red'
+
+
+def save_picture(groups: Sequence[Group], judged: Sequence[dict],
+                 data: TestSet, paths: dict[Any, str], score: float,
+                 path: Path, num_images: int = 4) -> None:
+    """Draw test images; a row is a detector, a column an image.
+
+    Args:
+        groups: one row each, below the ground truth.
+        judged: of each, its detections by the ids of the images.
+        data: what is annotated.
+        paths: of the images by their ids.
+        score: of the detections that were judged, for the title.
+        path: the PNG to write.
+        num_images: columns; the first images of the test set, whatever is
+            detected on them.
+    """
+    numbers = [n for n in data.sizes if n in paths][:num_images]
+    figure = Figure(figsize=(2.6 * len(numbers), 2.7 * (len(groups) + 1)),
+                    layout='constrained')
+    grid = figure.subplots(len(groups) + 1, len(numbers), squeeze=False)
+    for number, column in zip(numbers, grid.T):
+        pixels = imread(paths[number], channel_order='rgb')
+        truth = [b for b in data.boxes[number] if not b.get('iscrowd')]
+        every = [Judged(tuple(truth), tuple(range(len(truth))), len(truth)),
+                 *(one[number] for one in judged)]
+        for one, axes in zip(every, column):
+            axes.imshow(pixels, interpolation='nearest')
+            axes.set(xticks=[], yticks=[])
+            _draw(axes, one, data.names)
+    titles = ['ground truth', *(group.name for group in groups)]
+    for title, axes in zip(titles, grid[:, 0]):
+        axes.set_ylabel(title, fontsize=15)
+    figure.suptitle(
+        f'detections with a score above {score}: right class and IoU of '
+        f'{IOU} or more in green, others in red', fontsize=13)
+    content = BytesIO()
+    figure.savefig(content, dpi=110)
+    path.write_bytes(content.getvalue())
+
+
+def _draw(axes: Axes, judged: Judged, names: dict[Any, str]) -> None:
+    """The boxes of one image, wrong ones below right ones."""
+    boxes = sorted(zip(judged.found, judged.boxes), key=lambda p: p[0] >= 0)
+    for found, box in boxes:
+        x, y, width, height = box['bbox']
+        color = GREEN if found >= 0 else RED
+        axes.add_patch(Rectangle(
+            (x - 0.5, y - 0.5), width, height, fill=False, edgecolor=color,
+            linewidth=2.5))
+        axes.text(
+            x, y, names[box['category_id']], fontsize=11, color='white',
+            va='bottom', clip_on=True, parse_math=False,
+            bbox=dict(facecolor=color, edgecolor='none', pad=1))
