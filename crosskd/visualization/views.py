@@ -164,7 +164,7 @@ def _add_scores(view: View, paired: LocatedPass,
     for level, maps in zip(paired.teacher_levels,
                            paired.maps('teacher', 'cls')):
         x, y = head.strides[level]
-        # where the first location has its middle, and a cell around each
+        # a cell around the middle of each location
         left, top = (head.offset - 0.5) * x, (head.offset - 0.5) * y
         view.levels.append(x)
         view.extents.append((
