@@ -1,5 +1,6 @@
 """What teacher, student and cross head make of one image."""
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
 from ..pairs.checks import check_passes
 
-NOTHING_THERE = -50.0  # logits of levels that have no cross-head prediction
+NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
 
 
 @dataclass

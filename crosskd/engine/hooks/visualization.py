@@ -59,6 +59,8 @@ class DistillationVisualizationHook(Hook):
         self.images = list(range(_whole(name, 'images', images, 1)) if
                            isinstance(images, (int, float)) else
                            (_whole(name, 'images', i, 0) for i in images))
+        if not self.images:
+            raise ValueError(f'{name}: images: expected at least one')
         self.interval = interval
         if interval is not None:
             _whole(name, 'interval', interval, 1)
