@@ -69,6 +69,14 @@ class LossSharesHook(Hook):
         self._ratio: Tensor | None = None
         self._handles: list[Any] = []
 
+    def before_train(self, runner: Runner) -> None:
+        """A compiled model passes the hooks over that would measure."""
+        if self.gradient_interval and runner.cfg.get('compile'):
+            self.gradient_interval = None
+            runner.logger.warning(
+                f'custom_hooks: {type(self).__name__}: gradient_interval: '
+                'gradients are not measured in a compiled model (compile)')
+
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: Any = None) -> None:
         """Prepare to measure gradients, where it is time for that."""
