@@ -14,14 +14,12 @@ from crosskd.visualization.views import SCORES, look
 from experiments import experiment, model_cfg, weights, write
 from helpers import (
     FAMILIES,
-    KINDS,
     METHODS,
     batch,
     build,
     distiller_cfg,
     plain_cfg,
     total,
-    wide_teacher,
 )
 from tool_server import run as tool
 
@@ -70,7 +68,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize('kind', [
-    kind if kind in KINDS else pytest.param(
+    kind if kind in ('retina', 'gfl') else pytest.param(
         getattr(kind, 'values', (kind, ))[0],
         marks=(*getattr(kind, 'marks', ()), pytest.mark.slow))
     for kind in FAMILIES])
@@ -102,7 +100,9 @@ def test_a_student_that_is_its_teacher_looks_like_it(kind):
     assert view.levels == [8, 16, 32]
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method', [
+    method if ' and ' in method else
+    pytest.param(method, marks=pytest.mark.slow) for method in METHODS])
 def test_maps_are_what_the_losses_are_made_of(method):
     model = build(METHODS[method]('atss')).eval()
     # not trained: otherwise images of this seed have next to no loss
@@ -214,7 +214,7 @@ def images_in_events(folder):
 
 
 def test_a_run_is_the_same_with_it_and_without(project, tmp_path):
-    """With adapters, batch norms and flips; and when it was stopped between.
+    """With batch norms and flips, and where it was stopped between.
 
     Pictures go to all backends.
     """
@@ -223,21 +223,19 @@ def test_a_run_is_the_same_with_it_and_without(project, tmp_path):
         backends = ['LocalVisBackend', 'TensorboardVisBackend']
     except ImportError:
         backends = ['LocalVisBackend']
-    cfg = experiment(model_cfg(wide_teacher(distiller_cfg(
-        'gfl', loss_feat_kd=dict(type='PKDLoss')))), visualizer=dict(
+    cfg = dict(
+        _base_='./distilled.py', visualizer=dict(
             type='DetLocalVisualizer', vis_backends=[
-                dict(type=backend) for backend in backends]))
-    cfg['train_cfg']['val_interval'] = 1
-    write(project / 'unseen.py', cfg)
-    cfg['custom_hooks'] = [
-        HOOK, dict(type='LossSharesHook', gradient_interval=1)]
+                dict(type=backend) for backend in backends]),
+        custom_hooks=[
+            HOOK, dict(type='LossSharesHook', gradient_interval=1)])
     write(project / 'seen.py', cfg)
-    tool('train.py', 'unseen.py', '--work-dir', tmp_path / 'a', cwd=project)
     tool('train.py', 'seen.py', '--work-dir', tmp_path / 'b',
          '--cfg-options', 'train_cfg.max_epochs=1', cwd=project)
     tool('train.py', 'seen.py', '--work-dir', tmp_path / 'b', '--resume',
          cwd=project)
-    a, b = (tmp_path / run / 'epoch_2.pth' for run in 'ab')
+    a, b = (folder / 'epoch_2.pth' for folder in (
+        project / 'work_dirs/distilled', tmp_path / 'b'))
     assert same(weights(a), weights(b))
     found = scalars(b)
     assert (found.pop('train/grad_ratio') > 0).all()

@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -11,7 +12,7 @@ from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...numerics.randomness import untouched_randomness
 from ...visualization.panels import draw
-from ...visualization.views import View, look
+from ...visualization.views import look
 
 
 @HOOKS.register_module()
@@ -71,6 +72,7 @@ class DistillationVisualizationHook(Hook):
         self.score_thr = check_number(name, 'score_thr', score_thr, 0)
         self._items: list[tuple[int, dict, list]] = []
         self._classes: Sequence[str] | None = None
+        self._tried = False
 
     def before_train(self, runner: Runner) -> None:
         """Check that there is something to draw, and read the images."""
@@ -108,7 +110,10 @@ class DistillationVisualizationHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int,
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Draw after every ``interval`` iterations."""
+        """Draw after every ``interval`` iterations; try it after the first."""
+        if not self._tried:  # what fails shall not fail after hours
+            self._tried = True
+            self._picture(runner, *self._items[0], '')
         if not self.by_epoch and (
                 self.every_n_train_iters(runner, self.interval or 1)
                 or self.is_last_train_iter(runner)):
@@ -116,13 +121,20 @@ class DistillationVisualizationHook(Hook):
 
     def _draw(self, runner: Runner, step: int) -> None:
         unit = 'epoch' if self.by_epoch else 'iteration'
-        for index, item, truth in self._items:
-            view: View = look(_model(runner), item, truth, self._classes)
-            if runner.rank == 0:
-                path = item['data_samples'].get('img_path', f'image {index}')
+        for item in self._items:
+            picture = self._picture(runner, *item, f'{unit} {step}')
+            if picture is not None:
                 runner.visualizer.add_image(
-                    f'distillation_{index}',
-                    draw(view, f'{path}, {unit} {step}', self.score_thr), step)
+                    f'distillation_{item[0]}', picture, step)
+
+    def _picture(self, runner: Runner, index: int, item: dict, truth: list,
+                 when: str) -> np.ndarray | None:
+        """The picture of an image, on the rank that draws."""
+        view = look(_model(runner), item, truth, self._classes)
+        if runner.rank != 0:
+            return None
+        path = item['data_samples'].get('img_path', f'image {index}')
+        return draw(view, f'{path}, {when}', self.score_thr)
 
 
 def _model(runner: Runner) -> Any:
