@@ -73,10 +73,14 @@ class Distillers(Beside):
 
     Args:
         distillers: by a name that their parameters are saved under.
+
+    Attributes:
+        loss_names: names of the losses of the last batch.
     """
 
     def __init__(self, distillers: Mapping[str, Distiller]) -> None:
         super().__init__()
+        self.loss_names: frozenset[str] = frozenset()
         for name, distiller in distillers.items():
             self.add_module(name, distiller)
 
@@ -114,6 +118,7 @@ class Distillers(Beside):
                     raise ValueError(
                         f'kd_cfg: two distillers have a loss {name!r}')
                 losses[name] = loss
+        self.loss_names = frozenset(losses)
         return losses
 
 

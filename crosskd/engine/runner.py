@@ -18,7 +18,7 @@ from ..user_errors import for_users
 from .activation_checkpointing import prepare_checkpointing
 from .cpu_ranks import without_sync_bn
 from .data_checks import built_classes, check_data, check_same_classes
-from .hooks import RepeatableEpochsHook, StateBesideHook
+from .hooks import LossSharesHook, RepeatableEpochsHook, StateBesideHook
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (
     built_dataset,
@@ -127,11 +127,13 @@ class Runner(runner.Runner):
 
     def register_hooks(self, default_hooks: Any = None,
                        custom_hooks: Any = None) -> None:
-        """Register hooks, and the one that makes epochs repeatable."""
+        """Register hooks, and those that every run of this package has."""
         super().register_hooks(default_hooks, custom_hooks)
         # built here: a project's own registries may not know their names
         self.register_hook(RepeatableEpochsHook())
         self.register_hook(StateBesideHook())
+        if not any(isinstance(h, LossSharesHook) for h in self.hooks):
+            self.register_hook(LossSharesHook())
         if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1
                for h in self.hooks):
             self.logger.warning(

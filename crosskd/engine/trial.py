@@ -9,11 +9,11 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..detectors import DistillationMixin
+from ..detectors.without_trace import copied_head, eval_mode
 from ..heads import record
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
@@ -45,8 +45,8 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
         ValueError: a part of the model fails; the message names its key.
         TypeError: a head returns something else than heads of its family do.
     """
-    with untouched_randomness(), torch.no_grad(), _eval_mode(model), (
-            _copied_head(model)):
+    with untouched_randomness(), torch.no_grad(), eval_mode(model), (
+            copied_head(model)):
         for inputs, samples in _batches(model, dataset):
             _pass(model, inputs, samples)
 
@@ -176,43 +176,6 @@ def _cut(side: int, stride: int) -> int:
     """A few hundred pixels at most, with the remainder of the whole side."""
     kept = stride * max(LEAST, -(-PIXELS // stride))
     return side if side <= kept + stride else side % stride + kept
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _copied_head(model: DistillationMixin) -> Iterator[None]:
-    """Let a copy of the head compute its loss, as in the first epoch.
-
-    Some heads return more in training mode, ask mmengine for the epoch, or
-    keep count of what they have seen.  The copy's layers are not in training
-    mode.
-    """
-    head = model.bbox_head
-    try:
-        model.bbox_head = copy.deepcopy(head)
-    except Exception:  # it holds what cannot be copied
-        model.bbox_head = head
-    told = MessageHub.get_current_instance().runtime_info
-    is_told = 'epoch' in told
-    told.setdefault('epoch', 0)
-    training, model.bbox_head.training = model.bbox_head.training, True
-    try:
-        yield
-    finally:
-        model.bbox_head.training = training
-        model.bbox_head = head
-        if not is_told:
-            told.pop('epoch')
 
 
 @contextmanager

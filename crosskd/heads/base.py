@@ -164,6 +164,10 @@ class HeadAdapter(Priors):
         """
         return dict(zip(self.outputs, map(list, outputs)))
 
+    def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
+        """What ``predict_by_feat`` takes: :meth:`named`, undone."""
+        return [maps[name] for name in self.outputs]
+
     def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
         """Check that the head's forward returned what its family expects.
 

@@ -55,6 +55,10 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         maps['cls'] = list(map(_logits, maps['cls']))
         return maps
 
+    def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
+        return super().unnamed(
+            dict(maps, cls=[x.sigmoid() for x in maps['cls']]))
+
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         head = self.head

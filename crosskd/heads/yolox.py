@@ -1,4 +1,5 @@
 """YOLOX: layers of each level, objectness beside the classes."""
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -44,6 +45,11 @@ class YOLOXHeadAdapter(HeadAdapter):
         maps['cls'] = list(map(logits_of_product, maps['cls'],
                                maps['objectness']))
         return maps
+
+    def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
+        # classes are products with it already
+        return super().unnamed(dict(maps, objectness=[
+            torch.full_like(x, math.inf) for x in maps['objectness']]))
 
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:

@@ -1,6 +1,11 @@
 """The registered hooks."""
+from .loss_shares import LossSharesHook
 from .repeatable_epochs import RepeatableEpochsHook
 from .skip_nonfinite import SkipNonFiniteHook
 from .state_beside import StateBesideHook
+from .visualization import DistillationVisualizationHook
 
-__all__ = ['RepeatableEpochsHook', 'SkipNonFiniteHook', 'StateBesideHook']
+__all__ = [
+    'DistillationVisualizationHook', 'LossSharesHook', 'RepeatableEpochsHook',
+    'SkipNonFiniteHook', 'StateBesideHook'
+]

@@ -1,0 +1,47 @@
+"""Running a detector beside its training, which goes on as if it had not."""
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import MessageHub
+from torch import nn
+
+from .mixin import DistillationMixin
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Have all of a model in eval mode, and each part as it was afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def copied_head(model: DistillationMixin) -> Iterator[None]:
+    """Let a copy of the head compute its loss, as in the first epoch.
+
+    Some heads return more in training mode, ask mmengine for the epoch, or
+    keep count of what they have seen.  The copy's layers are not in training
+    mode.
+    """
+    head = model.bbox_head
+    try:
+        model.bbox_head = copy.deepcopy(head)
+    except Exception:  # it holds what cannot be copied
+        model.bbox_head = head
+    told = MessageHub.get_current_instance().runtime_info
+    is_told = 'epoch' in told
+    told.setdefault('epoch', 0)
+    training, model.bbox_head.training = model.bbox_head.training, True
+    try:
+        yield
+    finally:
+        model.bbox_head.training = training
+        model.bbox_head = head
+        if not is_told:
+            told.pop('epoch')
