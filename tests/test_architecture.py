@@ -38,11 +38,12 @@ ARROWS: dict[str, set[str]] = {
                'pairs', 'user_errors'},
     NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
            'mmcv_ext', 'registry', 'version'},
+    'recipes': {'detectors', 'engine', 'heads', 'registry', 'teacher'},
     'demo': {NAME},
     'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
                   'teacher', 'version'},
     'commands': {NAME, 'benchmark', 'checkpoints', 'demo', 'engine',
-                 'user_errors'},
+                 'recipes', 'user_errors'},
     '__main__': {'commands'},
 }
 LONGEST_FILE = 350

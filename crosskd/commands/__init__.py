@@ -4,9 +4,10 @@ A command takes its arguments and the words that it was called with.
 """
 from .benchmark import run_benchmark_command
 from .main import COMMANDS, main
+from .make_config import run_make_config
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
 __all__ = [
     'COMMANDS', 'main', 'run_benchmark_command', 'run_demo_command',
-    'run_mmdet', 'run_test', 'run_train'
+    'run_make_config', 'run_mmdet', 'run_test', 'run_train'
 ]

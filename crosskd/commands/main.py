@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .benchmark import run_benchmark_command
+from .make_config import run_make_config
 from .scripts import run_script
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
@@ -38,6 +39,9 @@ COMMANDS = {
         partial(run_script, 'slurm_train.sh'), 'train on a Slurm cluster'),
     'slurm_test': Command(
         partial(run_script, 'slurm_test.sh'), 'evaluate on a Slurm cluster'),
+    'make_config': Command(
+        run_make_config,
+        'write a distillation config for two plain ones'),
     'benchmark': Command(
         run_benchmark_command,
         'measure what a distilled step costs, part by part'),
