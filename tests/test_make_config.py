@@ -216,6 +216,9 @@ REFUSED = {
     'no Python': (
         ['broken.py', 'teacher.py', 'teacher.pth'],
         "STUDENT_CONFIG='broken.py': cannot be read: SyntaxError"),
+    'a config that is Python': (
+        ['pure.py', 'student.py', 'random'],
+        "STUDENT_CONFIG='pure.py': cannot be inherited by _base_: .*lazy"),
     'no checkpoint': (
         ['student.py', 'teacher.py', 'gone.pth'],
         "teacher_ckpt='gone.pth': no such file"),
@@ -246,6 +249,9 @@ def test_what_cannot_work_is_refused(pair, capsys, case):
     write(pair / 'unlike.py', experiment(plain_cfg('retina')))
     write(pair / 'empty.py', dict(data='data/'))
     write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))
+    (pair / 'pure.py').write_text(
+        'from mmdet.models import GFL\n'
+        f'model = dict({model_cfg(plain_cfg("gfl"))!r}, type=GFL)')
     (pair / 'broken.py').write_text('model = dict(')
     MODELS.register_module(module=MyGFL, force=True)
     write(pair / 'own.py', dict(model=dict(plain_cfg('gfl'), type='MyGFL')))

@@ -69,8 +69,9 @@ def make_config(student: str, teacher: str, checkpoint: str,
             f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
         end = [_lines(split).removesuffix(',') + '))']
         base = files[0] if '::' not in student else student
-        pair, said = _join([f'_base_ = {base!r}', *model,
-                            *map(_lines, choices), *end], taught)
+        pair, said = _join(student, '\n'.join(
+            [f'_base_ = {base!r}', *model, *map(_lines, choices), *end]),
+            taught)
     if pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'widths differ: a trained 1x1 convolution'))
@@ -118,9 +119,14 @@ def _teacher_classes(teacher: Teacher, file: str,
     return tuple(names) if len(names) == teacher.head.num_classes else None
 
 
-def _join(lines: list[str], teacher: Teacher) -> tuple[Any, list[str]]:
+def _join(student: str, text: str,
+          teacher: Teacher) -> tuple[Any, list[str]]:
     """Join the pair of a config; what the log says of it."""
-    cfg = Config.fromstring('\n'.join(lines), '.py')
+    try:
+        cfg = Config.fromstring(text, '.py')
+    except Exception as e:  # such as one of mmengine's pure Python style
+        raise ValueError(f'{STUDENT}={student!r}: cannot be inherited by '
+                         f'_base_: {type(e).__name__}: {e}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
     model.teacher = teacher  # which has read its checkpoint
