@@ -77,13 +77,17 @@ setup(
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
             'onedl-mmdetection==3.5.1', 'torch>=2.4'
         ],
+        'notebook': ['nbclient', 'ipykernel'],  # to run docs/own_data.ipynb
         # Python 3.10 and 3.11: there is no torch 2.1 for a newer one, and
         # pip refuses; no marker here, which would install nothing, silently
         'openmmlab': [
             'mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0',
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
         ],
-        'tests': ['pytest', 'pytest-xdist>=3.7', 'hypothesis', 'scikit-learn'],
+        'tests': [
+            'pytest', 'pytest-xdist>=3.7', 'hypothesis', 'scikit-learn',
+            'tensorboard',
+        ],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

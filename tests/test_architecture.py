@@ -42,11 +42,12 @@ ARROWS: dict[str, set[str]] = {
     NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
            'mmcv_ext', 'registry', 'version'},
     'compare': {'checkpoints', 'engine', 'progress', 'version'},
+    'recipes': {'detectors', 'engine', 'heads', 'registry', 'teacher'},
     'demo': {NAME, 'compare'},
     'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
                   'teacher', 'version'},
     'commands': {NAME, 'benchmark', 'checkpoints', 'compare', 'demo',
-                 'engine', 'export', 'user_errors'},
+                 'engine', 'export', 'recipes', 'user_errors'},
     '__main__': {'commands'},
 }
 LONGEST_FILE = 350

@@ -2,10 +2,12 @@
 
 ``slow_docs.py`` runs the commands; CI alone has the time.
 """
+import inspect
 import re
 
 import pytest
-from mmdet.registry import HOOKS
+from mmdet.evaluation import CocoMetric
+from mmdet.registry import HOOKS, METRICS, VISBACKENDS
 from mmengine.config import Config
 
 from conftest import REPO
@@ -88,6 +90,16 @@ def test_a_part_of_a_config_builds(block):
     key = block.value.split('.')[-1]
     if key == 'custom_hooks':
         assert [HOOKS.build(hook) for hook in values[key]]
+        return
+    if key == 'visualizer':
+        for backend in values[key]['vis_backends']:
+            kind = VISBACKENDS.get(backend.pop('type'))
+            inspect.signature(kind).bind(save_dir='', **backend)
+        return
+    if key == 'val_evaluator':
+        if 'Faster' in block.text and not METRICS.get('FasterCocoMetric'):
+            pytest.skip("OpenMMLab's mmdet has no FasterCocoMetric")
+        assert issubclass(METRICS.get(values[key]['type']), CocoMetric)
         return
     assert key == 'kd_cfg'
     cfg = distiller_cfg('gfl')

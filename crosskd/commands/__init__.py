@@ -6,10 +6,11 @@ from .benchmark import run_benchmark_command
 from .compare import run_compare
 from .export_student import run_export_command
 from .main import COMMANDS, main
+from .make_config import run_make_config
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
 __all__ = [
     'COMMANDS', 'main', 'run_benchmark_command', 'run_compare',
-    'run_demo_command', 'run_export_command', 'run_mmdet', 'run_test',
-    'run_train'
+    'run_demo_command', 'run_export_command', 'run_make_config', 'run_mmdet',
+    'run_test', 'run_train'
 ]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .benchmark import run_benchmark_command
 from .compare import run_compare
 from .export_student import run_export_command
+from .make_config import run_make_config
 from .scripts import run_script
 from .tools import run_demo_command, run_mmdet, run_test, run_train
 
@@ -43,6 +44,9 @@ COMMANDS = {
     'compare': Command(
         run_compare,
         'compare trained detectors: table, curves, page with pictures'),
+    'make_config': Command(
+        run_make_config,
+        'write a distillation config for two plain ones'),
     'benchmark': Command(
         run_benchmark_command,
         'measure what a distilled step costs, part by part'),

@@ -9,13 +9,14 @@ from mmdet.models.detectors import SingleStageDetector
 from mmengine.config import Config, ConfigDict
 
 
-def find_config(name: str) -> str:
+def find_config(name: str, key: str = 'teacher_config') -> str:
     """The file that ``teacher_config`` names.
 
     Args:
         name: a path, or ``'package::….py'`` for a config of a package.  For
             where a relative path is looked up see
             :class:`~crosskd.teacher.Teacher`.
+        key: what it is, for messages.
 
     Raises:
         FileNotFoundError: the file is in none of these places, or the package
@@ -25,7 +26,7 @@ def find_config(name: str) -> str:
         try:
             return Config._get_cfg_path(name, '')[0]
         except (AssertionError, ImportError, OSError, ValueError) as e:
-            raise FileNotFoundError(f'teacher_config={name!r}: {e}') from None
+            raise FileNotFoundError(f'{key}={name!r}: {e}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     beside = [
@@ -38,7 +39,7 @@ def find_config(name: str) -> str:
             return str(place / path)
     looked = [str(place / path) for place in places]
     raise FileNotFoundError(
-        f'teacher_config={name!r}: no such config file; looked for '
+        f'{key}={name!r}: no such config file; looked for '
         f'{" and ".join(dict.fromkeys(looked))}')
 
 
