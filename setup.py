@@ -69,9 +69,10 @@ setup(
     package_data={'crosskd': ['py.typed']},
     cmdclass=dict(build_py=BuildWithConfigs),
     extras_require={
-        'dev': ['crosskd[docs,lint,tests]', 'pre-commit>=4'],
+        'dev': ['crosskd[lint,tests]', 'pre-commit>=4'],
         # the site of docs/: mkdocs build --strict
-        'docs': ['mkdocs-material==9.8.2', 'mkdocstrings[python]==1.0.8'],
+        'docs': ['mkdocs-material==9.8.2', 'mkdocstrings[python]==1.0.8',
+                 'ruff==0.17.6'],  # wraps long signatures
         'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
         'onedl': [
             'onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
