@@ -1,17 +1,19 @@
 """Docstrings of this package, as mkdocstrings reads them: Markdown.
 
 In the sources they name other classes as Sphinx does, and begin an example
-with two colons.
+with two colons; here these are links and fenced blocks.
 """
 import re
+import textwrap
 
 import griffe
 
 ROLE = re.compile(r':(?:class|func|meth|mod|attr):`(~?)([\w.]+)`')
+EXAMPLE = re.compile(r'::\n\n((?:    .*\n|\n)+?)(?=\S|\Z)')
 
 
 class Roles(griffe.Extension):
-    """Turns roles into links, where their target is on the site."""
+    """Makes links of roles whose target is on the site, and fences."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         if obj.docstring is None:
@@ -27,5 +29,9 @@ class Roles(griffe.Extension):
             return (f'<autoref optional identifier="{target}">'
                     f'<code>{shown}</code></autoref>')
 
-        text = ROLE.sub(link, obj.docstring.value)
-        obj.docstring.value = re.sub(r'(?<=\w)::$', ':', text, flags=re.M)
+        def fence(found: re.Match) -> str:
+            code = textwrap.dedent(found[1]).strip()
+            return f':\n\n```python\n{code}\n```\n\n'
+
+        text = EXAMPLE.sub(fence, f'{obj.docstring.value}\n')
+        obj.docstring.value = ROLE.sub(link, text)
