@@ -70,6 +70,9 @@ setup(
     cmdclass=dict(build_py=BuildWithConfigs),
     extras_require={
         'dev': ['crosskd[lint,tests]', 'pre-commit>=4'],
+        # the site of docs/: mkdocs build --strict
+        'docs': ['mkdocs-material==9.8.2', 'mkdocstrings[python]==1.0.8',
+                 'ruff==0.17.6'],  # wraps long signatures
         'lint': ['ruff==0.17.6', 'mypy==2.4.1'],
         # for tools/export_student.py --onnx; it needs torch 2.8 or newer
         'onnx': ['onnx', 'onnxscript', 'onnxruntime'],

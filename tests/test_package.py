@@ -7,17 +7,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import textwrap
 import types
 
 import pytest
 import yaml
-from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd import dependencies, detectors, losses
-from crosskd.engine import hooks
+from crosskd import dependencies
 
 
 @pytest.mark.parametrize('name', ['torch', 'mmengine', 'mmcv', 'mmdet'])
@@ -272,37 +269,6 @@ def test_the_bug_form_asks_for_versions_with_a_command_that_works(tmp_path):
     for name in ('crosskd', 'mmcv', 'Python', 'PyTorch', 'MMEngine',
                  'MMDetection'):
         assert re.search(rf'^{name}: \d+\.\d+', found, re.M), found
-
-
-def example(text):
-    """The example config in a docstring, as a Config."""
-    if '::\n\n' in text:
-        block = text.partition('::\n\n')[2].partition('\n\n    Arg')[0]
-        return Config.fromstring(textwrap.dedent(block), '.py')
-    inline = re.search('Example config: ``(.+?)``', text, re.S)
-    return Config.fromstring(' '.join(inline[1].split()), '.py')
-
-
-@pytest.mark.parametrize('kind', [
-    kind for module in (detectors, losses, hooks) for name, kind in sorted(
-        vars(module).items()) if 'Example config' in (
-            vars(kind).get('__doc__') or '' if isinstance(kind, type) else '')
-], ids=lambda kind: kind.__name__)
-def test_the_example_in_a_docstring_builds(kind):
-    (value, ) = [v for k, v in example(kind.__doc__).items()
-                 if k == 'model' or k.startswith(('loss', 'custom_hooks'))]
-    if isinstance(value, list):
-        assert isinstance(HOOKS.build(value[0]), kind)
-    else:
-        assert isinstance(MODELS.build(value), kind)
-
-
-def test_every_loss_and_detector_has_an_example():
-    for module in (detectors, losses):
-        for name in module.__all__:
-            kind = getattr(module, name)
-            if name in MODELS and not getattr(kind, 'family', None):
-                assert 'Example config' in kind.__doc__, name
 
 
 def test_configs_are_inherited_by_package_name(tmp_path):

@@ -45,6 +45,19 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
 class CrossKDRetinaNet(CrossKDSingleStageDetector):
     """CrossKD on a RetinaNet head (Lin et al., arXiv 1708.02002).
 
+    Example config::
+
+        _base_ = 'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDRetinaNet',
+            teacher_config='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1),
+                loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+                reused_teacher_head_idx=3))
+
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
     family = RetinaHeadAdapter
@@ -53,6 +66,20 @@ class CrossKDRetinaNet(CrossKDSingleStageDetector):
 @MODELS.register_module()
 class CrossKDGFL(CrossKDSingleStageDetector):
     """CrossKD on a GFL head (Li et al., arXiv 2006.04388).
+
+    Example config::
+
+        _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDGFL',
+            teacher_config='mmdet::gfl/gfl_r101_fpn_ms-2x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1),
+                loss_reg_kd=dict(type='KnowledgeDistillationKLDivLoss',
+                                 class_reduction='sum', T=1, loss_weight=4.0),
+                reused_teacher_head_idx=3))
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
@@ -63,6 +90,20 @@ class CrossKDGFL(CrossKDSingleStageDetector):
 class CrossKDATSS(CrossKDSingleStageDetector):
     """CrossKD on an ATSS head (Zhang et al., arXiv 1912.02424).
 
+    Example config::
+
+        _base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDATSS',
+            teacher_config='mmdet::atss/atss_r101_fpn_1x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1),
+                loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+                loss_center_kd=dict(type='CrossEntropyLoss', use_sigmoid=True),
+                reused_teacher_head_idx=3))
+
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
     family = ATSSHeadAdapter
@@ -72,6 +113,20 @@ class CrossKDATSS(CrossKDSingleStageDetector):
 class CrossKDFCOS(CrossKDSingleStageDetector):
     """CrossKD on an FCOS head (Tian et al., arXiv 1904.01355).
 
+    Example config::
+
+        _base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDFCOS',
+            teacher_config='mmdet::fcos/fcos_r101-caffe_fpn_gn-head-1x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1,
+                                 loss_weight=0.4),
+                loss_reg_kd=dict(type='IoULoss', loss_weight=0.75),
+                reused_teacher_head_idx=2))
+
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.
     """
     family = FCOSHeadAdapter
@@ -80,6 +135,19 @@ class CrossKDFCOS(CrossKDSingleStageDetector):
 @MODELS.register_module()
 class CrossKDRTMDet(CrossKDSingleStageDetector, RTMDet):
     """CrossKD on an RTMDet head (Lyu et al., arXiv 2212.07784).
+
+    Example config::
+
+        _base_ = 'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        model = dict(
+            type='CrossKDRTMDet',
+            teacher_config='mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(
+                loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1),
+                loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+                reused_teacher_head_idx=1))
 
     As :class:`CrossKDSingleStageDetector`; another head is a TypeError.  It is
     an mmdet ``RTMDet``, too, and so takes its ``use_syncbn``.

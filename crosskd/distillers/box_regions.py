@@ -29,6 +29,9 @@ def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     the image, and the logits are interpolated there; so a box may be smaller
     than the stride.
 
+    Example config: ``sdd_regions=dict(box=dict(base='bernoulli',
+    scales=(1, 2, 4)))``.
+
     Args:
         paired: what both detectors made of a batch; its samples have
             ``gt_instances``.  Boxes of other than the shared classes, and

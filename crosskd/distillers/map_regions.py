@@ -10,6 +10,8 @@ from ..registry import REGIONS
 def map_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     """Whole logit maps, as far as they are inside their image.
 
+    Example config: ``sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16)))``.
+
     Args:
         paired: what both detectors made of a batch; the ``img_shape`` of its
             samples says where the padding begins.

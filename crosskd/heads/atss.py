@@ -14,6 +14,8 @@ class ATSSHeadAdapter(AnchorHeadAdapter):
 
     Its ``reg`` are deltas of one anchor a location, its ``quality`` is
     centerness, predicted from the regression tower.
+
+    Example config: ``bbox_head=dict(type='ATSSHead')`` finds it.
     """
 
     head_type = ATSSHead

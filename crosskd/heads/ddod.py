@@ -12,6 +12,8 @@ class DDODHeadAdapter(ATSSHeadAdapter):
 
     Its ``reg`` are deltas of one anchor a location, its ``quality`` the IoU of
     a box, predicted from the regression tower.
+
+    Example config: ``bbox_head=dict(type='DDODHead')`` finds it.
     """
 
     head_type = DDODHead

@@ -18,6 +18,8 @@ class FCOSHeadAdapter(HeadAdapter):
 
     Its ``reg`` are distances from a point to the four sides, in pixels; its
     ``quality`` is centerness.
+
+    Example config: ``bbox_head=dict(type='FCOSHead')`` finds it.
     """
 
     head_type = FCOSHead

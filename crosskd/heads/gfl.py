@@ -15,6 +15,8 @@ class GFLHeadAdapter(AnchorHeadAdapter):
 
     Its ``reg`` are logits of the bins of four distributions, of the distances
     to the four sides in units of the stride.
+
+    Example config: ``bbox_head=dict(type='GFLHead')`` finds it.
     """
 
     head_type = GFLHead

@@ -13,6 +13,8 @@ class PAAHeadAdapter(ATSSHeadAdapter):
 
     Its ``reg`` are deltas of one anchor a location, its ``quality`` the IoU of
     a box, predicted from the regression tower.
+
+    Example config: ``bbox_head=dict(type='PAAHead')`` finds it.
     """
 
     head_type = PAAHead

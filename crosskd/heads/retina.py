@@ -13,6 +13,8 @@ class RetinaHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``RetinaHead``, and subclasses (Lin et al., arXiv 1708.02002).
 
     Its ``reg`` are deltas of several anchors a location.
+
+    Example config: ``bbox_head=dict(type='RetinaHead')`` finds it.
     """
 
     head_type = RetinaHead

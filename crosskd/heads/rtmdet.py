@@ -18,6 +18,8 @@ class RTMDetHeadAdapter(HeadAdapter):
 
     Its ``reg`` are distances from a point to the four sides, in pixels.  With
     ``with_objectness`` its ``cls`` are made of both branches.
+
+    Example config: ``bbox_head=dict(type='RTMDetSepBNHead')`` finds it.
     """
 
     head_type = RTMDetSepBNHead

@@ -28,6 +28,8 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     features from which the rest of the head could go on: it is split before
     the trunk alone.  ``cls`` are the logits of the scores that the head's
     forward returns, ``reg`` boxes, xyxy in units of the stride.
+
+    Example config: ``bbox_head=dict(type='TOODHead')`` finds it.
     """
 
     head_type = TOODHead

@@ -22,6 +22,8 @@ class VFNetHeadAdapter(HeadAdapter):
     pixels, and its ``cls`` scores of these boxes.  Both are made of features
     that a deformable convolution gathers at the sides of the ``initial`` box,
     which the head returns in training alone.
+
+    Example config: ``bbox_head=dict(type='VFNetHead')`` finds it.
     """
 
     head_type = VFNetHead

@@ -23,6 +23,8 @@ class YOLOXHeadAdapter(HeadAdapter):
     So ``cls`` are the logits of that product here, at every location.  The
     ``objectness`` is an output of its own.  Its ``reg`` are the offset of the
     middle of a box and the logarithm of its sides, in units of the stride.
+
+    Example config: ``bbox_head=dict(type='YOLOXHead')`` finds it.
     """
 
     head_type = YOLOXHead

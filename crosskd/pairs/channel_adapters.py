@@ -12,8 +12,8 @@ class ChannelAdapter(nn.Module):
     arXiv 1412.6550, section 2.2) and later work compare features of different
     widths.
 
-    Example config: ``kd_cfg=dict(..., adapter=dict(type='ChannelAdapter'))``,
-    which is the default.  Another class is registered in mmdet's ``MODELS``
+    Example config: ``kd_cfg=dict(adapter=dict(type='ChannelAdapter'))``, which
+    is the default.  Another class is registered in mmdet's ``MODELS``
     and takes the same two arguments; where it is a ``BaseModule``, its
     ``init_weights`` is called when it is built.
 

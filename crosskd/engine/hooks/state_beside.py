@@ -18,7 +18,9 @@ class StateBesideHook(Hook):
     averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
     in ``state_dict``, which holds the student alone.  Where there are none,
     the checkpoint has no such key.  ``tools/train.py`` of this package adds
-    this hook; with other tools:
+    this hook.
+
+    Example config, for other tools:
     ``custom_hooks=[dict(type='StateBesideHook')]``.
 
     Raises:
