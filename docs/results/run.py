@@ -30,6 +30,7 @@ from mmengine.config import DictAction
 from report import write_report
 
 import crosskd
+from crosskd.compare import logs
 from crosskd.demo import shapes, stages
 
 RECORDS = HERE / 'records'
@@ -179,7 +180,7 @@ def _write_record(path: Path, detector: Detector, seed: int,
         AP_curve=[[epoch, round(100 * ap, 1)]
                   for epoch, ap in stages.ap_curve(run)],
         losses=losses,
-        minutes=round(stages.training_seconds(run) / 60, 1),
+        seconds_a_step=logs.step_time(logged),
         version=crosskd.__version__,
         commit=_commit(),
         command=' '.join(['python', 'docs/results/run.py',
