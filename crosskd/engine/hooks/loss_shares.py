@@ -36,7 +36,9 @@ class LossSharesHook(Hook):
     between 0 and 1, over the same iterations as the losses beside it.  Shares
     are made of logged numbers when the ``LoggerHook`` prints: a training step
     does nothing for them.  ``tools/train.py`` of this package adds this hook;
-    with other tools, or with an option:
+    it is configured with other tools, or for its option.
+
+    Example config:
     ``custom_hooks=[dict(type='LossSharesHook', gradient_interval=100)]``.
 
     A share that is far out of proportion for long is warned of, once.  With a
