@@ -72,6 +72,13 @@ def test_links_lead_to_headings_that_are_there():
     assert count > 10
 
 
+def test_what_belongs_to_a_list_is_indented_as_the_site_needs_it():
+    """By four places, where the repository takes fewer."""
+    for page in PAGES:
+        text = re.sub(r'^```.*?^```', '', page.read_text(), flags=re.M | re.S)
+        assert not re.findall(r'\n\n {1,3}\S.*', text), page.name
+
+
 def sayings():
     """What the package can say: what is fixed in its longer strings."""
     for file in (REPO / 'crosskd').rglob('*.py'):

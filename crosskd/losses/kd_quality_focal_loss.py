@@ -16,10 +16,9 @@ from ..numerics.precision import at_least_float32
 def kd_quality_focal_loss(pred: Tensor,
                           target: Tensor,
                           beta: float = 1.0) -> Tensor:
-    r"""Quality focal loss between two sets of sigmoid logits.
+    """Quality focal loss between two sets of sigmoid logits.
 
-    .. math:: \sum_c |\sigma(x_c) - \sigma(t_c)|^\beta \,
-              BCE(\sigma(x_c), \sigma(t_c))
+    ``Σ_c |σ(x_c) − σ(t_c)|^β · BCE(σ(x_c), σ(t_c))``
 
     Quality focal loss: Li et al., arXiv 2006.04388, equation 2; as a
     distillation loss: Wang et al., arXiv 2306.11369, section 3.3.

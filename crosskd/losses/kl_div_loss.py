@@ -21,10 +21,10 @@ def kl_div_loss(pred: Tensor,
                 target: Tensor,
                 temperature: float = 1.0,
                 class_reduction: str = 'sum') -> Tensor:
-    r"""Distillation by KL divergence.
+    """Distillation by KL divergence.
 
-    .. math:: T^2 \sum_k p_k (\log p_k - \log q_k), \quad
-              p = softmax(t / T), \; q = softmax(x / T)
+    ``T² Σ_k p_k (log p_k − log q_k)``, where ``p = softmax(t / T)`` and
+    ``q = softmax(x / T)``.
 
     Hinton et al., arXiv 1503.02531; on the bins of a box distribution: Zheng
     et al. (LD), arXiv 2102.12252, equation 4.

@@ -33,5 +33,8 @@ class Roles(griffe.Extension):
             code = textwrap.dedent(found[1]).strip()
             return f':\n\n```python\n{code}\n```\n\n'
 
-        text = EXAMPLE.sub(fence, f'{obj.docstring.value}\n')
+        # a line that begins with > would be a quotation
+        text = obj.docstring.value.replace('>= ', '≥ ').replace(
+            ': > ', ': above ')
+        text = EXAMPLE.sub(fence, f'{text}\n')
         obj.docstring.value = ROLE.sub(link, text)
