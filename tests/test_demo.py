@@ -71,6 +71,7 @@ def test_logs_of_a_resumed_run_count_once(run):
     entries = stages.history(run)
     steps = [e['step'] for e in entries if 'lr' in e]
     assert steps == [10, 20, 30, 40] and logs.step_time(entries) == 0.5
+    assert stages.training_seconds(run) == pytest.approx(40 * 0.5)
     assert stages.ap_curve(run) == [(1, 0.1), (2, 0.2)]
     assert run.checkpoint.name == 'epoch_3.pth'
     assert run.options == ['--cfg-options', 'train_cfg.max_epochs=3']

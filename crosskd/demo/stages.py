@@ -107,6 +107,16 @@ def ap_curve(run: Run) -> list[tuple[int, float]]:
     return logs.ap_curve(history(run))
 
 
+def training_seconds(run: Run) -> float:
+    """Time spent in training iterations, over all sessions."""
+    steps = sorted((e['step'], e['time']) for e in history(run) if 'lr' in e)
+    seconds, before = 0.0, 0
+    for step, per_iteration in steps:
+        seconds += (step - before) * per_iteration
+        before = step
+    return seconds
+
+
 def _run_tools(commands: dict[str, list[str]], cwd: Path,
                threads: int) -> None:
     """Run mmdet tools side by side and show their progress."""
