@@ -64,5 +64,5 @@ def test_it_runs_from_the_first_cell_to_the_last(tmp_path, monkeypatch):
     assert aps.keys() == {'teacher', 'distilled'}
     assert all(float(ap) > 5 for ap in aps.values()), aps
     plain = Config.fromfile(tmp_path / 'exported/student.py')
-    assert plain.model.type == 'GFL' and 'kd_cfg' not in plain.model
+    assert not any('teacher' in key or key == 'kd_cfg' for key in plain.model)
     assert Path(tmp_path, 'exported/student.pth').is_file()
