@@ -1,6 +1,7 @@
 """The text of a distillation config."""
 import logging
 import os
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from .plain import check_student, class_names, detector_class, read_config
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 SAID = 'distillation: '  # what the log says of a pair begins with it
 WIDTH = 79
+TEXTS = re.compile(r'''"[^"]*"|'[^']*\'''')
 
 
 def make_config(student: str, teacher: str, checkpoint: str,
@@ -164,12 +166,15 @@ def _imports(cfg: Config) -> list[str]:
 def _lines(choice: Choice) -> str:
     """A key of ``kd_cfg``, after its comment."""
     indent, deeper = ' ' * 8, ' ' * 12
+    # names of classes stay in one piece
+    text = TEXTS.sub(lambda found: found[0].replace(' ', '\0'), choice.text)
     return '\n'.join([
         *textwrap.wrap(choice.why, WIDTH, initial_indent=f'{indent}# ',
                        subsequent_indent=f'{indent}# '),
-        *textwrap.wrap(f'{choice.key}={choice.text},', WIDTH,
+        *textwrap.wrap(f'{choice.key}={text},', WIDTH,
                        initial_indent=indent, subsequent_indent=deeper,
-                       break_long_words=False, break_on_hyphens=False)])
+                       break_long_words=False, break_on_hyphens=False)]
+                     ).replace('\0', ' ')
 
 
 def _header(student: str, teacher: str, ours: HeadAdapter,
