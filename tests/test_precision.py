@@ -34,7 +34,7 @@ from helpers import (
     total,
 )
 
-STEPS = 200
+STEPS = 70
 
 
 def has_float16_autocast():
