@@ -27,8 +27,9 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
         records = read_records(folder / what)
         for table in tables:
             rows = [name for name in table.rows if name in records]
-            texts[table.name] = format_table(table, rows, records)
+            texts[table.name] = '\nNot measured yet.\n'
             if rows:
+                texts[table.name] = format_table(table, rows, records)
                 draw(table, rows, records,
                      page.parent / 'results' / f'{table.name}.png')
     page.write_text(MARKED.sub(
