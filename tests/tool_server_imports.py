@@ -1,4 +1,6 @@
 """What a run of a tool imports; nothing of it is run in the server."""
+import sys
+
 import crosskd.demo.shapes  # noqa: F401  # first, as in conftest
 
 # isort: split
@@ -26,3 +28,6 @@ for module in (yapf_api, mmengine.config.config):
     vars(module)['FormatCode'] = lambda text, **_: (text, True)
 fast_start()
 mmengine.config.Config._get_cfg_path('mmdet::_base_/default_runtime.py', '')
+
+# what imports have printed is in a buffer that every fork would print again
+sys.stdout.flush()
