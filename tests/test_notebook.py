@@ -49,6 +49,7 @@ def test_it_runs_from_the_first_cell_to_the_last(tmp_path, monkeypatch):
         pytest.skip("needs pip install '.[notebook]'")
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(
         [str(REPO), os.environ.get('PYTHONPATH', '')]))
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')  # tests run side by side
     book = nbformat.read(NOTEBOOK, as_version=4)
     committed = outputs(book.cells)
     for cell in book.cells:
