@@ -37,7 +37,9 @@ def shapes_root(tmp_path_factory) -> Path:
     """A folder with ``data/shapes``: twelve training and six other images."""
     root = tmp_path_factory.mktemp('shapes')
     data = root / 'data' / 'shapes'
-    scene = shapes.CROWDED  # boxes of all sizes in few images
+    scene = shapes.Scene(  # boxes of all sizes in few images
+        sizes=((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10)),
+        objects=(2, 6), strokes=(1, 6), noise=(2, 10), hues=22)
     shapes.generate(data, 'train', 12, side=64, scene=scene)
     annotations = shapes.generate(data, 'val', 6, side=64, scene=scene)
     assert json.loads(annotations.read_text())['annotations']

@@ -41,10 +41,6 @@ class Scene:
 DEMO = Scene(
     sizes=((20, 34, 0.35), (36, 64, 0.50), (72, 104, 0.15)), objects=(1, 4),
     strokes=(0, 3), noise=(2, 6), hues=10)
-# of the trials in docs/sdd.md, at 128 pixels a side
-CROWDED = Scene(
-    sizes=((14, 31, 0.45), (34, 64, 0.45), (98, 120, 0.10)), objects=(2, 6),
-    strokes=(1, 6), noise=(2, 10), hues=22)
 
 
 def generate(folder: str | Path, split: str, num_images: int,
