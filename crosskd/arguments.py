@@ -3,6 +3,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -60,10 +61,24 @@ def check_known(owner: str, key: str, known: Iterable[str]) -> None:
         ValueError: it is not; the message names one that is near.
     """
     if key not in known:
-        near = difflib.get_close_matches(str(key), known, 1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
         raise ValueError(f'{owner}: unknown key {key!r}, expected '
-                         f'{", ".join(known)}{hint}')
+                         f'{", ".join(known)}{did_you_mean(key, known)}')
+
+
+def did_you_mean(name: Any, known: Iterable[Any]) -> str:
+    """The end of a message about a name that is not known.
+
+    Args:
+        name: what was given.
+        known: what is allowed.
+
+    Returns:
+        str: names what is near, upper or lower case aside; empty if nothing
+        is.
+    """
+    spelt = {str(one).lower(): str(one) for one in reversed([*known])}
+    near = difflib.get_close_matches(str(name).lower(), spelt, 1)
+    return f'; did you mean {spelt[near[0]]!r}?' if near else ''
 
 
 def check_has_type(key: str, cfg: Any) -> None:
@@ -74,6 +89,34 @@ def check_has_type(key: str, cfg: Any) -> None:
     """
     if not isinstance(cfg, dict) or 'type' not in cfg:
         raise TypeError(f"{key} must be a dict with a 'type', found {cfg!r}")
+
+
+def missing(key: str, path: str, expected: str) -> FileNotFoundError:
+    """The error for a file that does not exist.
+
+    Args:
+        key: what named it, for the message.
+        path: the file.
+        expected: what should be there.
+
+    Returns:
+        FileNotFoundError: says which other files of that kind the folder has.
+    """
+    file = Path(path).expanduser()
+    others = sorted(one.name for one in file.parent.glob(f'*{file.suffix}')
+                    if file.suffix and one.is_file())
+    has = f'; that folder has {few(others)}' if others else ''
+    return FileNotFoundError(
+        f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
+        f'{expected}{has}')
+
+
+def few(names: Sequence, count: int = 6) -> str:
+    """The first of some names, and how many there are."""
+    names = list(names)
+    shown = ', '.join(map(repr, names[:count]))
+    return (f'{shown}, … ({len(names)} in all)'
+            if len(names) > count else shown)
 
 
 @contextmanager

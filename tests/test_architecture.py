@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     'numerics': set(),
     'progress': set(),
     'registry': set(),
-    'checkpoints': set(),
+    'checkpoints': {'arguments'},
     'losses': {'arguments', 'numerics', 'registry'},
     'heads': {'numerics', 'registry'},
     'pairs': {'arguments', 'checkpoints', 'heads', 'numerics', 'registry'},

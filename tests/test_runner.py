@@ -24,8 +24,9 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from crosskd.engine.run_checks import quiet
+from crosskd.engine.run_checks import quiet, warn_of_frozen
 from crosskd.engine.runner import Runner
+from helpers import build, plain_cfg
 
 
 @MODELS.register_module()
@@ -365,3 +366,35 @@ def test_what_is_tried_is_silent_and_silences_nothing_else(tmp_path):
     assert 'attempt' not in said
     for words in ('first', 'an error', 'second', 'a warning'):
         assert words in said
+
+
+def frozen_cfg(**backbone):
+    model = plain_cfg('gfl')
+    model['backbone'].update(frozen_stages=1, norm_eval=True)
+    model['backbone'].update(backbone)
+    return model
+
+
+WEIGHTS = dict(type='Pretrained', checkpoint='resnet18.pth')
+
+
+@pytest.mark.parametrize('given, words', [
+    (dict(model=frozen_cfg()),
+     'model.backbone: frozen_stages=1 and norm_eval=True keeps what has '
+     'random weights as it is, since neither init_cfg nor load_from names other '
+     'weights; set frozen_stages=-1 and norm_eval=False'),
+    (dict(model=frozen_cfg(norm_eval=False)), 'set frozen_stages=-1\n'),
+    (dict(model=frozen_cfg(frozen_stages=-1)), 'set norm_eval=False\n'),
+    (dict(model={**frozen_cfg(), 'init_cfg': WEIGHTS}), ''),
+    (dict(model=frozen_cfg(init_cfg=WEIGHTS)), ''),
+    (dict(model=frozen_cfg(frozen_stages=-1, norm_eval=False)), ''),
+    (dict(model=frozen_cfg(), load_from='a.pth'), ''),
+    (dict(model=frozen_cfg(), resume=True), ''),
+])
+def test_frozen_random_layers_are_warned_of(given, words, monkeypatch):
+    said = []
+    monkeypatch.setattr('crosskd.engine.run_checks.print_log',
+                        lambda text, *args: said.append(f'{text}\n'))
+    warn_of_frozen(build(given['model']), given)
+    assert len(said) == bool(words)
+    assert words in ''.join(said)

@@ -165,6 +165,21 @@ def test_optimizer_only_and_wrapped_checkpoints(weights, tmp_path):
     assert torch.equal(loaded.detector.state_dict()[key], state(weights)[key])
 
 
+def test_the_log_names_the_teacher_that_was_loaded(weights, tmp_path,
+                                                     monkeypatch):
+    said = []
+    monkeypatch.setattr('crosskd.teacher.teacher.print_log',
+                        lambda text, **kwargs: said.append(text))
+    model = dict(model=plain_cfg('gfl', 16))
+    teacher(model, str(weights))
+    path = tmp_path / 'known.pth'
+    torch.save(dict(state_dict=state(weights), meta=dict(dataset_meta=dict(
+        classes=('cat', 'dog', 'cow')))), path)
+    teacher(model, str(path))
+    assert said == [f'teacher: GFL with all weights of {weights}',
+                    f'teacher: GFL with all weights of {path}, 3 classes']
+
+
 def test_a_code_carrying_teacher_needs_the_key(weights, tmp_path):
 
     class Stranger:

@@ -9,6 +9,7 @@ import torch
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ..arguments import missing
 from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
 
@@ -58,9 +59,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     if is_url(path):
         file = download(path, key)
     elif not file.is_file():
-        raise FileNotFoundError(
-            f'{found}: no such file (looked from {Path.cwd()}); expected the '
-            'path or URL of a checkpoint')
+        raise missing(key, path, 'the path or URL of a checkpoint')
     try:
         if not trusted and _is_torchscript(file):
             raise Refused('a TorchScript program')

@@ -1,5 +1,4 @@
 """Checking pretrained weights that a config names, before a run begins."""
-import difflib
 import inspect
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from mmengine.fileio import load
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ..arguments import did_you_mean, missing
 from .downloads import download, is_url
 from .loading import (
     REFUSED_STORAGE,
@@ -38,7 +38,7 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             such as ``torchvision://``, or storage that is refused, such as
             ``s3://``.
     """
-    for name, path in _named(cfg, key):
+    for name, path in named_weights(cfg, key):
         if any(re.match(scheme, path) for scheme in REFUSED_STORAGE):
             load_from_elsewhere(path, key=name)
         scheme, found, rest = path.partition('://')
@@ -49,18 +49,21 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             if listed is None:
                 listed = {rest: path}
             if rest not in listed:
-                near = difflib.get_close_matches(rest, listed, 1)
-                hint = f'; did you mean {near[0]!r}?' if near else ''
                 raise ValueError(f'{name}={path!r}: {rest!r} is not in the '
-                                 f'list behind {scheme}://{hint}')
+                                 f'list behind {scheme}://'
+                                 f'{did_you_mean(rest, listed)}')
             path = listed[rest]
         if is_url(path):
-            download(path, name)
+            try:
+                download(path, name)
+            except FileNotFoundError as e:
+                part = name.rpartition('.')[0]
+                raise FileNotFoundError(
+                    f'{e}. To begin with random weights: --cfg-options '
+                    f'{part}=None') from None
         elif not Path(path).expanduser().is_file():
-            raise FileNotFoundError(
-                f'{name}={path!r}: no such file (looked from {Path.cwd()}); '
-                'expected the path or URL of a checkpoint, or None to begin '
-                'with random weights')
+            raise missing(name, path, 'the path or URL of a checkpoint, or '
+                          'None to begin with random weights')
         else:
             load_checkpoint(path, name, 'Save its weights alone in a file of '
                             'their own')
@@ -81,11 +84,16 @@ def torchvision_urls() -> dict[str, str]:
             Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json')
 
 
-def _named(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Keys and values of all pretrained weights in a config."""
+def named_weights(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Keys and values of all pretrained weights in a config.
+
+    Args:
+        cfg: as for :func:`check_pretrained`.
+        key: where it stands in the config.
+    """
     if isinstance(cfg, (list, tuple)):
         for index, value in enumerate(cfg):
-            yield from _named(value, f'{key}[{index}]')
+            yield from named_weights(value, f'{key}[{index}]')
     if not isinstance(cfg, dict):
         return
     kind = cfg.get('type')
@@ -97,7 +105,7 @@ def _named(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
             if isinstance(value, str):
                 yield f'{key}.{name}', value
         elif name != 'teacher_config':
-            yield from _named(value, f'{key}.{name}')
+            yield from named_weights(value, f'{key}.{name}')
 
 
 def _is_registered(path: str) -> bool:

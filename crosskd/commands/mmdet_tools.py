@@ -14,6 +14,7 @@ import torch
 
 from ..checkpoints.loading import load_from_allow_list, restrict_mmengine
 from ..engine.cpu_ranks import use_gloo
+from ..user_errors import KINDS, for_users, is_for_user
 from .seaborn_styles import provide_seaborn_styles
 
 TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
@@ -46,7 +47,8 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
 
     Raises:
         FileNotFoundError: the installed mmdet comes without its tools.
-        SystemExit: a package has no config of that name.
+        SystemExit: a package has no config of that name; or the config
+            cannot be used, for the reason that is said.
     """
     path = TOOLS / tool
     if not path.is_file():
@@ -69,8 +71,15 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
         # not above: mmdet's data sets warn of what they lack when imported
         from ..engine.runner import Runner
         vars(module)['Runner'] = Runner
-    for guard in guards:
-        _execute(guard.body, module)
+    try:
+        with for_users():
+            for guard in guards:
+                _execute(guard.body, module)
+    except KINDS as e:
+        if not is_for_user(e):
+            raise
+        # where it was raised is of no use to who wrote the config
+        sys.exit(f'{type(e).__name__}: {e}')
 
 
 def config_file(word: str) -> str:

@@ -1,17 +1,19 @@
 """Checks of optimizer, loaders, hooks and schedulers before a run begins."""
 import copy
-import difflib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, Registry
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+
+from ..arguments import did_you_mean, missing
+from ..checkpoints.pretrained import named_weights
 
 # what mmengine, mmdet and torch raise about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
@@ -25,9 +27,44 @@ def check_load_from(path: Any) -> None:
     """
     if path and '://' not in str(path) and not (
             Path(path).expanduser().is_file()):
-        raise FileNotFoundError(
-            f'load_from={str(path)!r}: no such file (looked from '
-            f'{Path.cwd()}); expected the path or URL of a checkpoint')
+        raise missing('load_from', str(path),
+                      'the path or URL of a checkpoint')
+
+
+def warn_of_frozen(model: nn.Module, given: Mapping[str, Any]) -> None:
+    """Warn of layers that are kept as they begin, with random weights.
+
+    mmdet's configs freeze part of their backbones, which is of use where its
+    weights are pretrained.
+
+    Args:
+        model: the built model.
+        given: the arguments of the Runner.
+    """
+    if given.get('load_from') or given.get('resume') or not isinstance(
+            given['model'], dict):
+        return
+    loaded = [key.rpartition('.init_cfg')[0] + '.'
+              for key, _ in named_weights(given['model'], 'model')]
+    for name, module in model.named_modules():
+        key = f'model.{name}'
+        frozen = getattr(module, 'frozen_stages', None)
+        if not isinstance(frozen, int) or any(
+                f'{key}.'.startswith(part) for part in loaded):
+            continue
+        kept = dict(frozen_stages=(frozen, -1)) if frozen >= 0 else {}
+        if getattr(module, 'norm_eval', False):
+            kept['norm_eval'] = (True, False)
+        if kept:
+            print_log(
+                f'{key}: {_settings(kept, 0)} keeps what has random weights '
+                'as it is, since neither init_cfg nor load_from names other '
+                f'weights; set {_settings(kept, 1)}', 'current',
+                logging.WARNING)
+
+
+def _settings(values: dict[str, tuple], at: int) -> str:
+    return ' and '.join(f'{k}={pair[at]}' for k, pair in values.items())
 
 
 def check_optimizer(model: nn.Module, cfg: Any) -> None:
@@ -79,9 +116,8 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
             except RuntimeError:  # mmengine's word for an unknown module
                 known = None
         if known is None:
-            near = difflib.get_close_matches(
-                cfg['type'], [*scoped.module_dict, *registry.module_dict], 1)
-            hint = f'; did you mean {near[0]!r}?' if near else ''
+            hint = did_you_mean(
+                cfg['type'], [*scoped.module_dict, *registry.module_dict])
             raise ValueError(f'{key}.type={cfg["type"]!r} is not in the '
                              f'{scoped.scope}::{scoped.name} registry{hint}')
 

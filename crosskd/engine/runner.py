@@ -26,6 +26,7 @@ from .run_checks import (
     check_loader,
     check_optimizer,
     check_types,
+    warn_of_frozen,
 )
 from .trial import try_pair, try_pipeline
 
@@ -75,7 +76,6 @@ class Runner(runner.Runner):
             preprocessor = self._given.get('data_preprocessor')
             if preprocessor is not None:
                 model.setdefault('data_preprocessor', preprocessor)
-            check_pretrained(model)
         # in mmengine's order, which the random weights depend on
         model = self.build_model(model)
         if self.distributed and not torch.cuda.is_available():
@@ -84,11 +84,12 @@ class Runner(runner.Runner):
         prepare_checkpointing(detector,
                               self.cfg.get('activation_checkpointing'))
         distils = isinstance(detector, DistillationMixin)
-        if distils:  # what is wrong there is said before data is looked at
-            detector.teacher.join(detector)
         self._check_types()
         data = [self._check_data(part, detector) for part in ('train', 'val')]
         check_same_classes(*data)
+        # after what is at hand: these may have to be downloaded
+        check_pretrained(self._given['model'])
+        warn_of_frozen(detector, self._given)
         if distils:
             detector.join_teacher(next(iter(built_classes(data[0])), None))
         check_optimizer(model, self.optim_wrapper)

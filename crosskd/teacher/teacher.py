@@ -139,6 +139,9 @@ class Teacher:
                 'trust_teacher_ckpt=True in the model', self.trust_ckpt)
             self.classes = classes_of(checkpoint)
             load_strictly(detector, checkpoint, f'teacher_ckpt={ckpt!r}')
+            known = f', {len(self.classes)} classes' if self.classes else ''
+            print_log(f'teacher: {type(detector).__name__} with all weights '
+                      f'of {ckpt}{known}', logger='current')
         return detector.requires_grad_(False).eval()
 
     def join(self, student: nn.Module) -> None:

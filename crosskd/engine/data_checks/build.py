@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from ...arguments import few, missing
 from .coco_file import CocoFile
 from .kept import compare, look_at
 from .leaves import Leaf
-from .messages import ann_file_of, few, is_local, missing
+from .messages import ann_file_of, is_local
 
 # of so many files, the names of the objects in them are read
 XML_FILES = 20

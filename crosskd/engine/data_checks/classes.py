@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from ...arguments import did_you_mean, few
 from ...heads import adapter_of
 from .leaves import Leaf
-from .messages import few
 
 METAINFO = ('classes', 'palette')
 
@@ -64,11 +64,10 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
     """
     for name in classes:
         if name not in names:
-            near = difflib.get_close_matches(str(name), map(str, names), 1)
-            hint = f'; did you mean {near[0]!r}?' if near else ''
             raise ValueError(
                 f'{key}.metainfo.classes: {name!r} is no category of '
-                f'ann_file, which has {few(names)}{hint}')
+                f'ann_file, which has {few(names)}'
+                f'{did_you_mean(name, names)}')
     # mmdet numbers the classes as the file does, whatever order they are in
     ordered = [n for n in names if n in classes]
     if len(ordered) != len(set(ordered)):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .messages import few, missing, warn
+from ...arguments import few, missing
+from .messages import warn
 
 # what pycocotools reads of each entry to begin with
 NEEDED = dict(

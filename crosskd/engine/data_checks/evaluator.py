@@ -7,10 +7,11 @@ from typing import Any
 from mmdet.evaluation import CocoMetric
 from mmengine.registry import METRICS
 
+from ...arguments import few, missing
 from .coco_file import CocoFile, look_through, read_json
 from .kept import Kept
 from .leaves import resolve
-from .messages import few, is_local, missing, warn
+from .messages import is_local, warn
 
 
 def metrics(key: str, evaluator: Any) -> Iterator[tuple[str, Any]]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 
+from ...arguments import few
 from .coco_file import UNDECLARED, CocoFile
-from .messages import few, warn
+from .messages import warn
 
 # up to this part of the boxes may be unusable; large published data sets
 # have a few such boxes

@@ -1,8 +1,6 @@
-"""Warnings, paths and names that the data checks share."""
+"""Warnings and paths that the data checks share."""
 import logging
 import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import join_path
@@ -13,14 +11,6 @@ from mmengine.utils import is_abs
 def warn(message: str) -> None:
     """Log a warning: what is found may be intended."""
     print_log(message, 'current', logging.WARNING)
-
-
-def few(names: Sequence, count: int = 6) -> str:
-    """The first of some names, and how many there are."""
-    names = list(names)
-    shown = ', '.join(map(repr, names[:count]))
-    return (f'{shown}, … ({len(names)} in all)'
-            if len(names) > count else shown)
 
 
 def is_local(path: Any, backend_args: Any) -> bool:
@@ -39,10 +29,3 @@ def ann_file_of(cfg: dict) -> Any:
         return file
     # mmengine would ask for the client of the other machine
     return f'{root}/{file}' if '://' in root else join_path(root, file)
-
-
-def missing(key: str, path: str, expected: str) -> FileNotFoundError:
-    """The error for a file that does not exist."""
-    return FileNotFoundError(
-        f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
-        f'{expected}')
