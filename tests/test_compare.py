@@ -125,7 +125,7 @@ def test_the_table_has_what_the_test_tool_measures(folder, output):
     assert rows['distilled']['AP'].endswith(' ± 0.0')
     assert rows['distilled']['trained'] == '2 times'
     assert silent['metrics']['AP']['mean'] == 0
-    assert rows[PUBLISHED]['step time'] == '–'
+    assert rows[PUBLISHED]['training step'] == '–'
     assert teacher['step_time'] > 0
     assert silent['parameters'] == teacher['parameters'] > student[
         'parameters'] > 10000
@@ -202,7 +202,7 @@ def test_what_cannot_be_compared_is_one_line(folder):
 
 @pytest.mark.slow
 def test_it_continues_where_it_was(folder, output):
-    assert output.count('.pth is evaluated\n') == 4
+    assert output.count(': evaluating epoch_') == 4
     kept = folder / 'work_dirs/distilled/compare/predictions.json'
     before = kept.read_text()
     (folder / 'work_dirs/distilled_again/compare/result.json').write_text('{')
@@ -210,7 +210,7 @@ def test_it_continues_where_it_was(folder, output):
                 folder / 'work_dirs/distilled/epoch_2.pth')
     again = compared(folder)
     assert again.count('is evaluated already\n') == 2
-    assert 'distilled: epoch_2.pth is evaluated\n' in again
+    assert 'distilled: evaluating epoch_2.pth\n' in again
     assert kept.read_text() != before
     assert {f.name for f in kept.parent.iterdir()} == {
         'predictions.json', 'result.json'}

@@ -74,7 +74,7 @@ def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
         _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is evaluated '
              'already')
     else:
-        _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is evaluated')
+        _say(f'{work_dir.folder}: evaluating {work_dir.checkpoint.name}')
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             content = dict(key=key, **_test(work_dir, data, Path(scratch)))

@@ -80,9 +80,9 @@ def page(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
 
 def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     lines = [cells(row) for row in rows]
-    best = {key: max((row['metrics'][key]['mean'] for row in rows
-                      if row['metrics'][key]['mean'] is not None),
-                     default=None) for key in rows[0]['metrics']}
+    means = {key: {row['metrics'][key]['mean'] for row in rows} - {None}
+             for key in rows[0]['metrics']}
+    best = {key: max(some) for key, some in means.items() if len(some) > 1}
     yield '<div class="wide" tabindex="0"><table>'
     yield from _head(['detector', *lines[0]])
     yield '<tbody>'
@@ -90,7 +90,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         name = re.sub('([_/])', r'\1<wbr>', escape(row['detector']))
         yield f'<tr><th scope="row">{_dot(at)}{name}</th>'
         for key, text in line.items():
-            leads = (len(rows) > 1 and key in best and best[key] is not None
+            leads = (key in best
                      and row['metrics'][key]['mean'] == best[key])
             yield f'<td>{f"<strong>{text}</strong>" if leads else text}</td>'
         yield '</tr>'
@@ -98,6 +98,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     if any(len(row['work_dirs']) > 1 for row in rows):
         yield ('<p class="quiet">Mean ± sample standard deviation of '
                'trainings that differ by seed only.</p>')
+    if any(row['step_time'] for row in rows):
+        yield ('<p class="quiet">Training step: median over the log, on the '
+               'machine of the training; with the teacher where there is '
+               'one.</p>')
 
 
 def _classes(rows: Sequence[dict[str, Any]], data: TestSet) -> Iterator[str]:
@@ -204,7 +208,7 @@ def _what_differs(scene: Scene, groups: Sequence[Group],
              for line, count in lines.items()]
     wrong = [one.wrong for one in scene.judged]
     if max(wrong) > min(wrong):
-        texts.append(f'{min(wrong)} to {max(wrong)} wrong boxes')
+        texts.append(f'wrong boxes: {", ".join(map(str, wrong))}')
     return ('; '.join(texts) or 'No difference') + '.'
 
 

@@ -13,6 +13,7 @@ from .data import TestSet
 from .judging import IOU, Judged
 from .work_dirs import Group
 
+SIDE = 2.6  # width of an image in inches
 GREEN, RED = 'tab:green', 'tab:red'
 
 
@@ -32,21 +33,24 @@ def save_picture(groups: Sequence[Group], judged: Sequence[dict],
             detected on them.
     """
     numbers = [n for n in data.sizes if n in paths][:num_images]
-    figure = Figure(figsize=(2.6 * len(numbers), 2.7 * (len(groups) + 1)),
-                    layout='constrained')
-    grid = figure.subplots(len(groups) + 1, len(numbers), squeeze=False)
+    titles = ['ground truth', *(group.name for group in groups)]
+    pixels = {n: imread(paths[n], channel_order='rgb') for n in numbers}
+    height = SIDE * max(p.shape[0] / p.shape[1] for p in pixels.values())
+    figure = Figure(figsize=(SIDE * len(numbers), (height + 0.1) * len(titles)
+                             + 0.3), layout='constrained')
+    grid = figure.subplots(len(titles), len(numbers), squeeze=False)
     for number, column in zip(numbers, grid.T):
-        pixels = imread(paths[number], channel_order='rgb')
         truth = [b for b in data.boxes[number] if not b.get('iscrowd')]
         every = [Judged(tuple(truth), tuple(range(len(truth))), len(truth)),
                  *(one[number] for one in judged)]
         for one, axes in zip(every, column):
-            axes.imshow(pixels, interpolation='nearest')
+            axes.imshow(pixels[number], interpolation='nearest')
             axes.set(xticks=[], yticks=[])
             _draw(axes, one, data.names)
-    titles = ['ground truth', *(group.name for group in groups)]
+    # a letter is about 0.6 of its height wide; an inch has 72 points
+    size = min(15, 72 * height / (0.6 * max(map(len, titles))))
     for title, axes in zip(titles, grid[:, 0]):
-        axes.set_ylabel(title, fontsize=15)
+        axes.set_ylabel(title, fontsize=size)
     figure.suptitle(
         f'detections with a score above {score}: right class and IoU of '
         f'{IOU} or more in green, others in red', fontsize=13)

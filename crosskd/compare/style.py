@@ -25,7 +25,7 @@ th, td { padding: .35rem .7rem; text-align: right; white-space: nowrap;
 thead th { color: var(--quiet); font-weight: 600 }
 tbody th, thead th:first-child { position: sticky; left: 0; text-align: left;
   background: var(--paper) }
-tbody th { min-width: 7rem; max-width: 17rem; white-space: normal;
+tbody th { min-width: 7rem; max-width: min(24rem, 45vw); white-space: normal;
   overflow-wrap: anywhere }
 .dot { display: inline-block; width: .7em; height: .7em; border-radius: 50%;
   margin-right: .4em }

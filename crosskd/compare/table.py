@@ -55,8 +55,8 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     return {
         **{key: percent(value) for key, value in row['metrics'].items()},
         'parameters': _millions(row['parameters']),
-        'step time': (NOTHING if row['step_time'] is None else
-                      f'{row["step_time"]:.3f} s'),
+        'training step': (NOTHING if row['step_time'] is None else
+                          f'{row["step_time"]:.3f} s'),
         'trained': f'{count} times' if count > 1 else 'once'
     }
 

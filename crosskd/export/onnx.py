@@ -3,9 +3,10 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.models.detectors import SingleStageDetector
@@ -40,7 +41,8 @@ class Outputs(nn.Module):
         return tuple(x for levels in outputs for x in levels)
 
 
-def write_onnx(detector: SingleStageDetector, file: Path) -> float:
+def write_onnx(detector: SingleStageDetector, file: Path,
+               description: Mapping[str, str] | None = None) -> float:
     """Write a detector as ONNX, and compare it with torch in onnxruntime.
 
     Boxes are not decoded and not suppressed; the images are normalised ones.
@@ -51,6 +53,7 @@ def write_onnx(detector: SingleStageDetector, file: Path) -> float:
     Args:
         detector: the plain student, in eval mode.
         file: gets the model.
+        description: goes into the metadata of the file.
 
     Returns:
         float: the largest difference between torch and onnxruntime on a batch
@@ -83,11 +86,13 @@ def write_onnx(detector: SingleStageDetector, file: Path) -> float:
         expected = model(others)
         try:
             with _quiet(), traceable(detector):
-                torch.onnx.export(
-                    model, (images, ), str(file), dynamo=True, verbose=False,
-                    opset_version=OPSET, external_data=False,
-                    input_names=['images'], output_names=names,
+                program: Any = torch.onnx.export(
+                    model, (images, ), dynamo=True, verbose=False,
+                    opset_version=OPSET, input_names=['images'],
+                    output_names=names,
                     dynamic_shapes=({**batch, 2: height, 3: width}, ))
+                program.model.metadata_props.update(description or {})
+                program.save(str(file), external_data=False)
         except torch.onnx.OnnxExporterError as e:
             raise ValueError(
                 '--onnx: torch cannot export this detector: '

@@ -18,7 +18,8 @@ from torch import nn
 from ..checkpoints.downloads import download, is_url
 from ..checkpoints.loading import load_checkpoint
 from ..registry import SCOPE
-from ..teacher.loading import load_strictly
+from ..teacher.loading import classes_of, load_strictly
+from .describing import describe
 from .onnx import check_packages, write_onnx
 from .plain import needs_this_package, plain_config
 
@@ -110,7 +111,9 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
         (part / CHECKPOINT).write_bytes(data.getvalue())
         if onnx:
             log('exporting to ONNX, which takes up to a minute …')
-            difference = write_onnx(detector.eval(), part / ONNX)
+            difference = write_onnx(
+                detector.eval(), part / ONNX,
+                describe(detector, plain, classes_of(loaded)))
         before, after = (f.stat().st_size for f in (file, part / CHECKPOINT))
     files = FILES if onnx else FILES[:2]
     return Exported(

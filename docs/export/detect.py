@@ -1,27 +1,36 @@
 """Detect in an image with an exported GFL student: no torch, no mmdet.
 
-Needs numpy, OpenCV and onnxruntime.
+Needs numpy, OpenCV and onnxruntime.  Prints score, box (x1, y1, x2, y2 in
+pixels) and class of each detection.
 """
 import argparse
+import json
 
 import cv2
 import numpy as np
 import onnxruntime
 
-# of the config: model.data_preprocessor, Resize and model.test_cfg
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB
 DIVISOR = 32
-IOU_THRESHOLD = 0.6
+IOU_THRESHOLD = 0.6  # model.test_cfg of the config
 
 
-def prepare(image, scale):
+def describe(session):
+    """What the exported file says of itself."""
+    return {key: json.loads(value) for key, value in
+            session.get_modelmeta().custom_metadata_map.items()}
+
+
+def prepare(image, about):
     """(1, 3, H, W), resized into a scale and padded, and by how much."""
+    scale = about['scale']
     height, width = image.shape[:2]
     factor = min(max(scale) / max(height, width),
                  min(scale) / min(height, width))
     image = cv2.resize(image, (int(width * factor + 0.5),
                                int(height * factor + 0.5)))
-    image = (image[..., ::-1].astype(np.float32) - MEAN) / STD
+    if about['bgr_to_rgb']:
+        image = image[..., ::-1]
+    image = (image.astype(np.float32) - about['mean']) / about['std']
     pad = [(0, -side % DIVISOR) for side in image.shape[:2]]
     image = np.pad(image, (*pad, (0, 0))).transpose(2, 0, 1)
     return image[None].astype(np.float32), factor
@@ -37,9 +46,9 @@ def boxes_of(reg, stride):
     return np.stack([x - left, y - top, x + right, y + bottom], 1)
 
 
-def detect(session, image, scale, score):
+def detect(session, image, about, score):
     """Boxes (N, 4) in pixels of the image, scores and classes."""
-    inputs, factor = prepare(image, scale)
+    inputs, factor = prepare(image, about)
     names = [output.name for output in session.get_outputs()]
     maps = dict(zip(names, session.run(None, {'images': inputs})))
     strides = [int(n.removeprefix('cls_')) for n in names if 'cls_' in n]
@@ -64,12 +73,12 @@ if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', help='student.onnx')
     parser.add_argument('image')
-    parser.add_argument('--scale', type=int, nargs=2, default=(1333, 800),
-                        help="as in the config's Resize")
     parser.add_argument('--score', type=float, default=0.3)
     args = parser.parse_args()
     session = onnxruntime.InferenceSession(
         args.model, providers=['CPUExecutionProvider'])
+    about = describe(session)
     for box, score, label in zip(*detect(
-            session, cv2.imread(args.image), args.scale, args.score)):
-        print(label, f'{score:.4f}', *(f'{side:.2f}' for side in box))
+            session, cv2.imread(args.image), about, args.score)):
+        print(f'{score:.4f}', *(f'{side:.2f}' for side in box),
+              about['classes'][label])
