@@ -21,9 +21,8 @@ from crosskd.checkpoints.pretrained import torchvision_urls
 from crosskd.demo import shapes
 from pages import blocks
 
-# the three lines that README tells the reader to edit
+# of the three lines that README tells the reader to edit
 EDITS = {
-    r"^data_root = .*?( +#.*)$": r"data_root = 'data/shapes/'\1",
     r'^classes = .*?( +#.*)$': rf'classes = {shapes.CLASSES!r}\1',
     r'^scale = .*?( +#.*)$': r'scale = (160, 128)\1',
 }
@@ -56,6 +55,7 @@ def checkout(tmp_path_factory):
         text = (data / f'{split}.json').read_text()
         (data / f'{split}.json').write_text(re.sub(
             r'"file_name": "', f'"file_name": "{split}_', text))
+    (folder / 'data/own').symlink_to('shapes')
     return folder
 
 
@@ -76,7 +76,7 @@ def environment(tmp_path_factory):
 
 
 def edit(checkout):
-    """The three lines at the top of the copied config."""
+    """Edit the lines at the top of the copied config."""
     config = checkout / 'my_configs/gfl_r50_own_data.py'
     text = config.read_text()
     for line, new in EDITS.items():

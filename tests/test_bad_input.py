@@ -113,7 +113,8 @@ CASES = dict(
     pretrained_unreachable=(
         {'model.backbone.init_cfg': UNREACHABLE},
         'FileNotFoundError: model.backbone.init_cfg.checkpoint=.*cannot be '
-        r'downloaded .*--cfg-options model.backbone.init_cfg=None$'),
+        'downloaded .*, or begin with random weights: '
+        r'model.backbone.init_cfg=None \(each after --cfg-options\)$'),
     pretrained_unreachable_and_annotations_missing=(
         {'model.backbone.init_cfg': UNREACHABLE, **data('gone')},
         'FileNotFoundError: train_dataloader.dataset.ann_file'),

@@ -94,7 +94,7 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
     raise FileNotFoundError(
         f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). Where '
         'the host is not reachable, fetch the file elsewhere and put it at '
-        f'{file}, or name its path: --cfg-options {key}=/path/to/file.pth')
+        f'{file}, or name its path: {key}=/path/to/file.pth')
 
 
 def _sha256(file: Path) -> str:

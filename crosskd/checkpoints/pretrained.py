@@ -59,8 +59,8 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
                 raise FileNotFoundError(
-                    f'{e}. To begin with random weights: --cfg-options '
-                    f'{part}=None') from None
+                    f'{e}, or begin with random weights: {part}=None (each '
+                    'after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():
             raise missing(name, path, 'the path or URL of a checkpoint, or '
                           'None to begin with random weights')
