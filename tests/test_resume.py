@@ -157,6 +157,26 @@ def test_killed_at_random_moments(project, whole, tmp_path):
     assert same_end(tmp_path, whole('crosskd', True))
 
 
+def test_ctrl_c_says_how_to_go_on(project, tmp_path):
+    (tmp_path / 'stopping.py').write_text('\n'.join([
+        'from mmdet.registry import HOOKS',
+        'from mmengine.hooks import Hook',
+        '@HOOKS.register_module()',
+        'class Stop(Hook):',
+        '    def before_train_epoch(self, runner):',
+        '        if runner.epoch == 1:',
+        '            raise KeyboardInterrupt']))
+    cfg = experiment(model_cfg(distiller_cfg('gfl')))
+    cfg['custom_imports']['imports'].append('stopping')
+    cfg['custom_hooks'] = [dict(type='Stop')]
+    write(project / 'stopped.py', cfg)
+    out = tool('train.py', 'stopped.py', '--work-dir', tmp_path, cwd=project,
+               env=dict(PYTHONPATH=str(tmp_path)), ok=False)
+    assert out.endswith('train.py: interrupted; the same command with '
+                        '--resume continues from the last checkpoint\n')
+    assert 'Traceback' not in out and (tmp_path / 'epoch_1.pth').is_file()
+
+
 def whole_and_in_parts(project, folder, config, stop, last):
     """Last checkpoints of a run and of one that was stopped and resumed."""
     run = ('train.py', config, '--work-dir')

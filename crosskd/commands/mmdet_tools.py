@@ -75,6 +75,11 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
         with for_users():
             for guard in guards:
                 _execute(guard.body, module)
+    except KeyboardInterrupt:
+        goes_on = ('; the same command with --resume continues from the last '
+                   'checkpoint' if tool == 'train.py' else '')
+        print(f'{prog}: interrupted{goes_on}', file=sys.stderr)
+        sys.exit(130)
     except KINDS as e:
         if not is_for_user(e):
             raise
