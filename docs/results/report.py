@@ -29,9 +29,10 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
             rows = [name for name in table.rows if name in records]
             texts[table.name] = '\nNot measured yet.\n'
             if rows:
-                texts[table.name] = format_table(table, rows, records)
-                draw(table, rows, records,
-                     page.parent / 'results' / f'{table.name}.png')
+                picture = f'results/{table.name}.png'
+                texts[table.name] = format_table(table, rows, records) + (
+                    f'\n![AP of each seed]({picture})\n')
+                draw(table, rows, records, page.parent / picture)
     page.write_text(MARKED.sub(
         lambda found: f'{found[1]}{texts[found[2]]}\n{found[3]}',
         page.read_text()))
