@@ -119,7 +119,9 @@ def _train(args: argparse.Namespace, root: Path) -> None:
     def train(job: tuple[Detector, int, stages.Run]) -> None:
         detector, seed, run = job
         stages.train([run], threads=1)
-        _write_record(_record(records, detector, seed), detector, seed, run)
+        record = _record(records, detector, seed)
+        if not record.is_file():  # a teacher may have been measured before
+            _write_record(record, detector, seed, run)
 
     for jobs in (teachers, students):
         try:
