@@ -115,7 +115,8 @@ def run(folder, *words):
          '--only', 'GFL teacher', 'GFL CrossKD, split 2', '--jobs', '1',
          '--cfg-options', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
          'train_dataloader.dataset.indices=16',
-         'val_dataloader.dataset.indices=8', 'model.test_cfg.score_thr=0.0',
+         'val_dataloader.dataset.indices=8',
+         'test_dataloader.dataset.indices=8', 'model.test_cfg.score_thr=0.0',
          *words], cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -136,3 +137,12 @@ def test_a_matrix_is_trained_once(tmp_path):
     cfg = Path(next(checkpoint.parent.glob('*.py'))).read_text()
     assert 'GFL_teacher/seed0/gfl_r18w24_shapes/epoch_1.pth' in cfg
     assert 'epoch 1' not in run(tmp_path)
+    # as if it had been stopped in its last validation
+    kept, = (tmp_path / 'records/shapes').glob('*split_2*')
+    before = json.loads(kept.read_text())
+    kept.unlink()
+    scalars, = checkpoint.parent.glob('*/vis_data/scalars.json')
+    scalars.write_text(''.join(line for line in scalars.open()
+                               if 'bbox_mAP' not in line))
+    assert 'epoch 1' not in run(tmp_path)
+    assert json.loads(kept.read_text()) == before

@@ -121,13 +121,16 @@ def _train(args: argparse.Namespace, root: Path) -> None:
         stages.train([run], threads=1)
         record = _record(records, detector, seed)
         if not record.is_file():  # a teacher may have been measured before
+            if not _validated(run):
+                _validate(run)
             _write_record(record, detector, seed, run)
 
     for jobs in (teachers, students):
         try:
             with ThreadPoolExecutor(args.jobs) as pool:
                 list(pool.map(train, jobs))
-        except (RuntimeError, KeyboardInterrupt) as e:
+        except (RuntimeError, subprocess.CalledProcessError,
+                KeyboardInterrupt) as e:
             sys.exit(f'{e}\nThe same command continues from here.')
 
 
@@ -154,16 +157,36 @@ def _record(folder: Path, detector: Detector, seed: int) -> Path:
     return folder / f'{_slug(detector.name)}-seed{seed}.json'
 
 
+def _validated(run: stages.Run) -> list[dict]:
+    """What the validation of the last epoch logged, if it was reached."""
+    return [entry for entry in stages.history(run)
+            if 'lr' not in entry and entry['step'] == run.epochs]
+
+
+def _validate(run: stages.Run) -> None:
+    """Validate a training that was stopped in its last validation.
+
+    Resuming does not: there is no epoch left to train.
+    """
+    subprocess.run(  # noqa: S603
+        [sys.executable, str(stages.MIM / 'tools/test.py'),
+         str(run.config_file), str(run.checkpoint), '--work-dir',
+         str(run.work_dir), *run.options],
+        cwd=run.root, env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL, check=True)
+    result = max(run.work_dir.glob('*/*.json'))  # named after the time
+    scalars = result.parent / 'vis_data/scalars.json'
+    scalars.parent.mkdir(exist_ok=True)
+    scalars.write_text(json.dumps(
+        {**json.loads(result.read_text()), 'step': run.epochs}) + '\n')
+
+
 def _write_record(path: Path, detector: Detector, seed: int,
                   run: stages.Run) -> None:
     """What one training gave, and on what it was measured."""
     logged = stages.history(run)
     steps = [entry for entry in logged if 'lr' in entry]
-    validated = [entry for entry in logged if 'lr' not in entry
-                 and entry['step'] == run.epochs]
-    if not validated:
-        raise RuntimeError(f'[{run.name}] has no validation of its last '
-                           f'epoch. Remove {run.work_dir}')
+    measured, = _validated(run)
     losses = {
         when: {key: round(value, 4) for key, value in entry.items()
                if 'loss' in key or key == 'grad_norm'}
@@ -177,7 +200,7 @@ def _write_record(path: Path, detector: Detector, seed: int,
         changes=detector.changes,
         epochs=run.epochs,
         # mmdet gives -1 where there is no object of a size
-        **{key: round(100 * validated[-1].get(f'coco/{key}', 0), 1)
+        **{key: round(100 * measured.get(f'coco/{key}', 0), 1)
            for key in METRICS},
         AP_curve=[[epoch, round(100 * ap, 1)]
                   for epoch, ap in stages.ap_curve(run)],
