@@ -136,7 +136,6 @@ def test_a_matrix_is_trained_once(tmp_path):
     checkpoint, = (tmp_path / 'trained').rglob('*split_2/**/epoch_1.pth')
     cfg = Path(next(checkpoint.parent.glob('*.py'))).read_text()
     assert 'GFL_teacher/seed0/gfl_r18w24_shapes/epoch_1.pth' in cfg
-    assert 'epoch 1' not in run(tmp_path)
     # as if it had been stopped in its last validation
     kept, = (tmp_path / 'records/shapes').glob('*split_2*')
     before = json.loads(kept.read_text())
