@@ -1,13 +1,18 @@
 """What docs/results.md compares, and how its tables come about."""
+import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
 
 from crosskd.demo import stages
+from crosskd.teacher.loading import load_strictly
 from helpers import build
 from pages import REPO
 
@@ -15,6 +20,7 @@ RESULTS = REPO / 'docs/results'
 sys.path.insert(0, str(RESULTS))
 import matrix  # noqa: E402
 import report  # noqa: E402
+import run as results  # noqa: E402
 
 ALL = {each.name: each for some in matrix.DETECTORS.values() for each in some}
 TABLES = [table for tables in matrix.TABLES.values() for table in tables]
@@ -106,6 +112,27 @@ def test_the_page_is_what_the_records_say(tmp_path):
     for what in matrix.TABLES:
         names = {each.name for each in matrix.DETECTORS[what]}
         assert report.read_records(RESULTS / 'records' / what).keys() <= names
+
+
+def test_the_teacher_of_photographs_need_not_be_trained(tmp_path):
+    args = argparse.Namespace(
+        what='photographs', records=tmp_path, seeds=[0, 1], only=[''],
+        cfg_options={}, weights='w.pth')
+    (teacher, ), students = results.plan(args, tmp_path)
+    assert teacher[0].name == 'teacher' and len(students) == 10
+    taught = {job[2].changes.get('model.teacher_ckpt') for job in students}
+    assert taught == {None, str(teacher[2].checkpoint)}
+    shutil.copytree(RESULTS / 'records/photographs', tmp_path / 'photographs')
+    for file in (tmp_path / 'photographs').glob('CrossKD-*'):
+        file.unlink()
+    teachers, students = results.plan(args, tmp_path)
+    assert not teachers
+    kept, = {job[2].changes['model.teacher_ckpt'] for job in students
+             if job[0].name == 'CrossKD'}
+    cfg = Config.fromfile(ALL['teacher'].config)
+    cfg.model.backbone.init_cfg = None
+    load_strictly(build(cfg.model), torch.load(kept, weights_only=False),
+                  'the teacher')
 
 
 def run(folder, *words):

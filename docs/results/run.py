@@ -1,7 +1,7 @@
 """Train what docs/results.md compares, and write its tables.
 
     python docs/results/run.py shapes
-    python docs/results/run.py photographs --data FOLDER --weights FILE
+    python docs/results/run.py photographs --data FOLDER
     python docs/results/run.py report
 
 Stopped at whatever moment, the same command continues: a training from its
@@ -37,6 +37,7 @@ RECORDS = HERE / 'records'
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s',
            'bbox_mAP_m', 'bbox_mAP_l')
 NUM_TRAIN, NUM_VAL = 640, 200
+Job = tuple[Detector, int, stages.Run]
 
 
 def main() -> None:
@@ -56,8 +57,8 @@ def main() -> None:
                         help='trainings at once, each on one core')
     parser.add_argument('--data', help='folder with images/, train.json and '
                         'val.json, for photographs')
-    parser.add_argument('--weights', help="of the teacher's backbone, for "
-                        'photographs')
+    parser.add_argument('--weights', help="of its backbone, to train the "
+                        'teacher of photographs')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         default={}, metavar='KEY=VALUE',
                         help='to see that it runs')
@@ -65,8 +66,8 @@ def main() -> None:
     if args.what == 'report':
         write_report(Path(args.records))
         return
-    if args.what == 'photographs' and not (args.data and args.weights):
-        parser.error('photographs need --data and --weights')
+    if args.what == 'photographs' and not args.data:
+        parser.error('photographs need --data')
     register_all_modules()
     root = Path(args.dir).resolve() / args.what
     _prepare_data(args, root)
@@ -86,37 +87,10 @@ def _prepare_data(args: argparse.Namespace, root: Path) -> None:
 
 
 def _train(args: argparse.Namespace, root: Path) -> None:
-    detectors = {each.name: each for each in DETECTORS[args.what]}
     records = Path(args.records) / args.what
     records.mkdir(parents=True, exist_ok=True)
-    runs: dict[str, stages.Run] = {}
-    teachers, students = [], []
-    # a seed of all methods before the next one, so that a run that is
-    # stopped has something to compare
-    for seed in args.seeds:
-        for each in detectors.values():
-            asked = any(word in each.name for word in args.only)
-            if not asked or (each.is_teacher and seed != args.seeds[0]):
-                continue
-            number = 0 if each.is_teacher else seed
-            if _record(records, each, number).is_file():
-                continue
-            if each.teacher and each.teacher not in runs:
-                taught = detectors[each.teacher]
-                runs[each.teacher] = _run(taught, 0, root, args)
-                teachers.append((taught, 0, runs[each.teacher]))
-            if each.is_teacher:
-                if each.name not in runs:
-                    runs[each.name] = _run(each, 0, root, args)
-                    teachers.append((each, 0, runs[each.name]))
-                continue
-            run = _run(each, number, root, args)
-            if each.teacher:
-                run.changes['model.teacher_ckpt'] = str(
-                    runs[each.teacher].checkpoint)
-            students.append((each, number, run))
 
-    def train(job: tuple[Detector, int, stages.Run]) -> None:
+    def train(job: Job) -> None:
         detector, seed, run = job
         stages.train([run], threads=1)
         record = _record(records, detector, seed)
@@ -125,13 +99,57 @@ def _train(args: argparse.Namespace, root: Path) -> None:
                 _validate(run)
             _write_record(record, detector, seed, run)
 
-    for jobs in (teachers, students):
+    for jobs in plan(args, root):
         try:
             with ThreadPoolExecutor(args.jobs) as pool:
                 list(pool.map(train, jobs))
         except (RuntimeError, subprocess.CalledProcessError,
                 KeyboardInterrupt) as e:
             sys.exit(f'{e}\nThe same command continues from here.')
+
+
+def plan(args: argparse.Namespace,
+         root: Path) -> tuple[list[Job], list[Job]]:
+    """The trainings that lack a record: teachers, then students.
+
+    A teacher that has one is trained again for its students, unless its
+    weights lie beside its config.
+    """
+    detectors = {each.name: each for each in DETECTORS[args.what]}
+    checkpoints: dict[str, Path] = {}  # of teachers
+    teachers: list[Job] = []
+    students: list[Job] = []
+
+    def add(teacher: Detector) -> Path:
+        run = _run(teacher, 0, root, args)
+        teachers.append((teacher, 0, run))
+        return run.checkpoint
+
+    # a seed of all methods before the next one, so that a run that is
+    # stopped has something to compare
+    for seed in args.seeds:
+        for each in detectors.values():
+            asked = any(word in each.name for word in args.only)
+            if not asked or (each.is_teacher and seed != args.seeds[0]):
+                continue
+            number = 0 if each.is_teacher else seed
+            if _record(Path(args.records) / args.what, each, number).is_file():
+                continue
+            if each.is_teacher:
+                if each.name not in checkpoints:
+                    checkpoints[each.name] = add(each)
+                continue
+            run = _run(each, number, root, args)
+            if each.teacher:
+                if each.teacher not in checkpoints:
+                    taught = detectors[each.teacher]
+                    kept = Path(taught.config).with_suffix('.pth')
+                    checkpoints[each.teacher] = (
+                        kept if kept.is_file() else add(taught))
+                run.changes['model.teacher_ckpt'] = str(
+                    checkpoints[each.teacher])
+            students.append((each, number, run))
+    return teachers, students
 
 
 def _run(detector: Detector, seed: int, root: Path,
@@ -143,6 +161,8 @@ def _run(detector: Detector, seed: int, root: Path,
         **args.cfg_options
     }
     if detector.is_teacher and args.what == 'photographs':
+        if not args.weights:
+            sys.exit(f'[{detector.name}] training it needs --weights')
         changes['model.backbone.init_cfg.checkpoint'] = str(
             Path(args.weights).resolve())
     return stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
