@@ -194,7 +194,8 @@ def _validate(run: stages.Run) -> None:
          str(run.work_dir), *run.options],
         cwd=run.root, env={**os.environ, 'OMP_NUM_THREADS': '1'},
         stdout=subprocess.DEVNULL, check=True)
-    result = max(run.work_dir.glob('*/*.json'))  # named after the time
+    # named after the time, unlike what others keep there
+    result = max(run.work_dir.glob('[0-9]*/[0-9]*.json'))
     scalars = result.parent / 'vis_data/scalars.json'
     scalars.parent.mkdir(exist_ok=True)
     scalars.write_text(json.dumps(
