@@ -135,6 +135,16 @@ def test_the_teacher_of_photographs_need_not_be_trained(tmp_path):
                   'the teacher')
 
 
+@pytest.mark.parametrize('what', matrix.DETECTORS)
+def test_a_training_that_is_stopped_keeps_a_checkpoint(what, tmp_path):
+    """mmengine removes the oldest before it writes the next one."""
+    args = argparse.Namespace(what=what, records=tmp_path, seeds=[0],
+                              only=[''], cfg_options={}, weights='w.pth')
+    kept = {run.config_file: run.cfg.default_hooks.checkpoint.max_keep_ckpts
+            for jobs in results.plan(args, tmp_path) for _, _, run in jobs}
+    assert set(kept.values()) == {2}, kept
+
+
 def run(folder, *words):
     done = subprocess.run(
         [sys.executable, RESULTS / 'run.py', 'shapes', '--dir',

@@ -156,7 +156,6 @@ def _run(detector: Detector, seed: int, root: Path,
          args: argparse.Namespace) -> stages.Run:
     changes: dict[str, object] = {
         'randomness.seed': seed,
-        'default_hooks.checkpoint.max_keep_ckpts': 1,
         **detector.changes,
         **args.cfg_options
     }

@@ -70,5 +70,5 @@ param_scheduler = [
 ]
 default_hooks = dict(
     logger=dict(interval=16),
-    checkpoint=dict(interval=1, max_keep_ckpts=1))
+    checkpoint=dict(interval=1, max_keep_ckpts=2))
 randomness = dict(seed=0)
