@@ -77,11 +77,11 @@ def built(of):
     return model.state_dict()
 
 
-def record(name, seed, ap, **more):
+def record(name, seed, ap):
     return dict(detector=name, seed=seed, bbox_mAP=ap, bbox_mAP_50=50.0,
                 bbox_mAP_75=20.0, bbox_mAP_s=-100.0, bbox_mAP_m=10.0,
                 bbox_mAP_l=30.0, version='1', commit='abc',
-                date='2026-01-01', machine='M', **more)
+                date=f'2026-01-0{seed + 1}', machine='M')
 
 
 def test_a_table_has_means_and_gains_of_pairs(tmp_path):
@@ -92,13 +92,16 @@ def test_a_table_has_means_and_gains_of_pairs(tmp_path):
                          1: record('alone', 1, 22.0),
                          2: record('alone', 2, 30.0)},
                'new': {0: record('new', 0, 21.0), 1: record('new', 1, 25.0)}}
-    lines = report.format_table(table, table.rows, records).splitlines()
+    lines = report.format_table('shapes', table, table.rows,
+                                records).splitlines()
     assert '| teacher | 40.0 | 50.0 | 20.0 | – | 10.0 | 30.0 | 40.0 |' in lines
     assert ('| alone | 24.0 ± 5.3 | 50.0 ± 0.0 | 20.0 ± 0.0 | – '
             '| 10.0 ± 0.0 | 30.0 ± 0.0 | 20.0, 22.0, 30.0 |') in lines
     # of the seeds that both have
     assert '| new − alone | +2.0 ± 1.4 | +1.0, +3.0 |' in lines
-    assert lines[-1] == 'Measured with crosskd 1 at abc, 2026-01-01; M.'
+    assert lines[-1] == (
+        'Measured by `python docs/results/run.py shapes`, seeds 0, 1, 2: '
+        'crosskd 1 at abc, 2026-01-01 to 2026-01-03; M.')
 
 
 def test_the_page_is_what_the_records_say(tmp_path):

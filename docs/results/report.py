@@ -30,7 +30,8 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
             texts[table.name] = '\nNot measured yet.\n'
             if rows:
                 picture = f'results/{table.name}.png'
-                texts[table.name] = format_table(table, rows, records) + (
+                texts[table.name] = format_table(
+                    what, table, rows, records) + (
                     f'\n![AP of each seed]({picture})\n')
                 draw(table, rows, records, page.parent / picture)
     page.write_text(MARKED.sub(
@@ -47,9 +48,9 @@ def read_records(folder: Path) -> Records:
     return records
 
 
-def format_table(table: Table, rows: Sequence[str], records: Records) -> str:
-    """Means over seeds, the gains seed by seed, and what it was measured on.
-    """
+def format_table(what: str, table: Table, rows: Sequence[str],
+                 records: Records) -> str:
+    """Means over seeds, gains seed by seed, and what they were measured on."""
     lines = ['', f'| detector | {" | ".join(COLUMNS)} | AP of each seed |',
              '|---' * (len(COLUMNS) + 2) + '|']
     for name in rows:
@@ -71,7 +72,7 @@ def format_table(table: Table, rows: Sequence[str], records: Records) -> str:
             each = ', '.join(f'{gain:+.1f}' for gain in gained)
             lines.append(f'| {ahead} − {behind} | {spread(gained, "+")} '
                          f'| {each} |')
-    return '\n'.join([*lines, '', *measured_on(rows, records), ''])
+    return '\n'.join([*lines, '', *measured_on(what, rows, records), ''])
 
 
 def spread(values: Sequence[float], sign: str = '') -> str:
@@ -82,14 +83,21 @@ def spread(values: Sequence[float], sign: str = '') -> str:
     return f'{text} ± {stdev(values):.1f}' if len(values) > 1 else text
 
 
-def measured_on(rows: Sequence[str], records: Records) -> list[str]:
-    """Version, command and machine of all records, each said once."""
-    found = sorted({
-        (f'crosskd {record["version"]} at {record["commit"]}, '
-         f'{record["date"]}; {record["machine"]}')
-        for name in rows for record in records[name].values()
-    })
-    return [f'Measured with {line}.' for line in found]
+def measured_on(what: str, rows: Sequence[str],
+                records: Records) -> list[str]:
+    """Command, seeds, version and machine of all records, each said once."""
+    dates: dict[tuple[str, str], set[str]] = {}
+    for name in rows:
+        for record in records[name].values():
+            dates.setdefault((f'crosskd {record["version"]} at '
+                              f'{record["commit"]}', record['machine']),
+                             set()).add(record['date'])
+    seeds = sorted({seed for name in rows for seed in records[name]})
+    command = (f'`python docs/results/run.py {what}`, '
+               f'seeds {", ".join(map(str, seeds))}')
+    return [f'Measured by {command}: {version}, '
+            f'{" to ".join(sorted({min(when), max(when)}))}; {machine}.'
+            for (version, machine), when in sorted(dates.items())]
 
 
 def draw(table: Table, rows: Sequence[str], records: Records,
