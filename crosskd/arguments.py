@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+NUMBERS: Any = (int, float, np.integer, np.floating)
+
 
 def check_number(owner: str, key: str, value: Any, low: float,
                  inclusive: bool = True) -> float:
@@ -22,7 +26,7 @@ def check_number(owner: str, key: str, value: Any, low: float,
         TypeError: it is no number.
         ValueError: it is not finite, or too low.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise TypeError(f'{owner}: {key} must be a number, found {value!r}')
     if not math.isfinite(value) or value < low or (
             value == low and not inclusive):

@@ -54,7 +54,8 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 def _pass(model: DistillationMixin, inputs: Tensor,
           samples: SampleList) -> None:
     student, teacher = model.head_adapter, model.teacher
-    kept, left_out = model.pair.split or (None, None)
+    needs = model.distillers.needs
+    kept, left_out = model.pair.split_for(needs)
     with _naming('model', model, inputs):
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
@@ -66,15 +67,25 @@ def _pass(model: DistillationMixin, inputs: Tensor,
         model.bbox_head.loss(features, samples)
     with _naming('teacher_config.model', teacher.detector, inputs):
         taught = teacher(inputs, samples, model.data_preprocessor, left_out,
-                         model.distillers.needs)
+                         needs)
     check_passes(model.pair, student, learned, teacher.head, taught,
                  inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
         paired = PairedPass(model.pair, student, learned, teacher.head,
-                            taught, samples, model.distillers.needs)
+                            taught, samples, needs)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
-        copy.deepcopy(model.distillers)(paired)
+        _at_work(model.distillers)(paired)
+
+
+def _at_work(distillers: nn.Module) -> nn.Module:
+    """A copy in which losses of weight 0 count: a hook may raise it."""
+    copied: Any = copy.deepcopy(distillers)
+    for module in copied.modules():
+        weight = getattr(module, 'loss_weight', 1)
+        if not isinstance(weight, Tensor) and weight == 0:
+            module.loss_weight = 1.0
+    return copied
 
 
 def _batches(model: DistillationMixin,
