@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .user_errors import words
+
 NUMBERS: Any = (int, float, np.integer, np.floating)
 
 
@@ -133,8 +135,8 @@ def naming(where: str) -> Iterator[None]:
     try:
         yield
     except TypeError as e:
-        raise TypeError(f'{where}{e}') from None
+        raise TypeError(f'{where}{words(e)}') from None
     except (AssertionError, KeyError, ValueError) as e:
         # a KeyError's own text is in quotes
-        said = e.args[0] if isinstance(e, KeyError) and e.args else e
-        raise ValueError(f'{where}{said}') from None
+        text = e.args[0] if isinstance(e, KeyError) and e.args else words(e)
+        raise ValueError(f'{where}{text}') from None

@@ -1,7 +1,9 @@
 """Telling errors in a config from defects, and showing them without noise."""
 import dis
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 RAISE = dis.opmap['RAISE_VARARGS']
@@ -40,6 +42,37 @@ def readable(error: Exception) -> Exception:
             and _module(place).startswith('mmengine.registry')):
         return ValueError(f'config: {root.args[0]}')  # a type nobody knows
     return error
+
+
+def describe(error: BaseException) -> str:
+    """The type of an error and its message, for a message of ours.
+
+    Where the message is empty, as of a bare ``assert``, the line of code that
+    raised the error stands in its place.
+    """
+    text = _message(error)
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+
+
+def words(error: BaseException) -> str:
+    """As :func:`describe`, with the type only where there is no message."""
+    return _message(error) if str(error).strip() else describe(error)
+
+
+def _message(error: BaseException) -> str:
+    text = str(error).strip()
+    if text and not text.endswith(':'):
+        return text
+    # registries raise an error anew, with a text before its message
+    root = error
+    while root.__context__ is not None:
+        root = root.__context__
+    place = _place(root)
+    if str(root).strip() or place is None:
+        return text
+    frame, = traceback.extract_tb(place)
+    where = f'({Path(frame.filename).name}, line {frame.lineno})'
+    return ' '.join(filter(None, (text, frame.line, where)))
 
 
 @contextmanager

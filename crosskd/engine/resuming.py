@@ -8,6 +8,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
 from ..checkpoints.loading import CheckpointError, load_from_allow_list
+from ..user_errors import describe
 
 
 def choose_checkpoint(work_dir: str) -> str | None:
@@ -36,7 +37,7 @@ def choose_checkpoint(work_dir: str) -> str | None:
         try:
             chosen[0] = _newest_readable(Path(work_dir))
         except Exception as e:  # the others must not wait for it
-            failure, chosen[1] = e, f'{type(e).__name__}: {e}'
+            failure, chosen[1] = e, describe(e)
     broadcast_object_list(chosen)
     if failure is not None:
         raise failure
@@ -62,7 +63,7 @@ def on_all_ranks(load: Callable[[], None], what: str) -> None:
     except Exception as e:
         failure = e
     found = all_gather_object(
-        None if failure is None else f'{type(failure).__name__}: {failure}')
+        None if failure is None else describe(failure))
     if failure is not None:
         raise failure
     for rank, error in enumerate(found):

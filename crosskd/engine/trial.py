@@ -18,7 +18,7 @@ from ..heads import record
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
 from ..pairs.checks import check_passes
-from ..user_errors import is_for_user
+from ..user_errors import describe, is_for_user
 from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
@@ -126,7 +126,7 @@ def _preprocessed(model: SingleStageDetector,
         batch = model.data_preprocessor(pseudo_collate([data]), training=False)
     except Exception as e:
         raise ValueError(f'model.data_preprocessor: cannot take the first '
-                         f'image of the data: {_said(e)}') from None
+                         f'image of the data: {describe(e)}') from None
     inputs = batch['inputs'].to(device)
     stride = _largest_stride(model)
     height, width = (_cut(n, stride) for n in inputs.shape[2:])
@@ -177,7 +177,7 @@ def _items(key: str, dataset: Any) -> Iterator[dict]:
                 raise
             path = dataset.get_data_info(index).get('img_path')
             raise ValueError(f'{key}.pipeline: fails on the image {path!r}: '
-                             f'{_said(e)}') from None
+                             f'{describe(e)}') from None
         # None is dropped; what a wrapper packs is no item yet
         if item is not None and {'inputs', 'data_samples'} <= set(item):
             yield item
@@ -201,7 +201,7 @@ def _naming(key: str, detector: nn.Module, inputs: Tensor) -> Iterator[None]:
         size = '×'.join(map(str, inputs.shape))
         raise ValueError(
             f'{key}{part and "."}{part}: cannot take a batch of {size}: '
-            f'{_said(e)}') from None
+            f'{describe(e)}') from None
 
 
 def _part(detector: nn.Module, error: Exception) -> str:
@@ -213,7 +213,3 @@ def _part(detector: nn.Module, error: Exception) -> str:
         found = names.get(id(owner), '') or found
         trace = trace.tb_next
     return found
-
-
-def _said(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'

@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 from ..heads import HeadAdapter, adapter_of
 from ..registry import in_our_scope
 from ..teacher import Teacher, find_config
+from ..user_errors import describe
 from .choosing import Choice, detector_for, losses_for, split_for
 from .plain import check_student, class_names, detector_class, read_config
 
@@ -90,7 +91,7 @@ def _head_of(student: str, cfg: Config) -> HeadAdapter:
         detector = MODELS.build(in_our_scope(MODELS, cfg.model))
     except Exception as e:  # of any class that the config names
         raise ValueError(f'{STUDENT}={student!r}: model cannot be built: '
-                         f'{type(e).__name__}: {e}') from None
+                         f'{describe(e)}') from None
     try:
         return adapter_of(detector.bbox_head)
     except TypeError as e:
@@ -128,7 +129,7 @@ def _join(student: str, text: str,
         cfg = Config.fromstring(text, '.py')
     except Exception as e:  # such as one of mmengine's pure Python style
         raise ValueError(f'{STUDENT}={student!r}: cannot be inherited by '
-                         f'_base_: {type(e).__name__}: {e}') from None
+                         f'_base_: {describe(e)}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
     model.teacher = teacher  # which has read its checkpoint
