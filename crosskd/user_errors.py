@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 RAISE = dis.opmap['RAISE_VARARGS']
+BYTE_ORDER_MARK = 'U+FEFF'
 KINDS = (FileNotFoundError, TypeError, ValueError)
 
 
@@ -41,6 +42,12 @@ def readable(error: Exception) -> Exception:
     if (place is not None and isinstance(root, KeyError)
             and _module(place).startswith('mmengine.registry')):
         return ValueError(f'config: {root.args[0]}')  # a type nobody knows
+    is_encoded = isinstance(root, UnicodeDecodeError) or (
+        isinstance(root, SyntaxError) and BYTE_ORDER_MARK in str(root))
+    if is_encoded and (file := _config_of(root)):
+        return ValueError(
+            f'config {file!r}: {describe(root)}. Expected Python in UTF-8 '
+            'without a byte order mark')
     return error
 
 
@@ -93,6 +100,16 @@ def _place(error: BaseException) -> TracebackType | None:
     while place is not None and place.tb_next is not None:
         place = place.tb_next
     return place
+
+
+def _config_of(error: BaseException) -> str | None:
+    """The config file that mmengine was reading, the innermost of bases."""
+    found, place = None, error.__traceback__
+    while place is not None:
+        if _module(place).startswith('mmengine.config'):
+            found = place.tb_frame.f_locals.get('filename', found)
+        place = place.tb_next
+    return None if found is None else str(found)
 
 
 def _module(place: TracebackType) -> str:

@@ -1,5 +1,6 @@
 """The command that writes a distillation config."""
 import argparse
+import codecs
 import os
 import stat
 import sys
@@ -79,7 +80,15 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
         if wrong is e and wrong.__traceback__ is not None:
             raise  # not about what was asked for
         sys.exit(f'{prog}: {wrong}')
-    print(text, end='')
+    print(_encodable(text), end='')
+
+
+def _encodable(text: str) -> str:
+    """The text of a config, as a file that mmengine reads: in UTF-8."""
+    if codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8':
+        return text
+    # in strings of Python, what this makes is the same character
+    return text.encode('ascii', 'backslashreplace').decode()
 
 
 def _folder_of_output() -> Path:

@@ -1,5 +1,6 @@
 """Choosing the checkpoint that a run resumes from, the same on every rank."""
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,7 +130,9 @@ def _numbered(kind: str, folders: list[Path],
 def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
     """The file that ``last_checkpoint`` names, and the folders to look in."""
     note = work_dir / 'last_checkpoint'
-    noted = Path(note.read_text().strip()) if note.is_file() else work_dir
+    noted = work_dir
+    if note.is_file():
+        noted = Path(os.fsdecode(note.read_bytes()).strip())
     # work directories are moved and copied, so it may lie beside the note
     last = next((p for p in (noted, work_dir / noted.name) if p.is_file()),
                 None)
