@@ -6,6 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from .user_errors import words
+
+NUMBERS: Any = (int, float, np.integer, np.floating)
+
 
 def check_number(owner: str, key: str, value: Any, low: float,
                  inclusive: bool = True) -> float:
@@ -22,7 +28,7 @@ def check_number(owner: str, key: str, value: Any, low: float,
         TypeError: it is no number.
         ValueError: it is not finite, or too low.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         raise TypeError(f'{owner}: {key} must be a number, found {value!r}')
     if not math.isfinite(value) or value < low or (
             value == low and not inclusive):
@@ -129,8 +135,8 @@ def naming(where: str) -> Iterator[None]:
     try:
         yield
     except TypeError as e:
-        raise TypeError(f'{where}{e}') from None
+        raise TypeError(f'{where}{words(e)}') from None
     except (AssertionError, KeyError, ValueError) as e:
         # a KeyError's own text is in quotes
-        said = e.args[0] if isinstance(e, KeyError) and e.args else e
-        raise ValueError(f'{where}{said}') from None
+        text = e.args[0] if isinstance(e, KeyError) and e.args else words(e)
+        raise ValueError(f'{where}{text}') from None

@@ -116,7 +116,8 @@ def _split(given: dict) -> tuple[int, int]:
             f'{SPLIT} must be an integer (how many tower layers the student '
             'keeps), or two where teacher and student differ (how many the '
             'student keeps, how many of the teacher are left out), found '
-            f'{found!r}')
+            f'{found!r}; also for losses with a weight of 0, unless they are '
+            'left out (None)')
     return both[0], both[1]
 
 

@@ -438,7 +438,7 @@ def test_what_has_no_weight_is_not_computed():
     assert [float(x) for x in losses['loss_reg_kd']] == [0, 0, 0]
     assert [float(x) for x in losses['loss_feat_kd']] == [0, 0, 0]
     assert total(losses)['loss_cls_kd'] == whole['loss_cls_kd'] > 0
-    assert model.distillers.needs == {'cls', 'cross_head'}
+    assert model.distillers.needs_now == {'cls', 'cross_head'}
     model.parse_losses(losses)[0].backward()
 
 

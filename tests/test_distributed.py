@@ -166,6 +166,39 @@ def test_ranks_agree_after_many_steps(ranks, cfg, boxes):
     assert torch.equal(ours, theirs)
 
 
+def train_by(rank, cfg, schedule):
+    """Weights, and losses by step, where a hook sets the losses' weights."""
+    model = wrapped(build(cfg))
+    model.module.init_weights()
+    optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.005))
+    log = []
+    for step, weights in enumerate(schedule):
+        for name, loss in model.module.distillers.named_modules():
+            key = name.rpartition('.')[2]
+            if key in weights:
+                loss.loss_weight = weights[key]
+        images, samples = batch((2, ), SIZE, seed=2 * step + rank)
+        log.append(model.train_step(
+            dict(inputs=list(images * 50 + 120), data_samples=samples),
+            optim))
+    return [p.detach() for p in model.parameters()], [
+        {key: float(x) for key, x in losses.items()} for losses in log]
+
+
+def test_weights_may_change_while_ranks_train(ranks):
+    """An adapter whose loss is 0 has a gradient, which DDP waits for."""
+    cfg = wide_teacher(distiller_cfg('gfl', loss_feat_kd=PKD))
+    keys = 'loss_cls_kd', 'loss_reg_kd', 'loss_feat_kd'
+    schedule = [dict(zip(keys, weights)) for weights in (
+        (0, 0, 0), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 1),
+        (1, 1, 1), (0, 0, 0), (1, 1, 0))]
+    (ours, log), (theirs, _) = ranks(train_by, cfg, schedule)
+    assert_close(ours, theirs, rtol=0, atol=0)
+    for weights, losses in zip(schedule, log):
+        assert {key: losses[key] > 0 for key in keys} == {
+            key: weight > 0 for key, weight in weights.items()}
+
+
 # -- what equals one process -------------------------------------------------
 
 ALL = (3, 0, 2)  # boxes in the images of both ranks

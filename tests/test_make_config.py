@@ -274,6 +274,39 @@ def test_what_cannot_work_is_refused(pair, capsys, case):
     assert not (pair / 'ran').exists()
 
 
+OURS = ('circle', 'square', 'red light')
+
+
+@pytest.mark.parametrize('names, options, key, value', [
+    (('0', '1', 'a = b'), ['--classes', 'circle=0', 'star=a = b'], 'classes',
+     dict(circle='0', star='a = b')),
+    (tuple('012'), ['--teacher-classes', *OURS], 'teacher_classes', OURS),
+    # as many as COCO has, beside a head of three
+    (tuple(map(str, range(80))), ['--teacher-classes', *OURS],
+     'teacher_classes', OURS)])
+def test_names_can_be_given(pair, capsys, names, options, key, value):
+    """Where checkpoint and data call classes otherwise."""
+    words = ['make_config', 'student.py', 'teacher.py', 'others.pth']
+    save(pair / 'others.pth', Config.fromfile('teacher.py').model, names)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    for option in ('--classes STUDENT=TEACHER', '--teacher-classes NAME'):
+        assert option in str(ended.value.code)
+    main([*words, *options])
+    made = capsys.readouterr().out
+    (pair / 'made.py').write_text(made)
+    assert Config.fromfile('made.py').model.kd_cfg[key] == value
+    assert '2 of 5 classes are distilled: circle' in made
+
+
+def test_a_synonym_is_two_names(pair, capsys):
+    with pytest.raises(SystemExit):
+        main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
+              '--classes', 'circle'])
+    assert "--classes: expected STUDENT=TEACHER, found 'circle'" in (
+        capsys.readouterr().err)
+
+
 def test_refused_by_the_tool(tmp_path):
     """Exit code 1, and no traceback."""
     out = tool('make_config.py', 'a.py', 'b.py', 'c.pth', cwd=tmp_path,

@@ -1,9 +1,20 @@
 """Images of different sizes in one batch, teachers with other priors."""
+import numpy as np
 import pytest
 import torch
 
 from crosskd.heads import adapter_of, record
-from helpers import BCE, GIOU, KINDS, KL, batch, build, distiller_cfg, total
+from helpers import (
+    BCE,
+    GIOU,
+    KINDS,
+    KL,
+    batch,
+    build,
+    distiller_cfg,
+    sdd_cfg,
+    total,
+)
 from slow_crosskd import crosskd_losses
 
 # GFL and ATSS have the same priors
@@ -60,3 +71,25 @@ def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
     for key, value in slow.items():
         assert value > 0
         assert ours[key] == pytest.approx(float(value), rel=1e-4), key
+
+
+@pytest.mark.parametrize('make', [
+    list, np.array, torch.Size, lambda s: tuple(map(np.int32, s)),
+    lambda s: (*s, 3)])
+def test_sizes_of_images_may_be_of_any_kind(make):
+    """As pipelines and loggers leave them: lists, numpy's, with channels."""
+    brighter = distiller_cfg('gfl')
+    brighter['teacher_config']['model']['data_preprocessor'] = dict(
+        type='DetDataPreprocessor', mean=[10.0], std=[2.0])
+    other = distiller_cfg('gfl', teacher_kind='retina', loss_reg_kd=GIOU)
+    for cfg in (sdd_cfg('gfl'), brighter, other):
+        model = build(cfg).eval()
+        inputs, samples = batch()
+        samples[1].set_metainfo(dict(img_shape=(40, 60), pad_shape=(40, 64)))
+        expected = total(model.loss(inputs, samples))
+        for sample in samples:
+            sample.set_metainfo({
+                key: make(sample.metainfo[key]) for key in (
+                    'img_shape', 'pad_shape', 'batch_input_shape',
+                    'ori_shape')})
+        assert total(model.loss(inputs, samples)) == expected

@@ -50,6 +50,18 @@ def match(student, teacher, **synonyms):
      dict(man='person', woman='person'), [0, 1], [0, 0]),
     # a synonym goes before the name itself
     (('bat', 'ball'), ('bat', 'animal'), dict(bat='animal'), [0], [1]),
+    # capitals, underscores, hyphens and spaces
+    (('TrafficLight', 'hot-dog', 'T_shirt'),
+     ('t-shirt', 'traffic light', 'Hot Dog'), {}, [0, 1, 2], [1, 2, 0]),
+    # as it is spelled goes before another spelling
+    (('Car', 'car', 'CAR'), ('Car', 'car', 'CAR'), {}, [0, 1, 2], [0, 1, 2]),
+    (('Car', 'car', 'a_b', 'a b'), ('car', 'a b', 'Car', 'a_b'), {},
+     [0, 1, 2, 3], [2, 0, 3, 1]),
+    # and is not that of another class, too
+    (('Car', 'car', 'dog'), ('car', 'cat', 'DOG'), {}, [1, 2], [0, 2]),
+    (('Car', 'car'), ('car', 'auto'), dict(Car='auto'), [0, 1], [1, 0]),
+    (('-', '_'), ('_', '-'), {}, [0, 1], [1, 0]),
+    (('猫', 'Ärger'), ('ärger', '猫'), {}, [0, 1], [1, 0]),
     (None, NAMES, {}, [0, 1, 2], [0, 1, 2]),
     (NAMES, None, {}, [0, 1, 2], [0, 1, 2]),
     (None, None, {}, [0, 1, 2], [0, 1, 2])])
@@ -60,6 +72,8 @@ def test_they_are_matched_by_name(student, teacher, synonyms, ours, theirs):
 
 def test_what_is_shared_is_said():
     assert match(NAMES, NAMES).message == ''
+    assert match(('Car', 'dog'), ('car', 'dog')).message == (
+        "2 of 2 classes are distilled: Car (the teacher's car), dog")
     said = match(('pedestrian', 'car', 'dog', 'trafic light'),
                  ('car', 'person', 'traffic light', 'tree'),
                  pedestrian='person').message
@@ -75,8 +89,10 @@ def test_what_is_shared_is_said():
     (NAMES, ('cat', 'tree'), {},
      'no class in common. The student has person, car, dog, the teacher cat, '
      'tree; synonyms are'),
-    (NAMES, ('Car', 'car', 'dog'), {}, "several classes of the name 'car', "
-     'expected one: Car, car, dog'),
+    (NAMES, ('Car', 'CAR', 'dog'), {}, "several classes of the name 'car', "
+     'expected one: Car, CAR, dog'),
+    (NAMES, ('car', 'car', 'dog'), {}, "several classes of the name 'car', "
+     'expected one: car, car, dog'),
     (NAMES, NAMES, dict(man='person'), "'man' is no class of the student"),
     (NAMES, NAMES, dict(person='man'), "'man' is no class of the teacher"),
     (NAMES, None, dict(person='man'), 'synonyms need the names .* teacher'),

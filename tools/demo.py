@@ -1,7 +1,7 @@
 """Distil a small detector on generated images; see README."""
 import sys
 
-from crosskd.commands import run_demo_command
+from crosskd.commands import main
 
 if __name__ == '__main__':
-    run_demo_command(sys.argv[1:], 'python tools/demo.py')
+    main(['demo', *sys.argv[1:]], 'python tools/demo.py')

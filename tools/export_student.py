@@ -1,7 +1,7 @@
 """A trained student as a plain mmdet config and checkpoint, or ONNX."""
 import sys
 
-from crosskd.commands import run_export_command
+from crosskd.commands import main
 
 if __name__ == '__main__':
-    run_export_command(sys.argv[1:], 'python tools/export_student.py')
+    main(['export', *sys.argv[1:]], 'python tools/export_student.py')

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ..detectors import DistillationMixin
+from ..user_errors import describe, words
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Setting:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError) as e:
             raise ValueError(f'device {self.device!r}: '
-                             f'{str(e).splitlines()[0]}') from None
+                             f'{words(e).splitlines()[0]}') from None
 
 
 def read(setting: Setting) -> Config:
@@ -67,8 +68,7 @@ def read(setting: Setting) -> Config:
         cfg = Config.fromfile(file)
         cfg.merge_from_dict(dict(setting.options))
     except Exception as e:  # a config is a program of its own
-        raise ValueError(f'{file}: cannot be read: {type(e).__name__}: '
-                         f'{e}') from None
+        raise ValueError(f'{file}: cannot be read: {describe(e)}') from None
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = cfg.get('model')
     kind = model.get('type') if isinstance(model, dict) else None

@@ -12,6 +12,8 @@ import torch
 from filelock import FileLock
 from mmengine.logging import print_log
 
+from ..user_errors import words
+
 # mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
 ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
@@ -85,7 +87,8 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
             torch.hub.download_url_to_file(source, str(file),
                                            progress=sys.stderr.isatty())
         except OSError as e:
-            errors.append(f'{e}' if source == url else f'{source!r}: {e}')
+            errors.append(words(e) if source == url else
+                          f'{source!r}: {words(e)}')
             continue
         if errors:
             print_log(f'{key}: no answer from {url!r}; taken from its mirror '

@@ -10,6 +10,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..arguments import missing
+from ..user_errors import describe
 from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
 
@@ -81,7 +82,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
         raise CheckpointError(
             f'{found}: not a checkpoint that torch can read, or a truncated '
             f'one ({file.stat().st_size} bytes, beginning with {start!r}): '
-            f'{type(e).__name__}: {e}') from None
+            f'{describe(e)}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(
             f'{found}: expected a dict with a state_dict, found a '

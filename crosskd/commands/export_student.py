@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from ..user_errors import readable
+from ..user_errors import describe, readable
 from .mmdet_tools import config_file
 
 MIB = 2**20
@@ -92,6 +92,6 @@ def _read(path: str, changes: dict) -> Config:
         cfg = Config.fromfile(path)
     except Exception as e:  # a config is a program of its own
         raise ValueError(f'CONFIG={path!r}: cannot be read: '
-                         f'{type(e).__name__}: {e}') from None
+                         f'{describe(e)}') from None
     cfg.merge_from_dict(changes)
     return cfg

@@ -1,4 +1,5 @@
 """Choosing a command of ``python -m crosskd``."""
+import io
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -59,15 +60,20 @@ COMMANDS = {
 }
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], prog: str | None = None) -> None:
     """Run a command.
 
     Args:
         argv: the command's name and its arguments.
+        prog: how the command was called, if not by its name.
 
     Raises:
         SystemExit: with 2 where there is no such command.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that does not know a character ends no run
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == 'strict':
+            stream.reconfigure(errors='backslashreplace')
     name = argv[0] if argv else None
     if name in ('-h', '--help'):
         lines = [f'  {n:<12} {c.help}' for n, c in COMMANDS.items()]
@@ -75,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
               '\n\nCOMMAND --help shows its arguments and an example.',
               sep='')
     elif name in COMMANDS:
-        COMMANDS[name].run(argv[1:], f'{PROG} {name}')
+        COMMANDS[name].run(argv[1:], prog or f'{PROG} {name}')
     else:
         found = f'no command {name!r}' if name else 'no command'
         print(f'{PROG}: {found}; there are {", ".join(COMMANDS)} and --help',

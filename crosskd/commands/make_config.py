@@ -1,11 +1,13 @@
 """The command that writes a distillation config."""
 import argparse
+import codecs
 import os
 import stat
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from ..user_errors import readable
 
@@ -25,6 +27,20 @@ stderr, with exit code 1; the shell will have made an empty file by then.
 """
 
 
+class _Synonyms(argparse.Action):
+    """STUDENT=TEACHER, …, as a dict."""
+
+    def __call__(self, parser: argparse.ArgumentParser,
+                 namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        for value in values:
+            if '=' not in value:
+                parser.error(f'{option_string}: expected {self.metavar}, '
+                             f'found {value!r}')
+        setattr(namespace, self.dest, dict(
+            value.split('=', 1) for value in values))
+
+
 def run_make_config(argv: Sequence[str], prog: str) -> None:
     """Write a distillation config to standard output.
 
@@ -42,6 +58,14 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
                        ('checkpoint', 'path or URL of its checkpoint')):
         parser.add_argument(name, help=text, metavar={
             'checkpoint': 'TEACHER_CKPT'}.get(name, f'{name.upper()}_CONFIG'))
+    parser.add_argument(
+        '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
+        help="classes that the teacher calls otherwise: kd_cfg.classes; a "
+        "name with a space is written in quotes: 'red light=signal'")
+    parser.add_argument(
+        '--teacher-classes', nargs='+', metavar='NAME',
+        help="names of all of the teacher's classes, in its order: "
+        'kd_cfg.teacher_classes (default: those that TEACHER_CKPT says)')
     args = parser.parse_args(argv)
     try:
         # what mmengine and a config print is no part of the result
@@ -49,13 +73,22 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
             # not for other commands: it imports mmdet's models
             from ..recipes import make_config
             text = make_config(args.student, args.teacher, args.checkpoint,
-                               _folder_of_output())
+                               _folder_of_output(), args.classes,
+                               args.teacher_classes)
     except Exception as e:
         wrong = readable(e)
         if wrong is e and wrong.__traceback__ is not None:
             raise  # not about what was asked for
         sys.exit(f'{prog}: {wrong}')
-    print(text, end='')
+    print(_encodable(text), end='')
+
+
+def _encodable(text: str) -> str:
+    """The text of a config, as a file that mmengine reads: in UTF-8."""
+    if codecs.lookup(sys.stdout.encoding or 'utf-8').name == 'utf-8':
+        return text
+    # in strings of Python, what this makes is the same character
+    return text.encode('ascii', 'backslashreplace').decode()
 
 
 def _folder_of_output() -> Path:

@@ -14,7 +14,7 @@ import torch
 
 from ..checkpoints.loading import load_from_allow_list, restrict_mmengine
 from ..engine.cpu_ranks import use_gloo
-from ..user_errors import KINDS, for_users, is_for_user
+from ..user_errors import KINDS, describe, for_users, is_for_user
 from .seaborn_styles import provide_seaborn_styles
 
 TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
@@ -84,7 +84,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
         if not is_for_user(e):
             raise
         # where it was raised is of no use to who wrote the config
-        sys.exit(f'{type(e).__name__}: {e}')
+        sys.exit(describe(e))
 
 
 def config_file(word: str) -> str:

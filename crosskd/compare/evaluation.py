@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..progress import Progress
+from ..user_errors import describe
 from ..version import __version__
 from .data import TestSet, evaluator_of
 from .work_dirs import WorkDir
@@ -124,7 +125,7 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
     except Exception as e:
         raise RuntimeError(
             f'{work_dir.folder}: the test of {work_dir.checkpoint.name} ended '
-            f'with {type(e).__name__}: {e}') from e
+            f'with {describe(e)}') from e
     measured = {key.partition('/')[2]: value
                 for key, value in measured.items()}
     model = runner.model

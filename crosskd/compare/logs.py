@@ -24,7 +24,9 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
-    for line in file.read_text(encoding='utf-8').splitlines():
+    # what is broken is a part of a line
+    for line in file.read_text(encoding='utf-8',
+                               errors='replace').splitlines():
         try:
             entry = json.loads(line)
         except ValueError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ..user_errors import describe
 from .logs import sessions
 
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
@@ -63,7 +64,7 @@ def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
         cfg = Config.fromfile(file)
     except Exception as e:
         raise ValueError(f'{file}: this config of {folder} cannot be read: '
-                         f'{type(e).__name__}: {e}') from None
+                         f'{describe(e)}') from None
     gone = [key for key in ('model', 'test_dataloader', 'test_evaluator')
             if cfg.get(key) is None]
     if gone:

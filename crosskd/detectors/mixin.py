@@ -166,8 +166,8 @@ class DistillationMixin(SingleStageDetector):
         """
         self.join_teacher()
         student, teacher = self.head_adapter, self.teacher.head
-        kept, left_out = self.pair.split or (None, None)
-        needs = self.distillers.needs
+        needs = self.distillers.needs_now
+        kept, left_out = self.pair.split_for(needs)
         taught = self.teacher(batch_inputs, batch_data_samples,
                               self.data_preprocessor, left_out, needs)
         with record(student, kept) as learned:

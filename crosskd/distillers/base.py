@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..arguments import check_has_type, naming
+from ..arguments import check_has_type, check_number, naming
 from ..checkpoints.beside import Beside
 from ..heads import HeadAdapter
 from ..pairs import Pair, PairedPass
@@ -37,15 +37,24 @@ class Distiller(BaseModule):
 
     @property
     def needs(self) -> set[str]:
-        """What it needs of the two passes.
+        """What it may ever need of the two passes.
 
         Names of outputs that the teacher's head must have (``'cls'``,
         ``'reg'``, ``'quality'``, …), ``'cross_head'`` for cross-head
-        predictions, ``'features'`` for FPN features of one width.  A teacher
-        of which nobody needs more than features does not run its head, and
-        its classes are not matched.
+        predictions, ``'features'`` for FPN features of one width.  Classes
+        are matched and channel adapters built for it, once, when training
+        begins: it must not depend on weights, which hooks may change.
         """
         return {'cls'}
+
+    @property
+    def needs_now(self) -> set[str]:
+        """What of its ``needs`` the next step is about.
+
+        Less than all of them while a loss has a weight of 0.  A teacher of
+        which nobody needs more than features does not run its head.
+        """
+        return self.needs
 
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
@@ -86,8 +95,13 @@ class Distillers(Beside):
 
     @property
     def needs(self) -> set[str]:
-        """What all of them need together."""
+        """What all of them may ever need together."""
         return set().union(*(d.needs for d in self.children()))
+
+    @property
+    def needs_now(self) -> set[str]:
+        """What all of them need together in the next step."""
+        return set().union(*(d.needs_now for d in self.children()))
 
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
@@ -122,9 +136,22 @@ class Distillers(Beside):
         return losses
 
 
-def counts(loss: nn.Module) -> bool:
-    """Whether a loss has a weight above 0.  If not, it is not computed."""
-    return getattr(loss, 'loss_weight', 1.0) != 0
+def counts(key: str, loss: nn.Module) -> bool:
+    """Whether a loss has a weight above 0 now.  If not, it is not computed.
+
+    A hook may have set it since it was built.  A tensor counts, whatever its
+    value: to look at it would make the host wait for the device.
+
+    Args:
+        key: of the loss in ``kd_cfg``, for messages.
+        loss: its module.
+
+    Raises:
+        TypeError, ValueError: the weight is no number, or below 0.
+    """
+    weight = getattr(loss, 'loss_weight', 1.0)
+    return isinstance(weight, Tensor) or check_number(
+        f'kd_cfg.{key}: {type(loss).__name__}', 'loss_weight', weight, 0) != 0
 
 
 def build_distiller(key: str, cfg: dict) -> Distiller:

@@ -14,7 +14,7 @@ from ..numerics.constants import constant, to_device
 from ..numerics.precision import at_least_float32
 from ..pairs import PairedPass
 from ..registry import REGIONS
-from .map_regions import locations_inside
+from .map_regions import image_sizes, locations_inside
 
 POINTS = 8  # sampled along each side of a box
 OUTSIDE = -3.0  # of every level, as grid_sample counts
@@ -51,7 +51,7 @@ def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     limits, *places = _layout(
         tuple((x.size(2), x.size(3)) for _, x in maps),
         tuple(tuple(head.strides[level]) for level in paired.teacher_levels),
-        tuple(s.img_shape[:2] for s in samples), head.offset, padded.device)
+        image_sizes(samples), head.offset, padded.device)
     padded = padded.clamp(min=0).minimum(limits)
     level_of = head.level_of(padded.flatten(0, 1)).view(padded.shape[:2])
     shares = level_of.unsqueeze(-1) == levels  # (N, n, L)

@@ -4,6 +4,8 @@ from ..pairs import PairedPass
 from ..registry import DISTILLERS
 from .base import Distiller, Losses, counts
 
+KEY = 'loss_feat_kd'
+
 
 @DISTILLERS.register_module()
 class FeatureDistiller(Distiller):
@@ -21,17 +23,20 @@ class FeatureDistiller(Distiller):
 
     def __init__(self, loss_feat_kd: dict) -> None:
         super().__init__()
-        self.loss_feat_kd = build_loss('loss_feat_kd', loss_feat_kd,
-                                       ('features', ))
+        self.loss_feat_kd = build_loss(KEY, loss_feat_kd, ('features', ))
 
     @property
     def needs(self) -> set[str]:
-        return {'features'} if counts(self.loss_feat_kd) else set()
+        return {'features'}
+
+    @property
+    def needs_now(self) -> set[str]:
+        return self.needs if counts(KEY, self.loss_feat_kd) else set()
 
     def forward(self, paired: PairedPass) -> Losses:
-        if not counts(self.loss_feat_kd):
-            return dict(loss_feat_kd=paired.nothing())
-        return dict(loss_feat_kd=[
+        if not counts(KEY, self.loss_feat_kd):
+            return {KEY: paired.nothing()}
+        return {KEY: [
             self.loss_feat_kd(ours, theirs)
             for ours, theirs in paired.features()
-        ])
+        ]}

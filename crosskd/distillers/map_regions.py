@@ -1,6 +1,8 @@
 """Map regions: whole levels of an image, one for each anchor shape."""
 import math
 
+from mmdet.structures import SampleList
+
 from ..losses.logit_maps import LogitMaps
 from ..pairs import PairedPass
 from ..registry import REGIONS
@@ -23,7 +25,7 @@ def map_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
     regions = []
     head = paired.teacher
     anchors = head.num_priors
-    images = [s.img_shape[:2] for s in paired.samples]
+    images = image_sizes(paired.samples)
     for level, (ours, theirs) in zip(paired.teacher_levels,
                                      paired.class_maps(prediction)):
         stride_x, stride_y = head.strides[level]
@@ -37,6 +39,15 @@ def map_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
                           locations_inside(w, width, stride_x, head.offset))
                          for height, width in images]))
     return regions
+
+
+def image_sizes(samples: SampleList) -> tuple[tuple[int, int], ...]:
+    """Height and width of each image, without padding.
+
+    As tuples, whatever a pipeline wrote: sizes are keys of what is kept.
+    """
+    return tuple((int(h), int(w)) for h, w in (
+        sample.img_shape[:2] for sample in samples))
 
 
 def locations_inside(count: int, extent: int, stride: int,

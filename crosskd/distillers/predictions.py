@@ -1,5 +1,5 @@
 """Distilling predictions, location by location."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.utils import reduce_mean
@@ -77,8 +77,15 @@ class PredictionDistiller(Distiller):
 
     @property
     def needs(self) -> set[str]:
-        needs = {OUTPUTS[key] for key in self.keys
-                 if counts(getattr(self, key))}
+        return self._needs_of(self.keys)
+
+    @property
+    def needs_now(self) -> set[str]:
+        return self._needs_of([key for key in self.keys
+                               if counts(key, getattr(self, key))])
+
+    def _needs_of(self, keys: Sequence[str]) -> set[str]:
+        needs = {OUTPUTS[key] for key in keys}
         if needs and self.prediction == 'cross_head':
             needs.add('cross_head')
         return needs
@@ -120,7 +127,7 @@ class PredictionDistiller(Distiller):
         # under autocast GFL would decode and L1 losses compare in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
-                    if counts(getattr(self, key)) else paired.nothing()
+                    if counts(key, getattr(self, key)) else paired.nothing()
                     for key in self.keys}
 
     def _classification(self, paired: PairedPass) -> Tensor:

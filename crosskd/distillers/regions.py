@@ -18,6 +18,7 @@ from .base import (
     Distiller,
     Losses,
     check_priors_per_location,
+    counts,
 )
 
 WEIGHTINGS = ('all', 'confidence')
@@ -79,6 +80,12 @@ class RegionDistiller(Distiller):
             return {'cls', 'cross_head'}
         return {'cls'}
 
+    @property
+    def needs_now(self) -> set[str]:
+        if any(_counts(kind, loss) for kind, loss in self.losses.items()):
+            return self.needs
+        return set()
+
     def check(self, pair: Pair, student: HeadAdapter,
               teacher: HeadAdapter) -> None:
         """Check that logit maps have one layout, and classes to compare."""
@@ -94,6 +101,9 @@ class RegionDistiller(Distiller):
     def forward(self, paired: PairedPass) -> Losses:
         losses: Losses = {}
         for kind, loss in self.losses.items():
+            if not _counts(kind, loss):
+                losses[f'loss_sdd_{kind}'] = paired.nothing()
+                continue
             maps = REGIONS.module_dict[kind](paired, self.prediction)
             self._warn_of_scales(kind, max(loss.scales), max(
                 min(m.teacher.shape[2:]) for m in maps))
@@ -115,6 +125,10 @@ class RegionDistiller(Distiller):
                 f'region of this batch ({side} at most) and is left out',
                 logger='current',
                 level=logging.WARNING)
+
+
+def _counts(kind: str, loss: SDDLoss) -> bool:
+    return counts(f'loss_sdd ({kind} regions)', loss)
 
 
 def _build(kind: str, common: dict, changes: object) -> SDDLoss:

@@ -1,5 +1,6 @@
 """Choosing the checkpoint that a run resumes from, the same on every rank."""
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
 from ..checkpoints.loading import CheckpointError, load_from_allow_list
+from ..user_errors import describe
 
 
 def choose_checkpoint(work_dir: str) -> str | None:
@@ -36,7 +38,7 @@ def choose_checkpoint(work_dir: str) -> str | None:
         try:
             chosen[0] = _newest_readable(Path(work_dir))
         except Exception as e:  # the others must not wait for it
-            failure, chosen[1] = e, f'{type(e).__name__}: {e}'
+            failure, chosen[1] = e, describe(e)
     broadcast_object_list(chosen)
     if failure is not None:
         raise failure
@@ -62,7 +64,7 @@ def on_all_ranks(load: Callable[[], None], what: str) -> None:
     except Exception as e:
         failure = e
     found = all_gather_object(
-        None if failure is None else f'{type(failure).__name__}: {failure}')
+        None if failure is None else describe(failure))
     if failure is not None:
         raise failure
     for rank, error in enumerate(found):
@@ -128,7 +130,9 @@ def _numbered(kind: str, folders: list[Path],
 def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
     """The file that ``last_checkpoint`` names, and the folders to look in."""
     note = work_dir / 'last_checkpoint'
-    noted = Path(note.read_text().strip()) if note.is_file() else work_dir
+    noted = work_dir
+    if note.is_file():
+        noted = Path(os.fsdecode(note.read_bytes()).strip())
     # work directories are moved and copied, so it may lie beside the note
     last = next((p for p in (noted, work_dir / noted.name) if p.is_file()),
                 None)

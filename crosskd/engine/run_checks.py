@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..arguments import did_you_mean, missing
 from ..checkpoints.pretrained import named_weights
+from ..user_errors import words
 
 # what mmengine, mmdet and torch raise about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
@@ -88,7 +89,7 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
         amp = ' (--amp)' if 'Amp' in str(kind) else ''
         raise ValueError(
             f'optim_wrapper.type={kind!r}{amp} with optimizer.type='
-            f'{cfg["optimizer"].get("type")!r}: {e}') from None
+            f'{cfg["optimizer"].get("type")!r}: {words(e)}') from None
 
 
 def check_types(key: str, registry: Registry, cfg: Any) -> None:
@@ -135,7 +136,7 @@ def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
     try:
         build()
     except COMPLAINTS as e:
-        raise ValueError(f'{key}: {e}') from None
+        raise ValueError(f'{key}: {words(e)}') from None
 
 
 def built_dataset(loader: DataLoader | dict) -> Dataset:

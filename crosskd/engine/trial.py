@@ -18,7 +18,7 @@ from ..heads import record
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
 from ..pairs.checks import check_passes
-from ..user_errors import is_for_user
+from ..user_errors import describe, is_for_user
 from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
@@ -54,7 +54,8 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 def _pass(model: DistillationMixin, inputs: Tensor,
           samples: SampleList) -> None:
     student, teacher = model.head_adapter, model.teacher
-    kept, left_out = model.pair.split or (None, None)
+    needs = model.distillers.needs
+    kept, left_out = model.pair.split_for(needs)
     with _naming('model', model, inputs):
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
@@ -66,15 +67,25 @@ def _pass(model: DistillationMixin, inputs: Tensor,
         model.bbox_head.loss(features, samples)
     with _naming('teacher_config.model', teacher.detector, inputs):
         taught = teacher(inputs, samples, model.data_preprocessor, left_out,
-                         model.distillers.needs)
+                         needs)
     check_passes(model.pair, student, learned, teacher.head, taught,
                  inputs.shape)
     with _naming('teacher_config.model', teacher.detector, inputs):
         paired = PairedPass(model.pair, student, learned, teacher.head,
-                            taught, samples, model.distillers.needs)
+                            taught, samples, needs)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
-        copy.deepcopy(model.distillers)(paired)
+        _at_work(model.distillers)(paired)
+
+
+def _at_work(distillers: nn.Module) -> nn.Module:
+    """A copy in which losses of weight 0 count: a hook may raise it."""
+    copied: Any = copy.deepcopy(distillers)
+    for module in copied.modules():
+        weight = getattr(module, 'loss_weight', 1)
+        if not isinstance(weight, Tensor) and weight == 0:
+            module.loss_weight = 1.0
+    return copied
 
 
 def _batches(model: DistillationMixin,
@@ -115,7 +126,7 @@ def _preprocessed(model: SingleStageDetector,
         batch = model.data_preprocessor(pseudo_collate([data]), training=False)
     except Exception as e:
         raise ValueError(f'model.data_preprocessor: cannot take the first '
-                         f'image of the data: {_said(e)}') from None
+                         f'image of the data: {describe(e)}') from None
     inputs = batch['inputs'].to(device)
     stride = _largest_stride(model)
     height, width = (_cut(n, stride) for n in inputs.shape[2:])
@@ -166,7 +177,7 @@ def _items(key: str, dataset: Any) -> Iterator[dict]:
                 raise
             path = dataset.get_data_info(index).get('img_path')
             raise ValueError(f'{key}.pipeline: fails on the image {path!r}: '
-                             f'{_said(e)}') from None
+                             f'{describe(e)}') from None
         # None is dropped; what a wrapper packs is no item yet
         if item is not None and {'inputs', 'data_samples'} <= set(item):
             yield item
@@ -190,7 +201,7 @@ def _naming(key: str, detector: nn.Module, inputs: Tensor) -> Iterator[None]:
         size = '×'.join(map(str, inputs.shape))
         raise ValueError(
             f'{key}{part and "."}{part}: cannot take a batch of {size}: '
-            f'{_said(e)}') from None
+            f'{describe(e)}') from None
 
 
 def _part(detector: nn.Module, error: Exception) -> str:
@@ -202,7 +213,3 @@ def _part(detector: nn.Module, error: Exception) -> str:
         found = names.get(id(owner), '') or found
         trace = trace.tb_next
     return found
-
-
-def _said(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'

@@ -13,6 +13,7 @@ from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
 from ..heads import adapter_of
+from ..user_errors import words
 from .deformable import traceable
 
 OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
@@ -96,7 +97,7 @@ def write_onnx(detector: SingleStageDetector, file: Path,
         except torch.onnx.OnnxExporterError as e:
             raise ValueError(
                 '--onnx: torch cannot export this detector: '
-                f'{e.__cause__ or e}') from e
+                f'{words(e.__cause__ or e)}') from e
     difference = _difference(file, others, expected)
     if not difference <= TOLERANCE:
         raise ValueError(
@@ -132,7 +133,7 @@ def _difference(file: Path, images: Tensor,
     except Exception as e:  # its errors have no base class of their own
         raise ValueError(
             f'--onnx: onnxruntime {onnxruntime.__version__} cannot run what '
-            f'torch exported: {str(e).strip().splitlines()[0]}') from e
+            f'torch exported: {words(e).splitlines()[0]}') from e
     return max(
         float((torch.from_numpy(x) - y).abs().max() / y.abs().max())
         for x, y in zip(found, expected))

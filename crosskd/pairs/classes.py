@@ -1,6 +1,8 @@
 """Matching the classes of a student and a teacher by name."""
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 KEY = 'kd_cfg.classes'
@@ -26,8 +28,9 @@ def match_classes(student: Sequence[str] | None,
                   synonyms: Mapping[str, str]) -> SharedClasses:
     """Match classes by name.
 
-    Spellings that differ in case, or by ``_`` for a space, are the same name,
-    as in mmdet's own versions of a data set.  Where names are not known,
+    A name is matched with the same one, else with one that differs from it by
+    capitals, spaces, underscores and hyphens alone, unless that is the very
+    name of another class of the student's.  Where names are not known,
     classes of an equal number are matched in their order.
 
     Args:
@@ -49,33 +52,52 @@ def match_classes(student: Sequence[str] | None,
                 f'classes, found {len(names)}: {_few(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
-    ours, theirs = ([_plain(n) for n in names] for names in (student, teacher))
-    renamed = {_plain(k): _plain(v) for k, v in synonyms.items()}
-    for name in synonyms:
-        if _plain(name) not in ours:
-            raise ValueError(f'{KEY}: {name!r} is no class of the student, '
-                             f'which has {_few(student)}')
-        if renamed[_plain(name)] not in theirs:
-            raise ValueError(
-                f'{KEY}: {synonyms[name]!r} is no class of the teacher, '
-                f'which has {_few(teacher)}')
-    wanted = [renamed.get(name, name) for name in ours]
-    for name in wanted:
-        if theirs.count(name) > 1:
-            raise ValueError(
-                f'{KEY}: the teacher has several classes of the name {name!r},'
-                f' expected one: {_few(teacher)}')
-    pairs = [(i, theirs.index(name)) for i, name in enumerate(wanted)
-             if name in theirs]
+    pairs = _pairs(student, teacher, synonyms)
     if not pairs:
         raise ValueError(
             f'{KEY}: student and teacher have no class in common. The '
             f'student has {_few(student)}, the teacher {_few(teacher)}; '
             "synonyms are written classes=dict(pedestrian='person')")
     shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
-    if ours != theirs:
+    if list(student) != list(teacher):
         shared.message = _message(student, teacher, shared)
     return shared
+
+
+def _pairs(student: Sequence[str], teacher: Sequence[str],
+           synonyms: Mapping[str, str]) -> list[tuple[int, int]]:
+    """Indices of classes that have one name."""
+    ours, theirs = _index(student), _index(teacher)
+    renamed: dict[int, str] = {}
+    for name, other in synonyms.items():
+        if not ours(name):
+            raise ValueError(f'{KEY}: {name!r} is no class of the student, '
+                             f'which has {_few(student)}')
+        if not theirs(other):
+            raise ValueError(f'{KEY}: {other!r} is no class of the teacher, '
+                             f'which has {_few(teacher)}')
+        renamed.update(dict.fromkeys(ours(name), other))
+    taken = set(student)
+    pairs = []
+    for i, own in enumerate(student):
+        name = renamed.get(i, own)
+        found = [j for j in theirs(name) if i in renamed
+                 or teacher[j] == name or teacher[j] not in taken]
+        if len(found) > 1:
+            raise ValueError(
+                f'{KEY}: the teacher has several classes of the name {name!r},'
+                f' expected one: {_few(teacher)}')
+        pairs += [(i, j) for j in found]
+    return pairs
+
+
+def _index(names: Sequence[str]) -> Callable[[str], list[int]]:
+    """Where a name is: as it is spelled, else in another spelling."""
+    same, alike = defaultdict(list), defaultdict(list)
+    for i, name in enumerate(names):
+        same[name].append(i)
+        alike[_plain(name)].append(i)
+    return lambda name: same.get(name) or alike.get(_plain(name), [])
 
 
 def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
@@ -106,7 +128,7 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
 def _message(student: Sequence[str], teacher: Sequence[str],
              shared: SharedClasses) -> str:
     """What is distilled, what is not, and which names nearly match."""
-    names = [student[i] if _plain(student[i]) == _plain(teacher[j])
+    names = [student[i] if student[i] == teacher[j]
              else f'{student[i]} (the teacher\'s {teacher[j]})'
              for i, j in zip(shared.student, shared.teacher)]
     said = (f'{len(names)} of {len(student)} classes are distilled: '
@@ -126,8 +148,8 @@ def _message(student: Sequence[str], teacher: Sequence[str],
 
 
 def _plain(name: str) -> str:
-    """A name in the spelling that all versions of mmdet have in common."""
-    return str(name).lower().replace('_', ' ')
+    """A name without what its spellings differ in."""
+    return re.sub(r'[\s_-]', '', str(name)).casefold() or str(name)
 
 
 def _few(names: Sequence[str], few: int = 100) -> str:

@@ -6,7 +6,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import naming
 from ..checkpoints.beside import Beside
@@ -17,6 +17,7 @@ from .classes import match_classes
 
 ADAPTER = dict(type='ChannelAdapter')
 SPLIT = 'kd_cfg.reused_teacher_head_idx'
+FEATURES = 'features'
 
 
 class Pair(Beside):
@@ -87,7 +88,7 @@ class Pair(Beside):
         """
         self.adapters.clear()
         self._match_levels(student, teacher)
-        if set(needs) - {'features'}:
+        if set(needs) - {FEATURES}:
             self._match_classes(student, teacher, student_classes,
                                 self.teacher_classes or teacher_classes)
             self.same_priors = student.same_priors(
@@ -114,15 +115,13 @@ class Pair(Beside):
                 self._bridge(branch, f'{branch} branch',
                              student.channels(branch, self.split[0]),
                              teacher.channels(branch, self.split[1]))
-                # DDP wants a gradient for whatever trains
-                if branch in self.adapters and not any(
-                        branch in teacher.branches_of(output)
-                        for output in set(needs) & set(teacher.outputs)):
-                    self.adapters[branch].requires_grad_(False)
-        if 'features' in needs:
-            self._bridge('features', 'FPN', student.channels(
+        if FEATURES in needs:
+            self._bridge(FEATURES, 'FPN', student.channels(
                 student.branches[0], 0), teacher.channels(
                     teacher.branches[0], 0))
+        # DDP wants a gradient for whatever trains
+        for adapter in self.idle(teacher, needs):
+            adapter.requires_grad_(False)
 
     def _match_levels(self, student: HeadAdapter,
                       teacher: HeadAdapter) -> None:
@@ -181,6 +180,28 @@ class Pair(Beside):
         """Nothing: channel adapters are initialised when they are built."""
 
     # -- in a training step ------------------------------------------------
+
+    def split_for(self, needs: Collection[str]
+                  ) -> tuple[int, int] | tuple[None, None]:
+        """The split, where cross-head predictions are among the needs."""
+        if self.split is None or 'cross_head' not in needs:
+            return None, None
+        return self.split
+
+    def idle(self, teacher: HeadAdapter,
+             needs: Collection[str]) -> list[nn.Module]:
+        """The channel adapters that lead to nothing that is needed.
+
+        Args:
+            teacher: the teacher's head.
+            needs: what the distillers need.
+        """
+        used = {FEATURES} & set(needs)
+        if 'cross_head' in needs:
+            used.update(*(teacher.branches_of(output)
+                          for output in set(needs) & set(teacher.outputs)))
+        return [adapter for key, adapter in self.adapters.items()
+                if key not in used]
 
     def adapt(self, key: str, features: Tensor) -> Tensor:
         """A student's (N, C, H, W) features in the teacher's width."""

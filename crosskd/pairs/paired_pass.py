@@ -249,9 +249,19 @@ class PairedPass:
             self._teacher_geometry.counts, 1)]
 
     def nothing(self) -> list[Tensor]:
-        """0 for each level, for what is not computed."""
+        """0 for each level, for what is not computed.
+
+        Channel adapters that are idle meanwhile get a gradient of 0 by it,
+        because DDP wants one for whatever trains.
+        """
+        return [self._zero] * len(self.pair.levels)
+
+    @cached_property
+    def _zero(self) -> Tensor:
         zero = torch.zeros((), device=self.device)
-        return [zero] * len(self.pair.levels)
+        return sum(((0 * p).sum() for adapter in self.pair.idle(
+            self.teacher, self._needs) for p in adapter.parameters()
+            if p.requires_grad), zero)
 
 
 def _of_term(every: dict[str, T], term: str) -> T:

@@ -3,7 +3,7 @@ import logging
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,22 @@ from mmengine.registry import DefaultScope
 from ..heads import HeadAdapter, adapter_of
 from ..registry import in_our_scope
 from ..teacher import Teacher, find_config
+from ..user_errors import describe
 from .choosing import Choice, detector_for, losses_for, split_for
 from .plain import check_student, class_names, detector_class, read_config
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 SAID = 'distillation: '  # what the log says of a pair begins with it
 WIDTH = 79
+OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
+           '--teacher-classes NAME …')
 TEXTS = re.compile(r'''"[^"]*"|'[^']*\'''')
 
 
 def make_config(student: str, teacher: str, checkpoint: str,
-                folder: Path | None = None) -> str:
+                folder: Path | None = None,
+                classes: Mapping[str, str] | None = None,
+                teacher_classes: Sequence[str] | None = None) -> str:
     """Text of a config with which one detector learns from another.
 
     Both are built, the checkpoint is read, and the two are joined as when
@@ -37,6 +42,9 @@ def make_config(student: str, teacher: str, checkpoint: str,
         student, teacher: plain configs: a path, or ``'package::….py'``.
         checkpoint: path or URL of the teacher's.
         folder: where the config will lie; by default the working directory.
+        classes: the teacher's name for some of the student's classes.
+        teacher_classes: names of the teacher's classes; by default those of
+            its checkpoint.
 
     Returns:
         str: the config.  Paths in it are those of the working directory, but
@@ -57,11 +65,15 @@ def make_config(student: str, teacher: str, checkpoint: str,
         taught = _read_teacher(teacher, files[1], checkpoint, ours)
         theirs = taught.head
         choices = losses_for(theirs)
-        names = _teacher_classes(taught, files[1], class_names(
-            cfg, 'train_dataloader'))
+        if classes:
+            choices.append(Choice('classes', repr(dict(classes)),
+                                  "the teacher's names, as given"))
+        names = teacher_classes or _teacher_classes(
+            taught, files[1], class_names(cfg, 'train_dataloader'))
         if names:
-            choices.append(Choice('teacher_classes', repr(names),
-                                  'the checkpoint does not name them'))
+            choices.append(Choice(
+                'teacher_classes', repr(tuple(names)), 'as given'
+                if teacher_classes else 'the checkpoint does not name them'))
         split = split_for(ours, theirs)
         model = [
             f'custom_imports = dict(\n    imports={_imports(cfg)}, '
@@ -90,7 +102,7 @@ def _head_of(student: str, cfg: Config) -> HeadAdapter:
         detector = MODELS.build(in_our_scope(MODELS, cfg.model))
     except Exception as e:  # of any class that the config names
         raise ValueError(f'{STUDENT}={student!r}: model cannot be built: '
-                         f'{type(e).__name__}: {e}') from None
+                         f'{describe(e)}') from None
     try:
         return adapter_of(detector.bbox_head)
     except TypeError as e:
@@ -128,12 +140,17 @@ def _join(student: str, text: str,
         cfg = Config.fromstring(text, '.py')
     except Exception as e:  # such as one of mmengine's pure Python style
         raise ValueError(f'{STUDENT}={student!r}: cannot be inherited by '
-                         f'_base_: {type(e).__name__}: {e}') from None
+                         f'_base_: {describe(e)}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
     model.teacher = teacher  # which has read its checkpoint
     with _log() as said:
-        model.join_teacher(names)
+        try:
+            model.join_teacher(names)
+        except ValueError as e:
+            if 'classes' not in str(e):
+                raise
+            raise ValueError(f'{e}. {OPTIONS}') from None
     return model.pair, said
 
 

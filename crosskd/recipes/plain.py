@@ -9,6 +9,7 @@ from mmengine.config import Config
 from ..detectors import DistillationMixin
 from ..engine.data_checks.classes import classes_of
 from ..engine.data_checks.leaves import leaves, resolve
+from ..user_errors import describe
 
 
 def read_config(key: str, name: str, file: str) -> Config:
@@ -26,7 +27,7 @@ def read_config(key: str, name: str, file: str) -> Config:
         cfg = Config.fromfile(file)
     except Exception as e:  # a config is a program of its own
         raise ValueError(f'{key}={name!r}: cannot be read: '
-                         f'{type(e).__name__}: {e}') from None
+                         f'{describe(e)}') from None
     model = cfg.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError(f"{key}={name!r}: expected a config with a 'model', "

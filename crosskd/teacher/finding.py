@@ -8,6 +8,8 @@ import mmdet
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.config import Config, ConfigDict
 
+from ..user_errors import describe, words
+
 
 def find_config(name: str, key: str = 'teacher_config') -> str:
     """The file that ``teacher_config`` names.
@@ -26,7 +28,7 @@ def find_config(name: str, key: str = 'teacher_config') -> str:
         try:
             return Config._get_cfg_path(name, '')[0]
         except (AssertionError, ImportError, OSError, ValueError) as e:
-            raise FileNotFoundError(f'{key}={name!r}: {e}') from None
+            raise FileNotFoundError(f'{key}={name!r}: {words(e)}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     beside = [
@@ -58,7 +60,7 @@ def model_config(config: str | Path | dict | Config,
             config = Config.fromfile(file)
         except Exception as e:  # a config is a program of its own
             raise ValueError(f'teacher_config={file!r}: cannot be read: '
-                             f'{type(e).__name__}: {e}') from None
+                             f'{describe(e)}') from None
     model = config.get('model')
     if not isinstance(model, dict) or 'type' not in model:
         raise ValueError("teacher_config: expected a config with a 'model', "

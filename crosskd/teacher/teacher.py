@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..checkpoints.loading import load_checkpoint
 from ..heads import HeadAdapter, HeadRecord, adapter_of
 from ..numerics.randomness import untouched_randomness
+from ..user_errors import words
 from .finding import model_config
 from .fusing import fuse_norms
 from .head_run import HeadRun
@@ -303,7 +304,7 @@ def _build(model: ConfigDict) -> SingleStageDetector:
         detector = MODELS.build(model)
     except (AssertionError, KeyError, RuntimeError, TypeError,
             ValueError) as e:
-        raise ValueError(f'teacher_config: {e}') from None
+        raise ValueError(f'teacher_config: {words(e)}') from None
     if not isinstance(detector, SingleStageDetector):
         raise TypeError(
             f'teacher_config: {type(detector).__name__} is no single-stage '

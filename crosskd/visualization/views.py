@@ -146,8 +146,8 @@ def _pair(model: DistillationMixin, inputs: Tensor, features: list[Tensor],
           sample: DetDataSample) -> tuple[LocatedPass, list[Tensor]]:
     """The step of a training, on features that get a gradient."""
     student, teacher = model.head_adapter, model.teacher.head
-    kept, left_out = model.pair.split or (None, None)
     needs = {*model.distillers.needs, *teacher.outputs}
+    kept, left_out = model.pair.split_for(needs)
     taught = model.teacher(inputs, [sample], model.data_preprocessor,
                            left_out, needs)
     with record(student, kept) as learned:

@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ...arguments import few, missing
+from ...user_errors import describe, words
 from .coco_file import CocoFile
 from .kept import compare, look_at
 from .leaves import Leaf
@@ -56,9 +57,9 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
                 not os.path.exists(path)):
             raise missing(f'{leaf.key}.ann_file', path,
                           'annotations') from None
-        raise FileNotFoundError(f'{leaf.key}: {e}') from None
+        raise FileNotFoundError(f'{leaf.key}: {words(e)}') from None
     except Exception as e:
-        raise ValueError(f'{leaf.key}: {type(e).__name__}: {e}') from e
+        raise ValueError(f'{leaf.key}: {describe(e)}') from e
     if len(dataset):
         return
     if file is not None and file.boxes:

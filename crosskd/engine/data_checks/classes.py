@@ -7,6 +7,7 @@ from torch import nn
 
 from ...arguments import did_you_mean, few
 from ...heads import adapter_of
+from ...user_errors import describe
 from .leaves import Leaf
 
 METAINFO = ('classes', 'palette')
@@ -34,7 +35,12 @@ def classes_of(leaf: Leaf) -> tuple | None:
     classes = own.get('classes', leaf.kind.METAINFO.get('classes'))
     if isinstance(classes, str):
         # the name of a file with names is one, too
-        classes = leaf.kind._load_metainfo(dict(classes=classes))['classes']
+        try:
+            classes = leaf.kind._load_metainfo(
+                dict(classes=classes))['classes']
+        except UnicodeDecodeError as e:
+            raise ValueError(f'{key}.classes={classes!r}: expected names in '
+                             f'UTF-8, one a line: {describe(e)}') from None
     if classes is None:
         return None
     if not isinstance(classes, (list, tuple)):

@@ -86,7 +86,12 @@ def read_json(key: str, path: str) -> dict:
         with open(path) as file:
             content = json.load(file)
     except ValueError as e:
-        raise ValueError(f'{found}: no JSON, or truncated ({e})') from None
+        if 'BOM' in str(e):
+            raise ValueError(
+                f'{found}: begins with a byte order mark, and pycocotools '
+                'reads no such file; save it as UTF-8 without') from None
+        raise ValueError(f'{found}: no JSON, or truncated, or not in UTF-8 '
+                         f'({e})') from None
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
         # a part of the data may be without boxes

@@ -8,6 +8,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 
+from ...user_errors import describe
 from .messages import is_local, warn
 
 
@@ -116,7 +117,8 @@ class WatchedReader(LoadImageFromFile):
                     ValueError)
             raise kind(
                 f'{self._key}: the image {results.get("img_path")!r} cannot '
-                f'be read, it is missing, empty or broken ({e})') from None
+                'be read, it is missing, empty or broken '
+                f'({describe(e)})') from None
         if read is not None and not self._said:
             self._compare(read)
         return read

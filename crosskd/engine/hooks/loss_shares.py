@@ -114,8 +114,10 @@ class LossSharesHook(Hook):
                 found = torch.autograd.grad(
                     scale * total, features, retain_graph=True,
                     allow_unused=True)
-                norms.append(torch.stack([
-                    g.float().norm() for g in found if g is not None]).norm())
+                slopes = [g.float().norm() for g in found if g is not None]
+                if not slopes:  # all of these losses have a weight of 0
+                    return
+                norms.append(torch.stack(slopes).norm())
         self._ratio = norms[0] / norms[1]
 
     def after_train_iter(self, runner: Runner, batch_idx: int,
