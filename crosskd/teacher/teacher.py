@@ -168,6 +168,7 @@ class Teacher:
                 self._detector = copy.deepcopy(self.detector)
             self.follow(student)
 
+    @torch.inference_mode(False)  # what it keeps may serve in training
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
