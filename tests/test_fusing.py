@@ -213,6 +213,7 @@ def test_a_detector_that_cannot_be_copied_is_left_as_it_is(hook):
     before = identities(model)
     said = fused.settle(model, True, 3)
     assert said.startswith('20 of' if hook else 'its 20')
+    assert hook or 'a copy of it does not run in float64 (TypeError)' in said
     assert hook or identities(model) == before
 
 

@@ -50,10 +50,11 @@ class FusedNorms:
             self._count = sum(isinstance(m, _BatchNorm)
                               for m in detector.modules())
             self._pairs = list(_pairs_of(detector))
-            if self._pairs and not _is_exact(detector, channels):
+            objection = _objection(detector, channels) if self._pairs else ''
+            if objection:
                 self._pairs = []
-                return (f'its {self._count} batch norms are not fused: that '
-                        'would change its predictions')
+                return (f'its {self._count} batch norms are not fused: '
+                        f'{objection}')
         changed = [pair for pair in self._pairs or ()
                    if pair.is_fused != (fuse and not pair.has_hooks)]
         for pair in changed:
@@ -159,7 +160,8 @@ def _is_affine(norm: _BatchNorm) -> bool:
             and norm.running_mean is not None and not norm.training)
 
 
-def _is_exact(detector: SingleStageDetector, channels: int) -> bool:
+def _objection(detector: SingleStageDetector, channels: int) -> str:
+    """Why fusing is not right; empty where it is."""
     device = next(detector.parameters()).device
     images = pattern(1, channels, SIDE, SIDE, device=device)
     try:
@@ -168,9 +170,10 @@ def _is_exact(detector: SingleStageDetector, channels: int) -> bool:
             before = _maps(copied, images)
             for pair in _pairs_of(copied):
                 pair.fuse()
-            return all(map(alike, before, _maps(copied, images)))
-    except Exception:  # it cannot be copied, or does not run in float64
-        return False
+            same = all(map(alike, before, _maps(copied, images)))
+    except Exception as e:
+        return f'a copy of it does not run in float64 ({type(e).__name__})'
+    return '' if same else 'that would change its predictions'
 
 
 def _maps(detector: SingleStageDetector, images: Tensor) -> list[Tensor]:
