@@ -20,13 +20,44 @@ from helpers import (
 LAST = dict(retina='retina_{}', gfl='gfl_{}', atss='atss_{}', fcos='conv_{}')
 
 
-@MODELS.register_module()
-class ShiftedGFLHead(GFLHead):
-    """Its forward does more than its layers tell."""
+class ChangedGFLHead(GFLHead):
 
     def forward(self, x):
         cls, reg = super().forward(x)
-        return tuple(maps + 1 for maps in cls), reg
+        return tuple(map(self.change, cls)), reg
+
+
+@MODELS.register_module()
+class ShiftedGFLHead(ChangedGFLHead):
+    """Its forward does more than its layers tell."""
+
+    def change(self, logits):
+        return logits + 1
+
+
+@MODELS.register_module()
+class SlightlyOtherGFLHead(ChangedGFLHead):
+    """By less than TF32 rounds."""
+
+    def change(self, logits):
+        return logits * (1 + 1e-4)
+
+
+@MODELS.register_module()
+class ClampedGFLHead(ChangedGFLHead):
+    """On no features but unusual ones."""
+
+    def change(self, logits):
+        return logits.clamp(min=-4.6, max=-4.59)
+
+
+@MODELS.register_module()
+class OtherLevelsGFLHead(GFLHead):
+    """The same in the method of one level."""
+
+    def forward_single(self, x, scale):
+        cls, reg = super().forward_single(x, scale)
+        return cls * (1 + 1e-4), reg
 
 
 def head_of(kind, **kwargs):
@@ -39,8 +70,14 @@ def head_of(kind, **kwargs):
 
 
 def runs_of(module):
-    runs = []
-    module.register_forward_hook(lambda *_: runs.append(1))
+    """Counts runs, without a hook, for which a head would run itself."""
+    runs, forward = [], module.forward
+
+    def counting(*args):
+        runs.append(1)
+        return forward(*args)
+
+    module.forward = counting
     return runs
 
 
@@ -68,7 +105,8 @@ def test_scores_alone_need_the_cls_branch_alone(kind, split):
 @torch.no_grad()
 def test_all_outputs_are_those_of_the_heads_own_forward():
     head, features = head_of('gfl')
-    run, runs = HeadRun(), runs_of(head.head)
+    run, runs = HeadRun(), []
+    head.head.register_forward_hook(lambda *_: runs.append(1))
     for _ in range(3):
         assert run(head, features, 1, {'reg'}).raw is not None
     assert len(runs) == 3
@@ -84,6 +122,64 @@ def test_a_head_that_does_more_runs_itself(caplog):
         seen = run(more, features, None, {'cls'})
         for ours, theirs in zip(seen.outputs['cls'], plain.outputs['cls']):
             torch.testing.assert_close(ours, theirs + 1)
+
+
+@pytest.mark.parametrize('type', [
+    'SlightlyOtherGFLHead', 'ClampedGFLHead', 'OtherLevelsGFLHead'])
+@torch.no_grad()
+def test_a_subclass_with_a_forward_of_its_own_runs_it(type):
+    head, features = head_of('gfl', type=type)
+    run = HeadRun()
+    for factor in (1, 100):
+        maps = tuple(factor * x for x in features)
+        expected = head.named(head.head(maps))['cls']
+        found = run(head, maps, None, {'cls'})
+        assert all(map(torch.equal, found.outputs['cls'], expected))
+
+
+@torch.no_grad()
+def test_a_forward_of_the_instance_is_a_forward_of_its_own():
+    head, features = head_of('gfl')
+    forward = head.head.forward
+    head.head.forward = lambda x: forward([2 * maps for maps in x])
+    expected = head.named(head.head(features))['cls']
+    found = HeadRun()(head, features, None, {'cls'})
+    assert all(map(torch.equal, found.outputs['cls'], expected))
+
+
+@pytest.mark.parametrize('first', [float('nan'), float('inf'), 0.0, 1e30])
+@torch.no_grad()
+def test_what_runs_does_not_depend_on_the_first_features(first):
+    head, features = head_of('gfl')
+    run, state = HeadRun(), torch.get_rng_state()
+    run(head, tuple(torch.full_like(x, first) for x in features), None,
+        {'cls'})
+    runs = runs_of(head.head.reg_convs[-1])
+    run(head, features, None, {'cls'})
+    assert not runs
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize('name', ['', 'cls_convs.0', 'reg_convs.1.conv',
+                                  'gfl_reg'])
+@pytest.mark.parametrize('kind', ['forward_hook', 'forward_pre_hook'])
+@torch.no_grad()
+def test_a_head_that_somebody_looks_at_runs_itself(name, kind):
+    head, features = head_of('gfl')
+    run, seen = HeadRun(), []
+    for _ in range(2):
+        without = run(head, features, 1, {'cls'})
+    handle = getattr(head.head.get_submodule(name), f'register_{kind}')(
+        lambda m, *_: seen.append(m))
+    found = run(head, features, 1, {'cls'})
+    assert len(seen) == (3 if name else 1)  # levels
+    assert set(found.outputs) == {'cls', 'reg'}
+    handle.remove()
+    again = run(head, features, 1, {'cls'})
+    assert set(again.outputs) == {'cls'}
+    for other in (found, again):
+        assert all(map(torch.equal, other.outputs['cls'],
+                       without.outputs['cls']))
 
 
 @torch.no_grad()

@@ -498,3 +498,28 @@ def test_a_copy_made_before_fusing_learns_the_same(lively_weights):
     late = copy.deepcopy(model)
     assert late.teacher.detector is model.teacher.detector
     assert total(late.loss(*batch())) == pytest.approx(ours, rel=1e-5)
+
+
+@pytest.mark.parametrize('pixels', [float('nan'), float('inf'), 0.0, 1e30])
+def test_the_first_pixels_decide_nothing(lively_weights, pixels):
+    model, other = (build(distiller_cfg('gfl', lively_weights))
+                    for _ in range(2))
+    inputs, samples = batch()
+    with torch.no_grad():
+        model.teacher(torch.full_like(inputs, pixels), samples,
+                      model.data_preprocessor, 1)
+    assert norms(model.teacher.detector) == 0
+    assert_close(run(model), run(other), rtol=0, atol=0)
+
+
+def test_hooks_on_the_teacher_are_called_once_a_step(lively_weights):
+    model, calls = build(distiller_cfg('gfl', lively_weights)), []
+    early, late = ('backbone.layer1.0.bn1', 'backbone.layer3.0.conv1')
+    detector = model.teacher.detector
+    for step, names in enumerate(((early, 'bbox_head'), (late, ), ())):
+        for name in names:
+            detector.get_submodule(name).register_forward_hook(
+                lambda *_, name=name: calls.append(name))
+        model.loss(*batch(seed=step))
+        assert norms(detector) == min(step + 1, 2)
+    assert [calls.count(x) for x in (early, 'bbox_head', late)] == [3, 3, 2]

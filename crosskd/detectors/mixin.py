@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.structures import SampleList
 from mmdet.utils import ConfigType, OptConfigType
@@ -117,6 +118,7 @@ class DistillationMixin(SingleStageDetector):
                 f'detector was distributed. {HOW_TO_TRAIN}')
         super().init_weights()
 
+    @torch.inference_mode(False)  # what is made here may train later
     def join_teacher(self, classes: Sequence[str] | None = None) -> None:
         """Read the teacher, unless that has happened, and match the pair.
 

@@ -26,6 +26,7 @@ class Geometry:
     counts: list[int]
 
     @cached_property
+    @torch.inference_mode(False)  # a backward pass may need them
     def centers(self) -> Tensor:
         """(P, 2), their middle points."""
         if self.priors.size(1) == 2:
@@ -33,6 +34,7 @@ class Geometry:
         return (self.priors[:, :2] + self.priors[:, 2:]) * 0.5
 
     @cached_property
+    @torch.inference_mode(False)
     def sizes(self) -> Tensor:
         """(P, 2), width and height of those that are boxes."""
         return self.priors[:, 2:] - self.priors[:, :2]

@@ -1,86 +1,179 @@
 """Batch norms of a frozen detector become part of their convolutions."""
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
-from mmcv.cnn import fuse_conv_bn
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
-from torch import __future__ as future
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..numerics.alike import alike
+from ..numerics.randomness import untouched_randomness
+from .probe import exact_copy, has_hooks, pattern
+
+SIDE = 128  # a multiple of all strides
 
 
-def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
-    """Fuse the batch norms into the convolutions before them, in place.
+class FusedNorms:
+    """The batch norms of a detector, each a part of the convolution before it.
 
-    mmcv goes by the order in which layers were registered, which is not always
-    the order in which they run.  So the detector is run before and after, and
-    is left as it was where its maps are not the same.
+    They are found by the order in which layers were registered, as mmcv finds
+    them, which is not always the order in which they run.  So a copy of the
+    detector is run before and after, on an input of our own; none is fused
+    where the two are not one function.
 
-    Args:
-        detector: in eval mode, in float32.
-        images: (N, C, H, W), what it is given.
-
-    Returns:
-        str: what was done, for the log; empty where it has no batch norms.
+    A layer with hooks runs as itself: it is not fused while it has any.
     """
-    count = _count_norms(detector)
-    if not count:
-        return ''
-    before = _maps(detector, images)
-    layers = [(m, dict(m._modules), dict(m._parameters))
-              for m in detector.modules()]
-    try:
-        with _new_parameters():
-            for part in detector.children():
-                if part is not detector.data_preprocessor:
-                    part.double()  # so that a fused weight is rounded once
-            _separate_convolutions(detector)
-            fuse_conv_bn(detector).float()
-        detector.requires_grad_(False).eval()
-        same = all(map(alike, before, _maps(detector, images)))
-    except (RuntimeError, TypeError):  # not a convolution's norm at all
-        same = False
-    if not same:
-        for module, children, parameters in layers:
-            module._modules.update(children)
-            module._parameters.update(parameters)
-        detector.float()
-        return (f'its {count} batch norms are not fused: that would change '
-                'its predictions')
-    return (f'{count - _count_norms(detector)} of its {count} batch norms are '
-            'fused into convolutions')
+
+    def __init__(self) -> None:
+        self._pairs: list[_Pair] | None = None
+        self._count = 0
+
+    def settle(self, detector: SingleStageDetector, fuse: bool,
+               channels: int) -> str:
+        """Fuse what can be, unless it has hooks, and undo it where it has.
+
+        Args:
+            detector: in eval mode, the same each time; its layers are
+                replaced in place.
+            fuse: whether to fuse any.
+            channels: of the images.
+
+        Returns:
+            str: what has changed, for the log; empty where nothing has.
+        """
+        first = self._pairs is None
+        if first:
+            if not fuse:
+                return ''
+            self._count = sum(isinstance(m, _BatchNorm)
+                              for m in detector.modules())
+            self._pairs = list(_pairs_of(detector))
+            objection = _objection(detector, channels) if self._pairs else ''
+            if objection:
+                self._pairs = []
+                return (f'its {self._count} batch norms are not fused: '
+                        f'{objection}')
+        changed = [pair for pair in self._pairs or ()
+                   if pair.is_fused != (fuse and not pair.has_hooks)]
+        for pair in changed:
+            if pair.is_fused:
+                pair.undo()
+            else:
+                pair.fuse()
+        if changed:
+            self._free(detector)
+        if not changed and not (first and self._count):
+            return ''
+        return (f'{sum(p.is_fused for p in self._pairs or ())} of its '
+                f'{self._count} batch norms are fused into convolutions')
+
+    def _free(self, detector: nn.Module) -> None:
+        """Keep on the host what would come back, and nothing runs now."""
+        used = {id(p) for p in detector.parameters()}
+        for pair in self._pairs or ():
+            for layer in (pair.conv, pair.norm):
+                if not used & {id(p) for p in layer.parameters()}:
+                    layer.cpu()
 
 
-def _separate_convolutions(detector: nn.Module) -> None:
-    """Give layers that share a convolution, with norms of their own, each one.
+class _Pair:
+    """A convolution and the norm of its output, in one module.
 
-    As the levels of RTMDet's head do.
+    What stands in for each of them has its hooks, those registered later, too.
     """
-    seen = set()
-    for module in detector.modules():
-        for name, child in module._modules.items():
-            if isinstance(child, nn.Conv2d):
-                if child in seen:
-                    module._modules[name] = copy.deepcopy(child)
-                seen.add(child)
+
+    def __init__(self, owner: nn.Module, names: tuple[str, str],
+                 conv: nn.Conv2d, norm: _BatchNorm) -> None:
+        self._owner, self._names = owner, names
+        self.conv, self.norm = conv, norm
+        self._instead: tuple[nn.Conv2d, nn.Identity] | None = None
+
+    @property
+    def is_fused(self) -> bool:
+        return self._instead is not None
+
+    @property
+    def has_hooks(self) -> bool:
+        return has_hooks(self.conv) or has_hooks(self.norm)
+
+    def fuse(self) -> None:
+        weight, norm = self.conv.weight, self.norm
+        parts: list[Any] = [x if x is None else x.detach().double() for x in (
+            weight, self.conv.bias, norm.running_mean, norm.running_var,
+            norm.weight, norm.bias)]
+        conv, identity = copy.copy(self.conv), nn.Identity().eval()
+        conv._parameters = conv._parameters.copy()
+        conv.weight, conv.bias = (
+            # rounded once
+            nn.Parameter(x.detach().to(weight.dtype), requires_grad=False)
+            for x in fuse_conv_bn_weights(
+                parts[0], parts[1], parts[2], parts[3], norm.eps, parts[4],
+                parts[5]))
+        vars(identity).update({name: value for name, value in
+                               vars(norm).items() if 'ward_' in name})
+        self._put(conv, identity)
+        self._instead = conv, identity
+
+    def undo(self) -> None:
+        if self._instead is None:
+            return
+        weight = self._instead[0].weight
+        for layer, other in zip((self.conv, self.norm), self._instead):
+            layer.to(weight.device, weight.dtype)
+            layer._is_full_backward_hook = (layer._is_full_backward_hook
+                                            or other._is_full_backward_hook)
+        self._put(self.conv, self.norm)
+        self._instead = None
+
+    def _put(self, *layers: nn.Module) -> None:
+        self._owner._modules.update(zip(self._names, layers))
 
 
-@contextmanager
-def _new_parameters() -> Iterator[None]:
-    """Let a cast make new parameters, and leave those that there are."""
-    flag = future.get_overwrite_module_params_on_conversion()
-    future.set_overwrite_module_params_on_conversion(True)
+def _pairs_of(detector: nn.Module) -> Iterator[_Pair]:
+    for owner in detector.modules():
+        before = None
+        for name, layer in owner.named_children():
+            if isinstance(layer, _BatchNorm):
+                if before is not None and _is_affine(layer):
+                    yield _Pair(owner, (before[0], name), before[1], layer)
+                before = None
+            elif isinstance(layer, nn.Conv2d):
+                before = (name, layer) if _is_linear(layer) else None
+
+
+def _is_linear(conv: nn.Conv2d) -> bool:
+    """Whether its weight is a parameter, and it does what torch's does."""
+    return (type(conv).forward is nn.Conv2d.forward
+            and type(conv)._conv_forward is nn.Conv2d._conv_forward
+            and 'forward' not in vars(conv)
+            and {'weight', 'bias'} <= conv._parameters.keys())
+
+
+def _is_affine(norm: _BatchNorm) -> bool:
+    """The same of a norm, which has to go by what it has seen in training."""
+    return (type(norm).forward in (_BatchNorm.forward,
+                                   nn.SyncBatchNorm.forward)
+            and 'forward' not in vars(norm)
+            and {'weight', 'bias'} <= norm._parameters.keys()
+            and norm.running_mean is not None and not norm.training)
+
+
+def _objection(detector: SingleStageDetector, channels: int) -> str:
+    """Why fusing is not right; empty where it is."""
+    device = next(detector.parameters()).device
+    images = pattern(1, channels, SIDE, SIDE, device=device)
     try:
-        yield
-    finally:
-        future.set_overwrite_module_params_on_conversion(flag)
-
-
-def _count_norms(detector: nn.Module) -> int:
-    return sum(isinstance(m, _BatchNorm) for m in detector.modules())
+        with untouched_randomness():
+            copied = exact_copy(detector)
+            before = _maps(copied, images)
+            for pair in _pairs_of(copied):
+                pair.fuse()
+            same = all(map(alike, before, _maps(copied, images)))
+    except Exception as e:
+        return f'a copy of it does not run in float64 ({type(e).__name__})'
+    return '' if same else 'that would change its predictions'
 
 
 def _maps(detector: SingleStageDetector, images: Tensor) -> list[Tensor]:

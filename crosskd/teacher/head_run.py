@@ -2,24 +2,31 @@
 import logging
 from collections.abc import Collection, Sequence
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
 from ..heads import HeadAdapter, HeadRecord, record
 from ..numerics.alike import alike
+from ..numerics.randomness import untouched_randomness
+from .probe import exact_copy, has_hooks, pattern
+
+SIDE = 16  # of the largest map that a head is looked at with
 
 
 class HeadRun:
     """Runs a head for its scores, and for the outputs that are needed.
 
     Where those are all, the head's own forward runs.  Else its adapter runs
-    the layers that lead to them; whether that is what the head's own forward
-    does is looked at in the first run, because a subclass may do more.
+    the layers that lead to them, if that is what the head's own forward does:
+    it has to be the forward of the adapter's family, and to make the same of
+    an input of our own.  A subclass with a forward of its own may do more, and
+    hooks want to see all of the head: its own forward runs then.
     """
 
     def __init__(self) -> None:
         self._looked_at: HeadAdapter | None = None
-        self._layers_tell = True
+        self._layers_tell = False
 
     def __call__(self, head: HeadAdapter, features: Sequence[Tensor],
                  split: int | None, needs: Collection[str]) -> HeadRecord:
@@ -35,9 +42,11 @@ class HeadRun:
         outputs = {'cls', *needs} & set(head.outputs)
         if self._looked_at is not head:
             self._looked_at = head
-            return self._look_at(head, features, split)
+            self._layers_tell = self._look_at(head, features, split)
+        by_layers = (len(outputs) < len(head.outputs) and self._layers_tell
+                     and not any(map(has_hooks, head.head.modules())))
         with record(head, split) as seen:
-            if len(outputs) == len(head.outputs) or not self._layers_tell:
+            if not by_layers:
                 head.head(features)
                 return seen
             found = _run_layers(head, features, outputs)
@@ -52,19 +61,15 @@ class HeadRun:
         return seen
 
     def _look_at(self, head: HeadAdapter, features: Sequence[Tensor],
-                 split: int | None) -> HeadRecord:
-        with record(head, split) as seen:
-            head.head(features)
-        try:
-            head.check_outputs(seen.raw)
-        except TypeError:  # which is said when the passes are checked
-            self._layers_tell = False
-            return seen
-        found = _run_layers(head, features, head.outputs)
-        self._layers_tell = all(
-            alike(ours, theirs) for name in head.outputs
-            for ours, theirs in zip(seen.outputs[name], found[name]))
-        if split is not None and not self._layers_tell:
+                 split: int | None) -> bool:
+        """Whether its layers tell what it does; a warning where they do not.
+
+        Args:
+            features: of which the channels and the device count alone.
+        """
+        same = _make_the_same(head, [x.size(1) for x in features],
+                              features[0].device)
+        if split is not None and same is False:
             print_log(
                 f'teacher_config.model.bbox_head: {type(head.head).__name__} '
                 f'does more than {type(head).__name__} knows of: what its '
@@ -72,7 +77,31 @@ class HeadRun:
                 'cross-head predictions are not what it would predict. '
                 'docs/extending.md says how to add a head',
                 logger='current', level=logging.WARNING)
-        return seen
+        return bool(same) and all(
+            name not in vars(head.head) and
+            getattr(type(head.head), name, None) is
+            getattr(head.head_type, name, None)
+            for name in ('forward', 'forward_single'))
+
+
+def _make_the_same(head: HeadAdapter, channels: Sequence[int],
+                   device: torch.device) -> bool | None:
+    """Whether layers and forward do; None where it cannot be told."""
+    features = tuple(
+        pattern(1, c, max(SIDE >> i, 1), max(SIDE >> i, 1), device=device)
+        for i, c in enumerate(channels))
+    try:
+        with untouched_randomness():
+            copied = type(head)(exact_copy(head.head))
+            raw = copied.head(features)
+            # which is said when the passes are checked
+            copied.check_outputs(raw)
+            theirs = copied.named(raw)
+            ours = _run_layers(copied, features, head.outputs)
+    except Exception:  # it cannot be copied, or does not run in float64
+        return None
+    return all(alike(a, b) for name in head.outputs
+               for a, b in zip(theirs[name], ours[name], strict=True))
 
 
 def _run_layers(head: HeadAdapter, features: Sequence[Tensor],

@@ -49,7 +49,7 @@ def knows_bfloat16(modules: Iterable[nn.Module]) -> bool:
                    for module in modules for m in module.modules())
 
 
-def types_to_hold(asked: torch.dtype | None, held: torch.dtype,
+def types_to_hold(asked: torch.dtype | None, default: torch.dtype,
                   autocast: torch.dtype | None
                   ) -> tuple[torch.dtype, torch.dtype]:
     """In which types a teacher runs now: all of it but the head, and the head.
@@ -62,13 +62,11 @@ def types_to_hold(asked: torch.dtype | None, held: torch.dtype,
 
     Args:
         asked: ``teacher_dtype``, read.
-        held: what it is held in now.
+        default: the type where none is asked for.
         autocast: as :func:`autocast_type` tells.
     """
     if asked is None:
-        # autocast leaves float64 alone
-        asked = held if held == torch.float64 else autocast or held
-        return asked, asked
+        return default, default
     if asked != autocast and (autocast or asked == torch.float16):
         return asked, torch.float32
     return asked, asked

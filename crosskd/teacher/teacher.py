@@ -19,7 +19,7 @@ from ..heads import HeadAdapter, HeadRecord, adapter_of
 from ..numerics.randomness import untouched_randomness
 from ..user_errors import words
 from .finding import model_config
-from .fusing import fuse_norms
+from .fusing import FusedNorms
 from .head_run import HeadRun
 from .loading import classes_of, load_strictly
 from .precision import (
@@ -81,9 +81,12 @@ class Teacher:
         self._detector: SingleStageDetector | None = None
         self._head: HeadAdapter | None = None
         self.classes: tuple[str, ...] | None = None
+        self._norms = FusedNorms()
         self._follows = False
         self._shared = False
         self._has_run = False
+        self._students = torch.float32
+        self._autocasts: torch.dtype | None = None
         self._renormalize: Renormalization | None = None
         self._run_head = HeadRun()
         scope = DefaultScope.get_current_instance()
@@ -161,19 +164,21 @@ class Teacher:
             ValueError: no checkpoint is named, or its weights do not fit.
         """
         if self._detector is None:
-            self._detector = self._read()
+            self._detector, self._norms = self._read(), FusedNorms()
         if not self._follows:
             self._follows = True
             if self._shared:  # with a student that may train elsewhere
                 self._shared = False
-                self._detector = copy.deepcopy(self.detector)
+                self._detector, self._norms = copy.deepcopy(
+                    (self._detector, self._norms))
             self.follow(student)
 
+    @torch.inference_mode(False)  # what it keeps may serve in training
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
                  split: int | None,
-                 needs: Collection[str] = ('cls', )) -> HeadRecord:
+                 needs: Collection[str] | None = None) -> HeadRecord:
         """Run the teacher on a batch that was preprocessed for the student.
 
         Args:
@@ -183,12 +188,15 @@ class Teacher:
             preprocessor: the student's data preprocessor.
             split: record the head's intermediate features after so many
                 layers; None for none.
-            needs: what the distillers need; nothing else is run.
+            needs: what the distillers need; nothing else is run.  All
+                outputs of the head by default.
 
         Returns:
             HeadRecord: of the pass through the head, or of the features that
             it would be given.
         """
+        if needs is None:
+            needs = self.head.outputs
         if not needs:  # all losses have a weight of 0
             return HeadRecord()
         inputs = self._renormalized(inputs, samples, preprocessor)
@@ -205,8 +213,12 @@ class Teacher:
 
     def _types(self, device: str) -> list[torch.dtype]:
         """The types in which all but the head, and the head, run now."""
-        wanted = types_to_hold(
-            self.dtype, _held_in(self.detector)[0], autocast_type(device))
+        now = autocast_type(device)
+        self._autocasts = now or self._autocasts
+        # autocast leaves float64 alone
+        default = (torch.float64 if self._students == torch.float64 else
+                   self._autocasts or self._students)
+        wanted = types_to_hold(self.dtype, default, now)
         return [torch.float32 if t == torch.bfloat16 and not knows else t
                 for t, knows in zip(wanted, self._know_bfloat16)]
 
@@ -227,26 +239,28 @@ class Teacher:
 
     def _hold_in(self, body: torch.dtype, head: torch.dtype,
                  inputs: Tensor) -> None:
-        """Cast what is not in its type yet; fuse norms in the first run."""
+        """Fuse norms, and cast what is not in its type."""
         detector = self.detector
-        held = _held_in(detector)
-        if self._has_run and held == (body, head):
-            return
-        done = [_said(body, head)]
         # not in float64, where results are exact to more than its rounding
-        if held == (torch.float32, torch.float32) and (
-                torch.float64 not in (body, inputs.dtype)):
-            done.append(fuse_norms(detector, inputs))
+        fused = self._norms.settle(
+            detector, torch.float64 not in (body, inputs.dtype),
+            inputs.size(1))
+        held = _held_in(detector)
+        if self._has_run and held == (body, head) and not fused:
+            return
         _cast(detector, body, head)
         self._has_run = True
+        done = [_said(body, head), fused]
         print_log(f'teacher: {"; ".join(filter(None, done))}',
                   logger='current')
 
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
 
-        A type that was asked for stays, and a teacher in half precision is
-        not widened with its student.  Does nothing before training begins.
+        A type that was asked for stays, and that of autocast is not widened
+        with the student.  Half precision waits for the next run, so that a
+        student that goes there and comes back, as for an evaluation, finds
+        its teacher's weights unrounded.  Does nothing before training begins.
         The student's own ``_apply`` is not repeated here, because some of
         what it does leaves tensors without values (``to_empty``, the meta
         device).
@@ -258,9 +272,10 @@ class Teacher:
                 layout = torch.channels_last
             self.detector.to(like.device)
             self.detector.to(memory_format=layout)
-            held, _ = _held_in(self.detector)
-            if self.dtype is None and (
-                    held not in HALVES or like.dtype in HALVES):
+            self._students = like.dtype
+            if like.dtype in HALVES:
+                self._autocasts = None
+            elif self.dtype is None and self._autocasts is None:
                 _cast(self.detector, like.dtype, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
@@ -268,6 +283,7 @@ class Teacher:
         shared = copy.copy(self)
         shared._follows = False
         shared._shared = self.is_read
+        shared._run_head = HeadRun()
         return shared
 
 
