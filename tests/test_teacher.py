@@ -143,8 +143,8 @@ def test_missing_unexpected_and_misshapen_keys_are_errors(weights, tmp_path):
     check_misfit(weights, tmp_path, lose, '12 missing',
                  'neck.lateral_convs.0.conv.weight', '(12 in all)')
     check_misfit(weights, tmp_path,
-                 lambda w: w.update(surplus=torch.ones(1)),
-                 '1 unexpected: surplus')
+                 lambda w: w.update({'neck.surplus': torch.ones(1)}),
+                 '1 unexpected: neck.surplus')
     check_misfit(
         weights, tmp_path, lambda w: w.update(
             {'bbox_head.gfl_cls.bias': torch.ones(80)}), '1 misshapen',
