@@ -118,7 +118,7 @@ def test_an_error_names_what_is_of_no_part(weights):
         load({k.removeprefix('backbone.'): v for k, v in weights.items()
               if k.startswith('backbone')})
     assert 'missing: backbone.conv1.weight' in str(error.value)
-    assert 'of no part of it: conv1.weight' in str(error.value)
+    assert 'left out: conv1.weight' in str(error.value)
 
 
 def test_an_old_name_of_another_shape_is_refused():

@@ -10,6 +10,7 @@ from torch import __future__ as future
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..numerics.alike import alike
+from .unfusing import watch_loading
 
 
 def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
@@ -50,6 +51,7 @@ def fuse_norms(detector: SingleStageDetector, images: Tensor) -> str:
         detector.float()
         return (f'its {count} batch norms are not fused: that would change '
                 'its predictions')
+    watch_loading(detector, {m: children for m, children, _ in layers})
     return (f'{count - _count_norms(detector)} of its {count} batch norms are '
             'fused into convolutions')
 

@@ -87,7 +87,7 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
         own = detector.state_dict().keys()
         best = max(range(len(readings)),
                    key=lambda i: len(own & readings[i].weights.keys()))
-        at = str(readings[best])
+        at = '' if readings[best].is_plain else str(readings[best])
         raise ValueError(
             f'{found} does not fit the model of {config} ({name})'
             f'{at and f", read from {at}"}: ' + '; '.join(problems[best]))
@@ -176,7 +176,7 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
             ('misshapen', misshapen)) if keys
     ]
     if problems and outside:
-        problems.append(_first_few('of no part of it', outside))
+        problems.append(_first_few('left out', outside))
     return problems
 
 
