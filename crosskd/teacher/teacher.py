@@ -3,6 +3,7 @@ import copy
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.models.detectors import SingleStageDetector
@@ -21,6 +22,7 @@ from .finding import model_config
 from .fusing import fuse_norms
 from .head_run import HeadRun
 from .loading import classes_of, load_strictly
+from .pipelines import Normalized, normalized_by
 from .precision import (
     HALVES,
     autocast_type,
@@ -28,7 +30,7 @@ from .precision import (
     read_type,
     types_to_hold,
 )
-from .renormalize import Renormalization
+from .renormalize import Renormalization, look_at_pixels
 from .unfusing import norms_came_back
 
 RANDOM = 'random'
@@ -69,6 +71,8 @@ class Teacher:
     Attributes:
         classes: names of the classes that its checkpoint was trained on;
             None if the checkpoint does not say.
+        before: what the pipeline of the student's data does before the
+            student's preprocessor, see :meth:`look_at_data`.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
@@ -84,7 +88,9 @@ class Teacher:
         self._follows = False
         self._shared = False
         self._has_run = False
+        self.before: Normalized | None = None
         self._renormalize: Renormalization | None = None
+        self._has_looked = False
         self._run_head = HeadRun()
         scope = DefaultScope.get_current_instance()
         self._scope = scope.scope_name if scope else None
@@ -169,6 +175,18 @@ class Teacher:
                 self._detector = copy.deepcopy(self.detector)
             self.follow(student)
 
+    def look_at_data(self, key: str, dataset: Any) -> None:
+        """See how the pipeline of the student's data normalises images.
+
+        Args:
+            key: of the data set in the config, for messages.
+            dataset: the built data set; None for none.
+
+        Raises:
+            ValueError: it normalises some images in another way than others.
+        """
+        self.before = normalized_by(key, dataset)
+
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  preprocessor: BaseDataPreprocessor,
@@ -220,10 +238,14 @@ class Teacher:
     def _renormalized(self, inputs: Tensor, samples: SampleList,
                       preprocessor: BaseDataPreprocessor) -> Tensor:
         theirs = self.detector.data_preprocessor
-        if self._renormalize is None or not self._renormalize.suits(
-                preprocessor, theirs, inputs):
-            self._renormalize = Renormalization(preprocessor, theirs, inputs)
-        return self._renormalize(inputs, samples)
+        given = preprocessor, theirs, inputs, self.before
+        if self._renormalize is None or not self._renormalize.suits(*given):
+            self._renormalize = Renormalization(*given)
+        inputs = self._renormalize(inputs, samples)
+        if not self._has_looked:
+            self._has_looked = True
+            look_at_pixels(inputs, samples, theirs)
+        return inputs
 
     def _hold_in(self, body: torch.dtype, head: torch.dtype,
                  inputs: Tensor) -> None:
