@@ -267,8 +267,9 @@ def test_data_sets_in_wrappers_are_looked_at(shapes_root):
         ann_file=f'{shapes_root}/data/shapes/train.json',
         data_prefix=dict(img='x'), metainfo=dict(classes=CLASSES),
         pipeline=[normalize(RGB)])
-    way = normalized_by('key', RepeatDataset(ConcatDataset([one, one]), 2))
-    assert list(way.mean) == pytest.approx(MEAN)
+    for dataset in (RepeatDataset(one, 2), ConcatDataset([one, one])):
+        way = normalized_by('key', dataset)
+        assert list(way.mean) == pytest.approx(MEAN)
 
 
 @pytest.mark.parametrize('others', [[], [normalize(BGR)]])

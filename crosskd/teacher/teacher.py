@@ -10,6 +10,7 @@ from mmdet.models.detectors import SingleStageDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
@@ -137,6 +138,8 @@ class Teacher:
         with untouched_randomness(), torch.device('cpu'):
             detector = _build(model_config(self.config, self._scope))
         if ckpt == RANDOM:
+            for values in detector.state_dict().values():
+                broadcast(values)  # ranks may have seeds of their own
             print_log(
                 "teacher_ckpt='random': the teacher has random weights",
                 logger='current')
