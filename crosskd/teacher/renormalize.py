@@ -124,11 +124,15 @@ def look_at_pixels(inputs: Tensor, samples: SampleList,
     if done_before or average > FAR * expected:
         print_log(
             'teacher_config.model.data_preprocessor normalises with '
-            f'mean={mean.flatten().tolist()}, std={std.flatten().tolist()}, '
+            f'mean={_shown(mean)}, std={_shown(std)}, '
             f'and the first image has values from {low:.3g} to {high:.3g} '
             'before that. If the pipeline of the training data normalises or '
             'scales them, let model.data_preprocessor do that; else correct '
             'mean and std', 'current', logging.WARNING)
+
+
+def _shown(values: Tensor) -> list[float]:
+    return [float(f'{x:.3g}') for x in values.flatten().tolist()]
 
 
 def _buffers(preprocessor: Any) -> tuple[Any, Any, bool]:
