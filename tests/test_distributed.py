@@ -354,6 +354,20 @@ class KillRank1(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def random_teacher(rank):
+    """What a run with diff_rank_seed has: another seed on each rank."""
+    model = build(distiller_cfg('gfl'), seed=rank)
+    return [{k: v.double().sum().item() for k, v in m.state_dict().items()}
+            for m in (model, model.teacher.detector)]
+
+
+def test_a_random_teacher_is_the_same_on_all_ranks(ranks):
+    (student, teacher), (other, same) = ranks(random_teacher)
+    assert student != other
+    assert teacher == same
+    assert teacher == random_teacher(0)[1]  # as without ranks
+
+
 def test_a_rank_that_dies_ends_the_job(shapes_root, tmp_path):
     write(tmp_path / 'dies.py', experiment(
         model_cfg(distiller_cfg('gfl')),

@@ -5,12 +5,14 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import load_checkpoint
 from torch import nn
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from crosskd.teacher import Teacher, find_config, renormalize
+from crosskd.teacher.loading import load_strictly
 from helpers import (
     KINDS,
     batch,
@@ -143,8 +145,8 @@ def test_missing_unexpected_and_misshapen_keys_are_errors(weights, tmp_path):
     check_misfit(weights, tmp_path, lose, '12 missing',
                  'neck.lateral_convs.0.conv.weight', '(12 in all)')
     check_misfit(weights, tmp_path,
-                 lambda w: w.update(surplus=torch.ones(1)),
-                 '1 unexpected: surplus')
+                 lambda w: w.update({'neck.surplus': torch.ones(1)}),
+                 '1 unexpected: neck.surplus')
     check_misfit(
         weights, tmp_path, lambda w: w.update(
             {'bbox_head.gfl_cls.bias': torch.ones(80)}), '1 misshapen',
@@ -523,3 +525,90 @@ def test_hooks_on_the_teacher_are_called_once_a_step(lively_weights):
         model.loss(*batch(seed=step))
         assert norms(detector) == min(step + 1, 2)
     assert [calls.count(x) for x in (early, 'bbox_head', late)] == [3, 3, 2]
+
+
+# -- weights that are loaded again -------------------------------------------
+
+
+def predictions(model):
+    inputs, samples = batch()
+    found = model.teacher(inputs, samples, model.data_preprocessor, None,
+                          model.teacher.head.outputs)
+    return sum(found.raw, [])
+
+
+@pytest.mark.parametrize('load', [
+    lambda detector, path: detector.load_state_dict(state(path)),
+    lambda detector, path: load_checkpoint(detector, path, strict=True),
+    lambda detector, path: load_strictly(
+        detector, dict(state_dict=state(path)), path)])
+def test_a_fused_teacher_takes_its_own_checkpoint(lively_weights, load):
+    """And fuses the norms that came with it."""
+    model = build(distiller_cfg('gfl', lively_weights))
+    detector = model.teacher.detector
+    expected = predictions(model)
+    for _ in range(2):
+        for p in detector.parameters():
+            p.data.zero_()
+        load(detector, lively_weights)
+        assert norms(detector) == 20
+        for key, value in state(lively_weights).items():
+            assert torch.equal(detector.state_dict()[key], value)
+        for _ in range(2):
+            assert_close(predictions(model), expected, rtol=1e-4, atol=1e-5)
+        assert norms(detector) == 0
+        assert not any(m.training for m in detector.modules())
+        assert not any(p.requires_grad for p in detector.parameters())
+
+
+def test_a_fused_teacher_takes_another_ones_checkpoint(weights,
+                                                       lively_weights):
+    model = build(distiller_cfg('gfl', lively_weights))
+    other = predictions(build(distiller_cfg('gfl', weights)))
+    run(model)
+    model.teacher.detector.load_state_dict(state(weights))
+    assert_close(predictions(model), other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_loaded_into_a_fused_teacher_stays(lively_weights):
+    model = build(distiller_cfg('gfl', lively_weights))
+    expected = predictions(model)
+    detector = model.teacher.detector
+    backbone = {k.removeprefix('backbone.'): v
+                for k, v in state(lively_weights).items()
+                if k.startswith('backbone.layer1')}
+    detector.backbone.load_state_dict(backbone, strict=False)
+    assert norms(detector) == 4
+    assert_close(predictions(model), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fused_teacher_takes_its_fused_state_again(lively_weights):
+    model = build(distiller_cfg('gfl', lively_weights))
+    expected = predictions(model)
+    detector = model.teacher.detector
+    detector.load_state_dict(copy.deepcopy(detector.state_dict()))
+    assert norms(detector) == 0
+    assert_close(predictions(model), expected, rtol=0, atol=0)
+
+
+def test_a_copy_of_a_fused_teacher_takes_its_checkpoint(lively_weights):
+    model = build(distiller_cfg('gfl', lively_weights))
+    expected = predictions(model)
+    detector = model.teacher.detector
+    clone = copy.deepcopy(detector)
+    clone.load_state_dict(state(lively_weights))
+    assert norms(clone) == 20 and norms(detector) == 0
+    assert_close(sum(run(model, clone), []), expected, rtol=1e-4, atol=1e-5)
+    assert_close(predictions(model), expected, rtol=0, atol=0)
+
+
+def test_a_teacher_in_half_precision_takes_its_own_checkpoint(
+        lively_weights, caplog):
+    cfg = dict(distiller_cfg('gfl', lively_weights), teacher_dtype='bfloat16')
+    model = build(cfg)
+    before = predictions(model)
+    detector = model.teacher.detector
+    detector.load_state_dict(state(lively_weights))
+    for ours, theirs in zip(predictions(model), before):
+        assert (ours - theirs).norm() < 0.05 * theirs.norm()
+    assert all(p.dtype == torch.bfloat16 for p in detector.parameters())

@@ -91,6 +91,7 @@ class Runner(runner.Runner):
         check_pretrained(self._given['model'])
         warn_of_frozen(detector, self._given)
         if distils:
+            detector.teacher.look_at_data('train_dataloader.dataset', data[0])
             detector.join_teacher(next(iter(built_classes(data[0])), None))
         check_optimizer(model, self.optim_wrapper)
         if distils:

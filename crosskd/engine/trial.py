@@ -112,7 +112,10 @@ def _noise(model: DistillationMixin) -> dict:
     sample.set_metainfo(dict(img_shape=size, ori_shape=size))
     sample.gt_instances = InstanceData(
         bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-    return dict(inputs=torch.randint(0, 255, (3, *size)), data_samples=sample)
+    inputs = torch.randint(0, 255, (3, *size))
+    if model.teacher.before is not None:  # as the pipeline would
+        inputs = model.teacher.before(inputs)
+    return dict(inputs=inputs, data_samples=sample)
 
 
 def _largest_stride(model: DistillationMixin) -> int:

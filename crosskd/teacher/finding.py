@@ -9,6 +9,7 @@ from mmdet.models.detectors import SingleStageDetector
 from mmengine.config import Config, ConfigDict
 
 from ..user_errors import describe, words
+from .pipelines import with_preprocessor
 
 
 def find_config(name: str, key: str = 'teacher_config') -> str:
@@ -69,6 +70,7 @@ def model_config(config: str | Path | dict | Config,
     if config.get('data_preprocessor') is not None:  # as the Runner merges it
         model.setdefault('data_preprocessor',
                          copy.deepcopy(config.get('data_preprocessor')))
+    with_preprocessor(model, config)
     scope = config.get('default_scope') or scope
     if scope is not None:
         model.setdefault('_scope_', scope)

@@ -1,6 +1,6 @@
 """Batch norms of a frozen detector become part of their convolutions."""
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
@@ -23,7 +23,9 @@ class FusedNorms:
     detector is run before and after, on an input of our own; none is fused
     where the two are not one function.
 
-    A layer with hooks runs as itself: it is not fused while it has any.
+    A layer with hooks runs as itself: it is not fused while it has any.  Norms
+    come back when weights with norms are loaded, and are fused again in the
+    next run; a state dict of fused layers is loaded as it is.
     """
 
     def __init__(self) -> None:
@@ -55,6 +57,8 @@ class FusedNorms:
                 self._pairs = []
                 return (f'its {self._count} batch norms are not fused: '
                         f'{objection}')
+            for pair in self._pairs:
+                pair.watch_loading()
         changed = [pair for pair in self._pairs or ()
                    if pair.is_fused != (fuse and not pair.has_hooks)]
         for pair in changed:
@@ -126,6 +130,15 @@ class _Pair:
                                             or other._is_full_backward_hook)
         self._put(self.conv, self.norm)
         self._instead = None
+
+    def watch_loading(self) -> None:
+        self._owner._register_load_state_dict_pre_hook(self._before_loading)
+
+    def _before_loading(self, state: Mapping[str, Any], prefix: str,
+                        *_: Any) -> None:
+        conv, norm = (prefix + name for name in self._names)
+        if {f'{conv}.weight', f'{norm}.running_mean'} <= state.keys():
+            self.undo()
 
     def _put(self, *layers: nn.Module) -> None:
         self._owner._modules.update(zip(self._names, layers))

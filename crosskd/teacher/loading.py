@@ -1,7 +1,19 @@
 """Loading a teacher's checkpoint strictly."""
+import re
 from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
+
+# torch's wrappers (compile, activation checkpointing, FSDP) stand in names
+WRAPPERS = re.compile(r'(^|(?<=\.))(_orig_mod|_checkpoint_wrapped_module|'
+                      r'_fsdp_wrapped_module)\.')
+# what thop and torch count in layers: no weights
+COUNTS = ('total_ops', 'total_params', 'num_batches_tracked')
+DEPTH = 2  # of dicts in dicts; the state of an optimizer lies deeper
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...] | None:
@@ -15,43 +27,178 @@ def classes_of(checkpoint: dict) -> tuple[str, ...] | None:
     return tuple(classes) if isinstance(classes, (list, tuple)) else None
 
 
+@dataclass
+class Reading:
+    """Weights in a checkpoint that may be those of a detector.
+
+    Attributes:
+        where: the keys of the dicts around them.
+        prefix: what their names begin with.
+        weights: by name, without the prefix.
+        others: names of the weights beside them.
+        versions: of the layers, by which they rename old keys.
+    """
+    where: tuple[str, ...]
+    prefix: str
+    weights: OrderedDict[str, Tensor]
+    others: list[str]
+    versions: dict | None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether mmengine would look for weights there."""
+        return self.where in ((), ('state_dict', )) and self.prefix in (
+            '', 'module.')
+
+    def __str__(self) -> str:
+        names = f'names that begin with {self.prefix!r}' if self.prefix else ''
+        return ': '.join(filter(None, ('.'.join(self.where), names)))
+
+
 def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
                   config: str = 'teacher_config') -> None:
-    """Load weights; missing, unexpected and misshapen keys are errors.
+    """Load weights; missing, misshapen and unexpected ones are errors.
 
-    ``found`` and ``config`` are the names of both for messages.
+    mmengine's ``state_dict`` is read, with or without ``module.`` before the
+    names.  If that does not fit, the only other dict or prefix that does.
+    Weights outside the parts of the detector (``data_preprocessor.mean``,
+    ``ema_…``) and counts in layers (``total_ops``) are left out, and the log
+    says so.  Other weights that no layer has are unexpected: a deeper
+    backbone has all weights of a shallow one.
+
+    Args:
+        detector: gets the weights.
+        checkpoint: holds them.
+        found, config: names of the checkpoint and of the detector's config,
+            for messages.
+
+    Raises:
+        ValueError: the weights do not fit, or more than one set of them does.
     """
-    saved = checkpoint.get('state_dict', checkpoint)
-    weights = OrderedDict(
-        (str(k).removeprefix('module.'), v) for k, v in saved.items()
-        if isinstance(v, Tensor)) if isinstance(saved, dict) else {}
-    if not weights:
+    readings = list(_readings(checkpoint, detector))
+    if not readings:
         raise ValueError(f'{found}: holds no weights (its keys: '
                          f'{sorted(map(str, checkpoint))[:8]})')
-    own = detector.state_dict()
+    problems = [_load(detector, reading) for reading in readings]
+    name = type(detector).__name__
+    fitting = [r for r, found in zip(readings, problems) if not found]
+    chosen = [r for r in fitting if r.is_plain] or fitting
+    if not chosen:
+        own = detector.state_dict().keys()
+        best = max(range(len(readings)),
+                   key=lambda i: len(own & readings[i].weights.keys()))
+        at = '' if readings[best].is_plain else str(readings[best])
+        raise ValueError(
+            f'{found} does not fit the model of {config} ({name})'
+            f'{at and f", read from {at}"}: ' + '; '.join(problems[best]))
+    if len(chosen) > 1:
+        raise ValueError(
+            f'{found}: more than one set of its weights fits the model of '
+            f'{config} ({name}): {"; ".join(map(str, chosen))}. Expected '
+            'one: save the set that you mean in a file of its own, as '
+            "dict(state_dict=…), with the detector's names")
+    (taken, ) = chosen
+    if readings[-1] is not taken:
+        _load(detector, taken)
+    _tell(detector, taken, fitting, found)
+
+
+def _readings(checkpoint: dict, detector: nn.Module) -> Iterator[Reading]:
+    own, parts = detector.state_dict(), _parts(detector)
+    for where, saved in _dicts(checkpoint):
+        weights = {WRAPPERS.sub('', str(k)): v for k, v in saved.items()
+                   if isinstance(v, Tensor)}
+        prefixes = set()
+        for name in weights:
+            words = name.split('.')
+            prefixes |= {'.'.join([*words[:i], '']) for i, word in
+                         enumerate(words) if word in parts
+                         and '.'.join(words[i:]) in own}
+        # without any, what is missing is said of the names as they are
+        for prefix in sorted(prefixes) or ['']:
+            versions = getattr(saved, '_metadata', None)
+            yield Reading(
+                where, prefix,
+                OrderedDict((k.removeprefix(prefix), v) for k, v
+                            in weights.items() if k.startswith(prefix)),
+                [k for k in weights if not k.startswith(prefix)],
+                versions and {f'{WRAPPERS.sub("", k + ".")}'.removeprefix(
+                    prefix).removesuffix('.'): v for k, v in versions.items()})
+
+
+def _dicts(saved: dict, where: tuple[str, ...] = ()
+           ) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """Every dict that holds tensors, and the keys around it."""
+    if any(isinstance(v, Tensor) for v in saved.values()):
+        yield where, saved
+    for key, value in saved.items():
+        if isinstance(value, dict) and len(where) < DEPTH:
+            yield from _dicts(value, (*where, str(key)))
+
+
+def _parts(detector: nn.Module) -> set[str]:
+    """Parts of a detector that have weights, or would have if it had them."""
+    children = {name for name, _ in detector.named_children()}
+    return children - {'data_preprocessor'} | {'backbone', 'neck', 'bbox_head'}
+
+
+def _is_left_out(key: str, parts: set[str]) -> bool:
+    words = key.split('.')
+    return words[0] not in parts or words[-1] in COUNTS
+
+
+def _load(detector: nn.Module, reading: Reading) -> list[str]:
+    """Load weights as far as they fit; what does not."""
+    own, parts, weights = detector.state_dict(), _parts(detector), (
+        reading.weights)
     misshapen = [
         f'{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}'
         for k, v in weights.items() if k in own and v.shape != own[k].shape
     ]
-    fitting = OrderedDict(
-        (k, v) for k, v in weights.items()
-        if k not in own or v.shape == own[k].shape)
+    fitting: Any = OrderedDict(
+        (k, v) for k, v in weights.items() if not (
+            k in own and v.shape != own[k].shape))
     # layers decide by the version in it whether to rename old keys
-    vars(fitting)['_metadata'] = getattr(saved, '_metadata', None)
-    result = detector.load_state_dict(fitting, strict=False)
+    fitting._metadata = reading.versions
+    try:
+        result = detector.load_state_dict(fitting, strict=False)
+    except RuntimeError as e:  # a renamed key of another shape
+        return [' '.join(str(e).split())]
     # mmengine's own loader looks over these, too
     missing = [k for k in result.missing_keys
                if 'num_batches_tracked' not in k and k not in weights]
+    unexpected = [k for k in result.unexpected_keys
+                  if not _is_left_out(k, parts)]
+    outside = [k for k in result.unexpected_keys if _is_left_out(k, parts)]
     problems = [
         _first_few(kind, keys) for kind, keys in (
-            ('missing', missing),
-            ('unexpected', result.unexpected_keys),
+            ('missing', missing), ('unexpected', unexpected),
             ('misshapen', misshapen)) if keys
     ]
-    if problems:
-        raise ValueError(
-            f'{found} does not fit the model of {config} '
-            f'({type(detector).__name__}): ' + '; '.join(problems))
+    if problems and outside:
+        problems.append(_first_few('left out', outside))
+    return problems
+
+
+def _tell(detector: nn.Module, taken: Reading, fitting: list[Reading],
+          found: str) -> None:
+    """Log what was read, if not all of a plain state dict."""
+    said = []
+    if not taken.is_plain:
+        said.append(f'read from {taken}')
+    others = [str(r) or 'its own names' for r in fitting if r is not taken]
+    if others:
+        said.append(f'{", ".join(others)} would fit, too, and '
+                    'was not taken')
+    parts = _parts(detector)
+    own = detector.state_dict().keys()
+    left_out = taken.others + [taken.prefix + k for k in taken.weights
+                               if k not in own and _is_left_out(k, parts)]
+    if left_out:
+        said.append('left out '
+                    + _first_few('that no layer has', left_out))
+    if said:
+        print_log(f'{found}: {"; ".join(said)}', logger='current')
 
 
 def _first_few(kind: str, keys: list[str], few: int = 3) -> str:

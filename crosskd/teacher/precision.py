@@ -3,6 +3,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from mmdet.models.detectors import SingleStageDetector
 from torch import nn
 
 TYPES = {str(t).removeprefix('torch.'): t
@@ -70,3 +71,26 @@ def types_to_hold(asked: torch.dtype | None, default: torch.dtype,
     if asked != autocast and (autocast or asked == torch.float16):
         return asked, torch.float32
     return asked, asked
+
+
+def held_in(detector: SingleStageDetector
+             ) -> tuple[torch.dtype, torch.dtype]:
+    """The types of all but the head, and of the head."""
+    head = next(detector.bbox_head.parameters()).dtype
+    return next((p.dtype for name, p in detector.named_parameters()
+                 if not name.startswith('bbox_head.')), head), head
+
+
+def cast(detector: SingleStageDetector, body: torch.dtype,
+          head: torch.dtype) -> None:
+    for child in detector.children():
+        # means and deviations of pixels are no weights
+        if child is not detector.data_preprocessor:
+            child.to(head if child is detector.bbox_head else body)
+
+
+def said(body: torch.dtype, head: torch.dtype) -> str:
+    names = [str(t).removeprefix('torch.') for t in (body, head)]
+    if body == head:
+        return f'runs in {names[0]}'
+    return f'runs in {names[0]}, its head in {names[1]}'

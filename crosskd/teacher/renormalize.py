@@ -1,10 +1,16 @@
 """Normalising a student's input in the way of its teacher."""
+import logging
 from typing import Any
 
 import torch
 from mmdet.structures import SampleList
+from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
+
+from .pipelines import Normalized
+
+FAR = 10  # times what a teacher expects, or pixels
 
 
 class Renormalization:
@@ -23,11 +29,19 @@ class Renormalization:
     """
 
     def __init__(self, student: BaseDataPreprocessor,
-                 teacher: BaseDataPreprocessor, like: Tensor) -> None:
-        self._made_for = _given(student, teacher, like)
-        self._teacher = teacher
+                 teacher: BaseDataPreprocessor, like: Tensor,
+                 before: Normalized | None = None) -> None:
+        self._made_for = _given(student, teacher, like, before)
+        self._changes = self._refills = False
+        if type(teacher) is BaseDataPreprocessor:
+            return
+        self._padding = getattr(teacher, 'pad_value', 0)
+        self._refills = _paddings(student) != {self._padding}
         channels = like.size(1)
         s_mean, s_std, s_swapped = _normalization(student)
+        if before is not None:
+            s_mean, s_std, s_swapped = _after(
+                before, s_mean, s_std, s_swapped)
         t_mean, t_std, t_swapped = _normalization(teacher)
         self._flips = s_swapped != t_swapped and channels == 3
         # the student's may be rounded to half precision
@@ -51,9 +65,10 @@ class Renormalization:
         self._shift = ((s_mean - t_mean) / t_std).to(like.device, wide)
 
     def suits(self, student: BaseDataPreprocessor,
-              teacher: BaseDataPreprocessor, like: Tensor) -> bool:
+              teacher: BaseDataPreprocessor, like: Tensor,
+              before: Normalized | None = None) -> bool:
         """Whether it was made for these; arguments as those of the class."""
-        given = _given(student, teacher, like)
+        given = _given(student, teacher, like, before)
         return all(a is b if isinstance(a, Tensor) else a == b
                    for a, b in zip(self._made_for, given))
 
@@ -65,19 +80,59 @@ class Renormalization:
             samples: of the N images; their ``img_shape`` says where the
                 padding begins.
         """
-        if not self._changes:
+        places = [
+            (i, rows, columns) for i, sample in enumerate(samples)
+            for rows, columns in _around(sample.img_shape, inputs.shape[2:])
+        ] if self._changes or self._refills else []
+        if self._changes:
+            images = inputs.flip(1) if self._flips else inputs
+            out = torch.addcmul(self._shift, images, self._scale)
+        elif places:
+            out = inputs.clone()
+        else:
             return inputs
-        if self._flips:
-            inputs = inputs.flip(1)
-        out = torch.addcmul(self._shift, inputs, self._scale)
         # padding is laid around the normalised image, so it is not transformed
-        value = getattr(self._teacher, 'pad_value', 0)
-        for image, sample in zip(out, samples):
-            h, w = sample.img_shape[:2]
-            for padding in (image[:, h:], image[:, :h, w:]):
-                if padding.numel():
-                    padding.fill_(value)
+        for i, rows, columns in places:
+            out[i, :, rows, columns].fill_(self._padding)
         return out
+
+
+def look_at_pixels(inputs: Tensor, samples: SampleList,
+                   teacher: BaseDataPreprocessor) -> None:
+    """Warn if a teacher's input is plainly not what it normalises.
+
+    Such as pixels that a pipeline has normalised already, without this
+    package's Runner, which would know.  The host waits for it.
+
+    Args:
+        inputs: (N, C, H, W), the teacher's input; the first image is looked
+            at.
+        samples: of the N images.
+        teacher: its data preprocessor.
+    """
+    mean, std, _ = _buffers(teacher)
+    if mean is None or not (mean.any() or (std != 1).any()):
+        return
+    h, w = samples[0].img_shape[:2]
+    mean, std = mean.to(inputs.device), std.to(inputs.device)
+    pixels = inputs[0, :, :h, :w].float() * std + mean
+    expected = (mean.abs() + std).mean()
+    low, high, average, expected = torch.stack([
+        pixels.min(), pixels.max(), pixels.mean(), expected]).tolist()
+    done_before = FAR < expected and -FAR < low and high < FAR and (
+        low < -0.1 or 0 < high <= 1)
+    if done_before or average > FAR * expected:
+        print_log(
+            'teacher_config.model.data_preprocessor normalises with '
+            f'mean={_shown(mean)}, std={_shown(std)}, '
+            f'and the first image has values from {low:.3g} to {high:.3g} '
+            'before that. If the pipeline of the training data normalises or '
+            'scales them, let model.data_preprocessor do that; else correct '
+            'mean and std', 'current', logging.WARNING)
+
+
+def _shown(values: Tensor) -> list[float]:
+    return [float(f'{x:.3g}') for x in values.flatten().tolist()]
 
 
 def _buffers(preprocessor: Any) -> tuple[Any, Any, bool]:
@@ -88,9 +143,34 @@ def _buffers(preprocessor: Any) -> tuple[Any, Any, bool]:
 
 
 def _given(student: BaseDataPreprocessor, teacher: BaseDataPreprocessor,
-           like: Tensor) -> tuple:
+           like: Tensor, before: Normalized | None) -> tuple:
     return (teacher, *_buffers(student), *_buffers(teacher), like.size(1),
-            like.dtype, like.device)
+            like.dtype, like.device, before, _paddings(student),
+            _paddings(teacher))
+
+
+def _paddings(preprocessor: Any) -> set[float]:
+    """The values that may stand around images in a batch."""
+    augments = getattr(preprocessor, 'batch_augments', None) or ()
+    return {getattr(preprocessor, 'pad_value', 0), *(
+        a.img_pad_value for a in augments if hasattr(a, 'img_pad_value'))}
+
+
+def _around(image: tuple, batch: tuple) -> list[tuple[slice, slice]]:
+    """Rows and columns below an image and right of it, if there are any."""
+    (h, w), (height, width) = image[:2], batch
+    below, right = (slice(h, None), slice(None)), (slice(h), slice(w, None))
+    return [below] * (h < height) + [right] * (w < width)
+
+
+def _after(before: Normalized, mean: Tensor, std: Tensor, swapped: bool
+           ) -> tuple[Tensor, Tensor, bool]:
+    """A normalisation and what was done before it, as one."""
+    first, deviation = before.tensors()
+    if swapped:
+        first, deviation = first.flip(0), deviation.flip(0)
+    return (first + deviation * mean, deviation * std,
+            swapped != before.swapped)
 
 
 def _normalization(preprocessor: BaseDataPreprocessor

@@ -3,12 +3,14 @@ import copy
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmdet.models.detectors import SingleStageDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
@@ -22,14 +24,18 @@ from .finding import model_config
 from .fusing import FusedNorms
 from .head_run import HeadRun
 from .loading import classes_of, load_strictly
+from .pipelines import Normalized, normalized_by
 from .precision import (
     HALVES,
     autocast_type,
+    cast,
+    held_in,
     knows_bfloat16,
     read_type,
+    said,
     types_to_hold,
 )
-from .renormalize import Renormalization
+from .renormalize import Renormalization, look_at_pixels
 
 RANDOM = 'random'
 
@@ -69,6 +75,8 @@ class Teacher:
     Attributes:
         classes: names of the classes that its checkpoint was trained on;
             None if the checkpoint does not say.
+        before: what the pipeline of the student's data does before the
+            student's preprocessor, see :meth:`look_at_data`.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
@@ -87,7 +95,9 @@ class Teacher:
         self._has_run = False
         self._students = torch.float32
         self._autocasts: torch.dtype | None = None
+        self.before: Normalized | None = None
         self._renormalize: Renormalization | None = None
+        self._has_looked = False
         self._run_head = HeadRun()
         scope = DefaultScope.get_current_instance()
         self._scope = scope.scope_name if scope else None
@@ -134,6 +144,8 @@ class Teacher:
         with untouched_randomness(), torch.device('cpu'):
             detector = _build(model_config(self.config, self._scope))
         if ckpt == RANDOM:
+            for values in detector.state_dict().values():
+                broadcast(values)  # ranks may have seeds of their own
             print_log(
                 "teacher_ckpt='random': the teacher has random weights",
                 logger='current')
@@ -172,6 +184,18 @@ class Teacher:
                 self._detector, self._norms = copy.deepcopy(
                     (self._detector, self._norms))
             self.follow(student)
+
+    def look_at_data(self, key: str, dataset: Any) -> None:
+        """See how the pipeline of the student's data normalises images.
+
+        Args:
+            key: of the data set in the config, for messages.
+            dataset: the built data set; None for none.
+
+        Raises:
+            ValueError: it normalises some images in another way than others.
+        """
+        self.before = normalized_by(key, dataset)
 
     @torch.inference_mode(False)  # what it keeps may serve in training
     @torch.no_grad()
@@ -232,10 +256,14 @@ class Teacher:
     def _renormalized(self, inputs: Tensor, samples: SampleList,
                       preprocessor: BaseDataPreprocessor) -> Tensor:
         theirs = self.detector.data_preprocessor
-        if self._renormalize is None or not self._renormalize.suits(
-                preprocessor, theirs, inputs):
-            self._renormalize = Renormalization(preprocessor, theirs, inputs)
-        return self._renormalize(inputs, samples)
+        given = preprocessor, theirs, inputs, self.before
+        if self._renormalize is None or not self._renormalize.suits(*given):
+            self._renormalize = Renormalization(*given)
+        inputs = self._renormalize(inputs, samples)
+        if not self._has_looked:
+            self._has_looked = True
+            look_at_pixels(inputs, samples, theirs)
+        return inputs
 
     def _hold_in(self, body: torch.dtype, head: torch.dtype,
                  inputs: Tensor) -> None:
@@ -245,12 +273,12 @@ class Teacher:
         fused = self._norms.settle(
             detector, torch.float64 not in (body, inputs.dtype),
             inputs.size(1))
-        held = _held_in(detector)
+        held = held_in(detector)
         if self._has_run and held == (body, head) and not fused:
             return
-        _cast(detector, body, head)
+        cast(detector, body, head)
         self._has_run = True
-        done = [_said(body, head), fused]
+        done = [said(body, head), fused]
         print_log(f'teacher: {"; ".join(filter(None, done))}',
                   logger='current')
 
@@ -276,7 +304,7 @@ class Teacher:
             if like.dtype in HALVES:
                 self._autocasts = None
             elif self.dtype is None and self._autocasts is None:
-                _cast(self.detector, like.dtype, like.dtype)
+                cast(self.detector, like.dtype, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         # the same detector, until the copy of the student trains, too
@@ -285,29 +313,6 @@ class Teacher:
         shared._shared = self.is_read
         shared._run_head = HeadRun()
         return shared
-
-
-def _held_in(detector: SingleStageDetector
-             ) -> tuple[torch.dtype, torch.dtype]:
-    """The types of all but the head, and of the head."""
-    head = next(detector.bbox_head.parameters()).dtype
-    return next((p.dtype for name, p in detector.named_parameters()
-                 if not name.startswith('bbox_head.')), head), head
-
-
-def _cast(detector: SingleStageDetector, body: torch.dtype,
-          head: torch.dtype) -> None:
-    for child in detector.children():
-        # means and deviations of pixels are no weights
-        if child is not detector.data_preprocessor:
-            child.to(head if child is detector.bbox_head else body)
-
-
-def _said(body: torch.dtype, head: torch.dtype) -> str:
-    names = [str(t).removeprefix('torch.') for t in (body, head)]
-    if body == head:
-        return f'runs in {names[0]}'
-    return f'runs in {names[0]}, its head in {names[1]}'
 
 
 def _is_channels_last(x: Tensor) -> bool:
