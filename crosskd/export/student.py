@@ -95,7 +95,7 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     if weights == 'raw':
         # mmengine saves the averages as state_dict, the others beside them
         loaded['state_dict'] = {
-            name: value for name, value in loaded['ema_state_dict'].items()
+            name: value for name, value in loaded.pop('ema_state_dict').items()
             if name.startswith('module.')}
     detector = _build(plain)
     load_strictly(detector, loaded, f'CHECKPOINT={checkpoint!r}', 'CONFIG')
