@@ -29,6 +29,10 @@ class FCOSHeadAdapter(HeadAdapter):
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
     target_methods = ('get_targets', 'centerness_target')
 
+    @property
+    def boxes_have_area(self) -> bool:  # type: ignore[override]
+        return not self.head.norm_on_bbox  # whose distances may be 0
+
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         head = self.head

@@ -59,13 +59,16 @@ class Priors:
                        for i in levels]),
             [len(every[i]) for i in levels])
 
+    def sample_of_priors(self, levels: Sequence[int]) -> Geometry:
+        """The priors of some levels, for maps of two by two locations."""
+        return self.geometry([(2, 2)] * len(self.strides), levels,
+                             torch.device('cpu'))
+
     def same_priors(self, levels: Sequence[int], other: 'Priors',
                     others_levels: Sequence[int]) -> bool:
         """Whether the priors of two heads are equal, in number and value."""
-        ours, theirs = (
-            a.geometry([(2, 2)] * len(a.strides), which,
-                       torch.device('cpu')).priors
-            for a, which in ((self, levels), (other, others_levels)))
+        ours = self.sample_of_priors(levels).priors
+        theirs = other.sample_of_priors(others_levels).priors
         return ours.shape == theirs.shape and torch.equal(ours, theirs)
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],

@@ -14,6 +14,7 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
+from .boxes import Boxes
 from .layout import Geometry, HeadRecord, Targets
 
 TRUNK, MEAN = 'trunk of ', 'mean of '  # and the branch
@@ -36,6 +37,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     towers = dict(cls='inter_convs', reg='inter_convs')
     predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
                   'cls_prob_module', 'reg_offset_module', 'scales')
+    boxes_have_area = True  # :meth:`predict` turns back what is inside out
     calls_mmcv_ops = True
     loops_over_images = True  # a copy of the priors for each
     why_no_deeper = (
@@ -109,6 +111,10 @@ class TOODHeadAdapter(AnchorHeadAdapter):
                 1, 2, h, w).repeat(1, 2, 1, 1))
         return torch.addcmul(middles, reg, constant(
             (-1, -1, 1, 1), reg.dtype, reg.device, (-1, 1, 1)))
+
+    def encodes_like(self, levels: Sequence[int], other: Boxes,
+                     others_levels: Sequence[int]) -> bool:
+        return True  # its outputs are boxes, whatever decoded them
 
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         return (reg * geometry.strides).flatten(0, 1)

@@ -41,6 +41,8 @@ class Pair(Beside):
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
+        same_encoding: whether their encoded boxes are in the same units; not
+            known of heads of two families.
         num_classes: how many classes both have.
     """
 
@@ -63,6 +65,7 @@ class Pair(Beside):
         self.is_joined = False
         self.levels: list[tuple[int, int]] = []
         self.same_priors = False
+        self.same_encoding = False
         self.num_classes = 0
         self.all_classes = True
 
@@ -90,9 +93,10 @@ class Pair(Beside):
         if set(needs) - {'features'}:
             self._match_classes(student, teacher, student_classes,
                                 self.teacher_classes or teacher_classes)
-            self.same_priors = student.same_priors(
-                [s for s, _ in self.levels], teacher,
-                [t for _, t in self.levels])
+            ours, theirs = map(list, zip(*self.levels))
+            self.same_priors = student.same_priors(ours, teacher, theirs)
+            self.same_encoding = student.name == teacher.name and (
+                student.encodes_like(ours, teacher, theirs))
         # the same seed is the same student, whatever is distilled
         with untouched_randomness(), torch.device('cpu'):
             self._bridge_all(student, teacher, needs)
