@@ -58,7 +58,7 @@ class FCOSHeadAdapter(HeadAdapter):
 
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
-        reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
+        reach = (boxes[:, 2:] - boxes[:, :2]).abs().amax(1) / 2
         upper = tuple(high for _, high in self.head.regress_ranges[:-1])
         return torch.bucketize(
             reach, constant(upper, reach.dtype, reach.device))

@@ -128,7 +128,8 @@ class Priors:
 
 def log_size(boxes: Tensor) -> Tensor:
     """Binary logarithm of the size of (n, 4) boxes, the root of their area."""
-    sides = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1e-6)
+    # of boxes that are inside out, too, whichever corner is the first
+    sides = (boxes[:, 2:4] - boxes[:, :2]).abs().clamp(min=1e-6)
     return sides.log2().mean(1)
 
 
