@@ -6,14 +6,14 @@ import torch
 from mmdet.models.task_modules.coders import TBLRBBoxCoder
 from mmdet.registry import TASK_UTILS
 
-from crosskd.heads import HeadAdapter
-from helpers import batch, build, distiller_cfg, total
+from crosskd.heads import ATSSHeadAdapter, HeadAdapter
+from helpers import KINDS, MORE_KINDS, batch, build, distiller_cfg, total
 
 L1 = dict(type='L1Loss')
 STRIDES = [8, 16, 32]
 STDS = dict(type='DeltaXYWHBBoxCoder', target_means=[0.1, 0.2, -0.3, 0.0],
             target_stds=[0.1, 0.3, 0.2, 0.5])
-CLAMPED = dict(type='DeltaXYWHBBoxCoder', add_ctr_clamp=True, ctr_clamp=500)
+CLAMPED = dict(type='DeltaXYWHBBoxCoder', add_ctr_clamp=True, ctr_clamp=100)
 SQUARE = dict(type='AnchorGenerator', ratios=[1.0], scales_per_octave=1,
               strides=STRIDES)
 LARGER = dict(anchor_generator=dict(SQUARE, octave_base_scale=6))
@@ -131,6 +131,26 @@ def test_numbers_of_one_meaning_are_compared_as_they_are(case, monkeypatch):
         paired.flat('student', 'reg'), paired.geometry('student')))
 
 
+@pytest.mark.parametrize('kind', KINDS + MORE_KINDS)
+def test_encoding_undoes_decoding(kind):
+    """Of every family whose head has a coder."""
+    model = build(imitation(kind, {}, dict(type='GIoULoss')))
+    head, levels = model.head_adapter, [0, 1, 2]
+    assert head.encodes_like(levels, model.teacher.head, levels)
+    assert head.can_encode_for(levels, model.teacher.head) == (
+        kind != 'yolox')
+
+
+def test_an_adapter_that_encodes_otherwise_is_refused(monkeypatch):
+    """One with boxes of its own, which the head's coder does not encode."""
+    boxes = ATSSHeadAdapter.boxes
+    monkeypatch.setattr(ATSSHeadAdapter, 'boxes',
+                        lambda *args: 2 * boxes(*args))
+    build(imitation('atss', {}))
+    with pytest.raises(ValueError, match='equal ones are different boxes'):
+        build(imitation('atss', dict(bbox_coder=STDS)))
+
+
 @TASK_UTILS.register_module(force=True)
 class Sides(TBLRBBoxCoder):
     """A coder of another kind."""
@@ -142,7 +162,7 @@ REFUSED = {
         'atss', dict(bbox_coder=dict(type='Sides')), L1,
         'DeltaXYWHBBoxCoder of the student, Sides of the teacher'),
     'bins about other places': (
-        'gfl', ELSEWHERE, KL, 'bins, and the two heads count them from'),
+        'gfl', ELSEWHERE, KL, 'compares bins, and equal ones are different'),
     'more bins': (
         'gfl', dict(reg_max=12), KL, r'reg_max \+ 1 must be equal')}
 
@@ -158,11 +178,16 @@ def test_what_has_no_common_meaning_is_refused_before_training(case):
 
 
 def test_bins_of_another_range_are_refused():
-    model = build(imitation('gfl', {}, KL))
-    model.teacher.head.head.integral.project *= 2
-    with pytest.raises(ValueError, match='places of the bins of kd_cfg.loss'):
-        model.distillers.check(model.pair, model.head_adapter,
-                               model.teacher.head)
+    model = build(imitation('gfl', {}, KL), joins=False)
+    join = model.teacher.join
+
+    def with_other_bins(*args):
+        join(*args)
+        model.teacher.head.head.integral.project *= 2
+
+    model.teacher.join = with_other_bins
+    with pytest.raises(ValueError, match='compares bins, and equal ones are'):
+        model.join_teacher()
 
 
 @pytest.mark.parametrize('case', ['deltas, other units',

@@ -102,12 +102,12 @@ def what_is_wrong(not_finite: list[str],
     if below_zero and not not_finite:
         return (
             f'distillation loss is below zero: {", ".join(below_zero)}',
-            'A distillation loss is 0 where student and teacher agree, and '
-            'more elsewhere; one that falls below 0 drives them apart, or has '
-            'no lower bound. Most often the formula of a loss class or a '
-            'distiller in kd_cfg is not bounded for every prediction: bound '
-            'it, add what makes it 0 for equal predictions, or take another '
-            'loss, such as GIoULoss for boxes')
+            'It is least where student and teacher agree, and 0 or more '
+            'there; one that falls below 0 drives them apart, or has no lower '
+            'bound. Most often the formula of a loss class or a distiller in '
+            'kd_cfg is not bounded for every prediction: bound it, add what '
+            'makes it 0 for equal predictions, or take another loss, such as '
+            'GIoULoss for boxes')
     if not not_finite:
         return ('loss is not finite, or a distillation loss is below zero, in '
                 'another process',

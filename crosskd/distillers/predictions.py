@@ -116,19 +116,17 @@ class PredictionDistiller(Distiller):
                      teacher: HeadAdapter) -> None:
         """Check that numbers of two heads can be brought to one meaning."""
         way_out = 'GIoULoss compares decoded boxes'
-        same_family = student.name == teacher.name
-        if self.form == 'encoded' and not same_family:
+        if student.name != teacher.name and self.form == 'encoded':
             _differ('coder of kd_cfg.loss_reg_kd', student.name,
                     f'{teacher.name}; {way_out}')
-        if student.bin_places != teacher.bin_places and self.form == 'bins':
-            _differ('places of the bins of kd_cfg.loss_reg_kd',
-                    student.bin_places, f'{teacher.bin_places}; {way_out}')
-        if same_family and not pair.same_encoding and (
-                self.form == 'bins' or not teacher.can_encode_for(student)):
+        if student.name == teacher.name and not pair.same_encoding and (
+                self.form == 'bins' or not teacher.can_encode_for(
+                    [level for _, level in pair.levels], student)):
             raise ValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
-                f'compares {self.form}, and the two heads count them from '
-                'priors in different places or by different coders '
+                f'compares {self.form}, and equal ones are different boxes of '
+                'the two heads: their priors lie in different places, or '
+                'their coders or bins have different units '
                 f'({type(student.coder).__name__} of the student, '
                 f'{type(teacher.coder).__name__} of the teacher); {way_out}')
 

@@ -136,11 +136,6 @@ class HeadAdapter(Boxes):
         """Classes that the head predicts."""
         return self.head.cls_out_channels
 
-    @property
-    def num_bins(self) -> int | None:
-        """Bins per side where boxes are predicted as distributions."""
-        return None
-
     def branches_of(self, output: str) -> tuple[str, ...]:
         """The branches that an output is made from; all if it is not known."""
         return (output, ) if output in self.branches else self.branches

@@ -50,9 +50,9 @@ class Boxes(Priors):
         return getattr(self.head, 'bbox_coder', None)
 
     @property
-    def bin_places(self) -> tuple[float, ...]:
-        """Where the bins of a side are, in units of the stride, if any."""
-        return ()
+    def num_bins(self) -> int | None:
+        """Bins per side where boxes are predicted as distributions."""
+        return None
 
     def encodes_like(self, levels: Sequence[int], other: 'Boxes',
                      others_levels: Sequence[int]) -> bool:
@@ -62,17 +62,38 @@ class Boxes(Priors):
             levels, others_levels: of both heads, of equal strides.
             other: a head of the same family.
         """
-        return _settings(self.coder) == _settings(other.coder) and torch.equal(
-            *(head.sample_of_priors(which).centers
-              if isinstance(head.coder, DistancePointBBoxCoder) else
-              head.sample_of_priors(which).priors
-              for head, which in ((self, levels), (other, others_levels))))
+        (reg, *ours), (same, *theirs) = (
+            self._sample(levels, 3.0), other._sample(others_levels, 3.0))
+        return reg.shape == same.shape and all(map(torch.equal, ours, theirs))
 
-    def can_encode_for(self, other: 'Boxes') -> bool:
-        """Whether :meth:`encode` takes boxes of such a head."""
-        # of one kind of coder: the boxes of another may have no logarithm
-        return self.coder is not None and type(self.coder) is type(
-            other.coder)
+    def can_encode_for(self, levels: Sequence[int], other: 'Boxes') -> bool:
+        """Whether :meth:`encode` takes boxes of such a head.
+
+        It has to undo :meth:`boxes`, and both to be of one kind of coder: the
+        sides of another's boxes may have no logarithm.
+        """
+        if self.coder is None or type(self.coder) is not type(other.coder):
+            return False
+        # of small numbers, for large ones may be clamped
+        _, boxes, encoded = self._sample(levels, 0.1)
+        found = self.encode(boxes.to(self._device),
+                            self.sample_of_priors(levels, self._device))
+        return torch.allclose(found.cpu(), encoded, rtol=1e-3, atol=1e-3)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.head.parameters()).device
+
+    @torch.no_grad()
+    def _sample(self, levels: Sequence[int],
+                size: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Regression outputs of that size, their boxes, and these encoded."""
+        geometry = self.sample_of_priors(levels, self._device)
+        reg = size * torch.randn(
+            1, len(geometry.priors), 4 * (self.num_bins or 1),
+            generator=torch.Generator().manual_seed(0)).to(self._device)
+        return (reg.cpu(), self.boxes(reg, geometry).cpu(),
+                self.encoded(reg, geometry).cpu())
 
     def encode(self, boxes: Tensor, geometry: Geometry) -> Tensor:
         """(N * P, 4) boxes, xyxy in pixels, as :meth:`encoded` has them."""
@@ -94,11 +115,3 @@ class Boxes(Priors):
         """
         boxes = self.boxes(reg, geometry)
         return boxes if self.boxes_have_area else with_area(boxes)
-
-
-def _settings(coder: Any) -> tuple[type, dict]:
-    """What its numbers depend on."""
-    return type(coder), {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in getattr(coder, '__dict__', {}).items()
-        if key not in ('clip_border', 'use_box_type')}

@@ -28,10 +28,6 @@ class GFLHeadAdapter(AnchorHeadAdapter):
     def num_bins(self) -> int:
         return self.head.reg_max + 1
 
-    @property
-    def bin_places(self) -> tuple[float, ...]:
-        return tuple(self.head.integral.project.tolist())
-
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         if name == 'cls':

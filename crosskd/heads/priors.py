@@ -59,16 +59,17 @@ class Priors:
                        for i in levels]),
             [len(every[i]) for i in levels])
 
-    def sample_of_priors(self, levels: Sequence[int]) -> Geometry:
+    def sample_of_priors(self, levels: Sequence[int],
+                         device: torch.device) -> Geometry:
         """The priors of some levels, for maps of two by two locations."""
-        return self.geometry([(2, 2)] * len(self.strides), levels,
-                             torch.device('cpu'))
+        return self.geometry([(2, 2)] * len(self.strides), levels, device)
 
     def same_priors(self, levels: Sequence[int], other: 'Priors',
                     others_levels: Sequence[int]) -> bool:
         """Whether the priors of two heads are equal, in number and value."""
-        ours = self.sample_of_priors(levels).priors
-        theirs = other.sample_of_priors(others_levels).priors
+        ours, theirs = (
+            head.sample_of_priors(which, torch.device('cpu')).priors
+            for head, which in ((self, levels), (other, others_levels)))
         return ours.shape == theirs.shape and torch.equal(ours, theirs)
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],

@@ -14,7 +14,6 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
-from .boxes import Boxes
 from .layout import Geometry, HeadRecord, Targets
 
 TRUNK, MEAN = 'trunk of ', 'mean of '  # and the branch
@@ -111,10 +110,6 @@ class TOODHeadAdapter(AnchorHeadAdapter):
                 1, 2, h, w).repeat(1, 2, 1, 1))
         return torch.addcmul(middles, reg, constant(
             (-1, -1, 1, 1), reg.dtype, reg.device, (-1, 1, 1)))
-
-    def encodes_like(self, levels: Sequence[int], other: Boxes,
-                     others_levels: Sequence[int]) -> bool:
-        return True  # its outputs are boxes, whatever decoded them
 
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         return (reg * geometry.strides).flatten(0, 1)

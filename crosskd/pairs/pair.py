@@ -41,8 +41,8 @@ class Pair(Beside):
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
-        same_encoding: whether their encoded boxes are in the same units; not
-            known of heads of two families.
+        same_encoding: whether the two heads are of one family, and equal
+            encoded boxes are equal boxes of both.
         num_classes: how many classes both have.
     """
 
@@ -95,8 +95,9 @@ class Pair(Beside):
                                 self.teacher_classes or teacher_classes)
             ours, theirs = map(list, zip(*self.levels))
             self.same_priors = student.same_priors(ours, teacher, theirs)
-            self.same_encoding = student.name == teacher.name and (
-                student.encodes_like(ours, teacher, theirs))
+            self.same_encoding = (
+                'reg' in needs and student.name == teacher.name
+                and student.encodes_like(ours, teacher, theirs))
         # the same seed is the same student, whatever is distilled
         with untouched_randomness(), torch.device('cpu'):
             self._bridge_all(student, teacher, needs)
