@@ -19,10 +19,11 @@ def added(ranks, kind, cfg):  # noqa: F811
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_distillation_adds_two_numbers_at_most(ranks, kind):  # noqa: F811
+def test_distillation_adds_three_numbers_at_most(ranks, kind):  # noqa: F811
+    """Of normalisers, and whether a process has a loss to refuse."""
     gradients, others = added(ranks, kind, distiller_cfg(kind))
     assert gradients == 0
-    assert 0 <= others <= 2 * FLOAT
+    assert 0 <= others <= 3 * FLOAT
 
 
 def test_channel_adapters_add_their_gradients_alone(ranks):  # noqa: F811
@@ -30,7 +31,7 @@ def test_channel_adapters_add_their_gradients_alone(ranks):  # noqa: F811
     adapters = sum(p.numel() for p in build(cfg).pair.adapters.parameters())
     gradients, others = added(ranks, 'gfl', cfg)
     assert adapters and gradients == adapters * FLOAT
-    assert 0 <= others <= 2 * FLOAT
+    assert 0 <= others <= 3 * FLOAT
 
 
 def test_what_is_sent_does_not_grow_with_the_images(ranks):  # noqa: F811

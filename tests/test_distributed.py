@@ -1,5 +1,6 @@
 """Two gloo ranks: equal weights, and what equals one process."""
 import copy
+import math
 import os
 import re
 import signal
@@ -319,6 +320,65 @@ def test_accumulated_gradients_are_those_of_one_process(ranks, name):
     assert_close(ours, one, rtol=1e-4, atol=1e-6)
     assert any((a - b).abs().max() > 1e-3
                for a, b in zip(start, one, strict=True))
+
+
+# -- a loss that nobody can train with ---------------------------------------
+
+
+def refused(rank, value, skips):
+    """What a process with a sound loss, and one without, are told; weights."""
+    model = wrapped(build(distiller_cfg('gfl'))).train()
+    bare = model.module
+    bare.stops_at_nonfinite = not skips
+    optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    distil = bare.distillers.predictions.forward
+
+    def spoilt(paired):
+        losses = distil(paired)
+        losses['loss_reg_kd'][1] = losses['loss_reg_kd'][1] * 0 + value
+        return losses
+
+    def step(seed):
+        losses = model(*batch((2, 3), SIZE, seed=seed), mode='loss')
+        optim.update_params(bare.parse_losses(losses)[0])
+
+    def weights():
+        return [p.detach().clone() for p in model.parameters()]
+
+    step(rank)
+    before, message = weights(), ''
+    if rank == 1:
+        bare.distillers.predictions.forward = spoilt
+    try:
+        step(2 + rank)
+    except FloatingPointError as e:
+        message = str(e)
+    kept = weights()
+    bare.distillers.predictions.forward = distil
+    if not skips:  # and go on, with all that DDP holds
+        step(4 + rank)
+    return message, before, kept, weights()
+
+
+@pytest.mark.parametrize('value, is_wrong', [
+    (math.nan, 'is not finite'), (math.inf, 'is not finite'),
+    (-3.0, 'is below zero')])
+def test_all_processes_refuse_a_loss_of_one(ranks, value, is_wrong):
+    """None waits for one that has stopped, none steps with its gradient."""
+    ours, theirs = ranks(refused, value, False)
+    assert f'{is_wrong}: loss_reg_kd of level 1 ({value})' in theirs[0]
+    assert 'in another process' in ours[0]
+    for _, before, kept, after in (ours, theirs):
+        assert_close(kept, before, rtol=0, atol=0)
+        assert all(p.isfinite().all() for p in after)
+        assert any(not torch.equal(p, q) for p, q in zip(before, after))
+    assert_close(ours[3], theirs[3], rtol=0, atol=0)
+
+
+def test_processes_that_skip_are_not_stopped(ranks):
+    """By SkipNonFiniteHook, which looks at the gradients that all have."""
+    assert [message for message, *_ in ranks(refused, math.nan, True)] == [
+        '', '']
 
 
 # -- sync_bn -----------------------------------------------------------------

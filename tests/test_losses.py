@@ -74,6 +74,20 @@ def test_quality_focal_loss_is_its_formula(beta):
         kd_quality_focal_loss(x, t, beta), slow_qfl(x, t, beta))
 
 
+@pytest.mark.parametrize('beta', [0, 0.5, 1, 2, 3])
+def test_slope_of_quality_focal_loss_is_that_of_its_formula(beta):
+    """As autograd has it of the formula, in float64."""
+    x, t = random(50, 4).requires_grad_(), random(50, 4, seed=1)
+    p, q = x.sigmoid(), t.sigmoid()
+    formula = (p - q).abs()**beta * -(q * p.log() + (1 - q) * (1 - p).log())
+    weight = random(50, seed=2)
+    found, expected = (
+        torch.autograd.grad((rows * weight).sum(), x)[0] for rows in (
+            kd_quality_focal_loss(x, t, beta), formula.sum(-1)))
+    assert found.abs().min() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize('temperature', [0.5, 1, 4, 10])
 @pytest.mark.parametrize('reduction', ['sum', 'mean'])
 def test_kl_is_its_formula(temperature, reduction):

@@ -1,15 +1,27 @@
 """A step whose loss is not finite: named, and skipped where asked for."""
 import copy
+import gc
 import logging
 import math
+import weakref
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 
 from crosskd.engine.hooks import SkipNonFiniteHook
 from experiments import experiment, model_cfg, weights, write
-from helpers import KINDS, batch, build, distiller_cfg, plain_cfg, sdd_cfg
+from helpers import (
+    KINDS,
+    METHODS,
+    batch,
+    build,
+    distiller_cfg,
+    plain_cfg,
+    sdd_cfg,
+    wide_teacher,
+)
 from tool_server import run as tool
 
 
@@ -116,13 +128,132 @@ def test_without_gradients_they_are_looked_at_at_once():
         model.loss(*batch())
 
 
-def test_gradients_are_there_when_the_error_comes():
+def test_the_backward_pass_is_through_when_the_error_comes():
     """Which is what lets the device compute while the host waits."""
     model = build(distiller_cfg('gfl'))
     spoil(model, 'loss_reg_kd', 1)
+    reached = []
+    for p in model.neck.parameters():
+        p.register_post_accumulate_grad_hook(reached.append)
     with pytest.raises(FloatingPointError):
         backward(model, *batch())
-    assert all(p.grad is not None for p in model.neck.parameters())
+    assert len(reached) == len(list(model.neck.parameters()))
+
+
+def test_who_catches_the_error_goes_on_with_sound_gradients():
+    """Nothing of the refused step is left for the next one."""
+    model, sound = (build(wide_teacher(distiller_cfg('gfl')))
+                    for _ in range(2))
+    whole = [*model.named_parameters(), *model.pair.named_parameters(),
+             *model.distillers.named_parameters()]
+    distil = model.distillers.predictions.forward
+    spoil(model, 'loss_reg_kd', 1)
+    statistics = copy.deepcopy(model.state_dict())
+    with pytest.raises(FloatingPointError):
+        backward(model, *batch())
+    assert model.pair.adapters and whole
+    assert all(p.grad is None for _, p in whole)
+    model.load_state_dict(statistics)  # those of batch norm have moved
+    model.distillers.predictions.forward = distil
+    for one in (model, sound):
+        backward(one, *batch(seed=1))
+    for p, q in zip(model.parameters(), sound.parameters()):
+        assert torch.equal(p.grad, q.grad)
+
+
+def test_an_image_that_is_not_finite_leaves_no_gradient_either():
+    model = build(distiller_cfg('gfl'))
+    inputs, samples = batch()
+    inputs[1] = math.nan
+    with pytest.raises(ValueError, match='has values'):
+        backward(model, inputs, samples)
+    assert all(p.grad is None for p in model.parameters())
+
+
+# -- losses below zero --------------------------------------------------------
+
+
+def shifted(model, loss, by):
+    """Let one distillation loss of one level be so much more from now on."""
+    distil = model.distillers.predictions.forward
+
+    def moved(paired):
+        losses = distil(paired)
+        losses[loss][2] = losses[loss][2] * 0 + by
+        return losses
+
+    model.distillers.predictions.forward = moved
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_distillation_loss_below_zero_is_named(kind):
+    model = build(distiller_cfg(kind))
+    shifted(model, 'loss_reg_kd', -3.0)
+    with pytest.raises(FloatingPointError) as error:
+        backward(model, *batch())
+    for text in ('loss is below zero: loss_reg_kd of level 2 (-3.0). No '
+                 'weight has changed.', 'kd_cfg', 'GIoULoss'):
+        assert text in str(error.value)
+    assert 'learning rate' not in str(error.value)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_what_rounding_leaves_below_zero_is_none():
+    model = build(distiller_cfg('gfl'))
+    shifted(model, 'loss_reg_kd', -1e-5)
+    backward(model, *batch())
+
+
+def test_a_detectors_own_loss_may_be_below_zero():
+    model = build(distiller_cfg('gfl'))
+    own = model.bbox_head.loss
+    model.bbox_head.loss = lambda *args: {
+        name: [x - 5 for x in values] for name, values in own(*args).items()}
+    losses = model.loss(*batch())
+    assert sum(losses['loss_bbox']) < 0
+    model.parse_losses(losses)[0].backward()
+
+
+def test_one_that_is_not_finite_is_told_of_first():
+    model = build(distiller_cfg('gfl'))
+    shifted(model, 'loss_cls_kd', -3.0)
+    spoil(model, 'loss_reg_kd', 1)
+    with pytest.raises(FloatingPointError) as error:
+        backward(model, *batch())
+    assert ('loss is not finite: loss_reg_kd of level 1 (nan), loss_cls_kd of '
+            'level 2 (-3.0)' in str(error.value))
+
+
+def test_with_the_hook_one_below_zero_is_logged(caplog):
+    run = Run(build(distiller_cfg('gfl'))).add(SkipNonFiniteHook())
+    shifted(run.model, 'loss_reg_kd', -3.0)
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    with caplog.at_level(logging.WARNING):
+        run.step(*batch())
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert 'below zero: loss_reg_kd of level 2 (-3.0)' in caplog.text
+
+
+# -- what a user keeps --------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('method', METHODS)
+def test_what_is_kept_of_a_step_does_not_keep_its_batch(kind, method):
+    """Nor anything else that is large, whatever is kept of the losses."""
+    model = build(METHODS[method](kind))
+    inputs, samples = batch()
+    batches = [weakref.ref(inputs), *(weakref.ref(s) for s in samples)]
+    losses = model.loss(inputs, samples)
+    total, log = model.parse_losses(losses)
+    total.backward()
+    del inputs, samples
+    gc.collect()
+    assert not any(kept() is not None for kept in batches)
+    values = [x for value in losses.values()
+              for x in (value if isinstance(value, list) else [value])]
+    assert all(x.untyped_storage().nbytes() < 100
+               for x in (*values, *log.values(), total))
 
 
 def test_losses_of_regions_and_features_are_named_too():

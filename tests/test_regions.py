@@ -305,6 +305,25 @@ def test_gradient_stays_in_the_box(kind):
 
 
 @pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('order', [(2, 1, 0, 3), (0, 3, 2, 1), (2, 3, 0, 1)])
+def test_a_box_that_is_inside_out_is_the_same_region(kind, order):
+    """Its loss is that of the box whose corners are in order."""
+    head = family(kind)
+    x, t = logits(head), logits(head, seed=1)
+    box = (20.0, 8.0, 84.0, 50.0)
+    turned = tuple(box[i] for i in order)
+    proper, found = (box_regions(x, t, head, samples_with([(*b, 1)], []))[0]
+                     for b in (box, turned))
+    assert torch.equal(found.shares, proper.shares) and proper.shares.any()
+    for ours, theirs in ((found.student, proper.student),
+                         (found.teacher, proper.teacher)):
+        for side, start, end in ((3, 0, 2), (2, 1, 3)):
+            if order[start] == end:
+                ours = ours.flip(side)
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('kind', KINDS)
 def test_larger_boxes_belong_to_coarser_levels(kind):
     head = family(kind)
     boxes = torch.tensor([[0.0, 0.0, s, s] for s in (1, 12, 24, 70, 300)])

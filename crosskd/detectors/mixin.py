@@ -21,7 +21,7 @@ from ..pairs import PairedPass
 from ..pairs.checks import check_passes
 from ..teacher import Teacher
 from .gradients import check_gradients
-from .nonfinite import ADVICE, check_images, look_at_losses
+from .nonfinite import check_images, look_at_losses, what_is_wrong
 
 HOW_TO_TRAIN = (
     "Train with this package's tools, which read the teacher first, or call "
@@ -164,7 +164,7 @@ class DistillationMixin(SingleStageDetector):
                 gradient, such as under mmengine's activation checkpointing.
 
         The backward pass raises a FloatingPointError where a loss is not
-        finite, and a ValueError where that is so of an image.
+        finite or distils below zero, a ValueError where an image is not.
         """
         self.join_teacher()
         student, teacher = self.head_adapter, self.teacher.head
@@ -181,20 +181,21 @@ class DistillationMixin(SingleStageDetector):
         paired = PairedPass(self.pair, student, learned, teacher, taught,
                             batch_data_samples, needs)
         losses.update(self.distillers(paired))
-        look_at_losses(losses, partial(
+        look_at_losses(losses, self.distillers.loss_names, partial(
             self._refuse, batch_inputs, batch_data_samples))
         return losses
 
     def _refuse(self, inputs: Tensor, samples: SampleList,
-                found: list[str]) -> None:
-        """What happens to losses that are not finite."""
+                not_finite: list[str], below_zero: list[str]) -> None:
+        """What happens to losses that cannot be trained with."""
+        if self.stops_at_nonfinite:
+            # who catches the error and goes on shall not step with them
+            self.zero_grad(set_to_none=True)
         check_images(inputs, samples)
-        message = f'loss is not finite: {", ".join(found)}'
+        message, advice = what_is_wrong(not_finite, below_zero)
         if self.stops_at_nonfinite:
             raise FloatingPointError(
-                f'{message}. No weight has changed. {ADVICE}. To skip a few '
-                'such steps, add '
-                "custom_hooks=[dict(type='SkipNonFiniteHook')]")
+                f'{message}. No weight has changed. {advice}')
         print_log(message, logger='current', level=logging.WARNING)
 
     def train_step(self, data: Any,

@@ -1,49 +1,71 @@
-"""Finding losses and images with values that are NaN or infinite."""
+"""Finding losses that nobody can train with, and images that made them."""
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from mmdet.structures import SampleList
+from mmdet.utils import reduce_mean
+from mmengine.dist import get_world_size
 from torch import Tensor
 from torch.autograd import Variable
+
+from ..numerics.constants import constant
 
 # configs are written for some number of images a step
 ADVICE = ('Most often the learning rate is too high '
           '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr fit '
           'it to the number of images a step')
 
+ROUNDING = 1e-3  # how far below 0 sums of many losses near 0 may end
+
 Losses = dict[str, Tensor | list[Tensor]]
 
 
-def look_at_losses(losses: Losses,
-                   tell: Callable[[list[str]], None]) -> None:
-    """Tell which losses are NaN or infinite, before any weight changes.
+def look_at_losses(losses: Losses, distilled: Collection[str],
+                   tell: Callable[[list[str], list[str]], None]) -> None:
+    """Tell which losses cannot be trained with, before any weight changes.
+
+    Those that are NaN or infinite, and distillation losses below zero: they
+    have no lower bound, or their formula is wrong.
 
     To ask at once would make the host wait for the device between forward and
     backward pass, with nothing to do for the device meanwhile.  The question
     is put when the backward pass begins, and the answer read when all of it
     has been queued: before an optimizer's step, and while the device is busy.
-    An error of ``tell`` comes out of ``backward()``.  Where nothing trains,
-    the answer is read at once.
+    An error of ``tell`` comes out of ``backward()``, when DDP has ended its
+    part of it.  Where nothing trains, the answer is read at once.
+
+    With several processes all of them tell, if one has such a loss: no
+    process waits for one that has stopped.
 
     Args:
         losses: tensors, or lists of one tensor a level.
-        tell: is given a list such as ``['loss_reg_kd of level 2 (nan)']``;
-            not called where all are finite.
+        distilled: names of those that are distillation losses.
+        tell: is given those that are not finite, such as ``['loss_reg_kd of
+            level 2 (nan)']``, and those below zero; both are empty where the
+            loss is another process's.  Not called where all are sound.
     """
-    names, values = zip(*_each(losses), strict=True)
+    names, values, least = zip(*_each(losses, distilled), strict=True)
     with torch.no_grad():
         numbers = torch.stack([v if v.dim() == 0 else v.mean()
                                for v in values])
+        if get_world_size() > 1:
+            numbers = torch.cat([numbers, _somewhere(numbers, least)])
 
     def read(host: Tensor) -> None:
-        found = [f'{name} ({value})' for name, value in
-                 zip(names, host.tolist(), strict=True)
-                 if not math.isfinite(value)]
-        if found:
-            tell(found)
+        found: tuple[list[str], list[str]] = [], []
+        for name, value, low in zip(names, host.tolist(), least):
+            if not (math.isfinite(value) and value >= low):
+                found[math.isfinite(value)].append(f'{name} ({value})')
+        # not kept: it holds the batch, and a loss that somebody keeps holds
+        # this function
+        ask = waiting.pop()
+        if any(found) or any(host[len(names):].tolist()):
+            ask(*found)
 
     def begin(_: Tensor) -> None:
+        if not waiting:  # a second pass through the same graph
+            return
         host = numbers.to('cpu', non_blocking=True)
         arrived = None
         if numbers.is_cuda:
@@ -55,14 +77,44 @@ def look_at_losses(losses: Losses,
                 arrived.synchronize()
             read(host)
 
-        # as DDP learns that a backward pass has ended
-        Variable._execution_engine.queue_callback(end)
+        # as DDP learns that a backward pass has ended, and after it
+        queue = Variable._execution_engine.queue_callback
+        queue(lambda: queue(end))
 
+    waiting = [tell]
     learning = next((v for v in values if v.requires_grad), None)
     if learning is None:
         read(numbers)
     else:
         learning.register_hook(begin)
+
+
+def _somewhere(numbers: Tensor, least: tuple[float, ...]) -> Tensor:
+    """Above 0 if a process has a number that is not finite or too low."""
+    sound = numbers.isfinite() & (numbers >= constant(
+        least, numbers.dtype, numbers.device))
+    return reduce_mean((~sound).any().to(numbers.dtype).reshape(1))
+
+
+def what_is_wrong(not_finite: list[str],
+                  below_zero: list[str]) -> tuple[str, str]:
+    """A message about losses, and what to do; arguments as told above."""
+    if below_zero and not not_finite:
+        return (
+            f'distillation loss is below zero: {", ".join(below_zero)}',
+            'It is least where student and teacher agree, and 0 or more '
+            'there; one that falls below 0 drives them apart, or has no lower '
+            'bound. Most often the formula of a loss class or a distiller in '
+            'kd_cfg is not bounded for every prediction: bound it, add what '
+            'makes it 0 for equal predictions, or take another loss, such as '
+            'GIoULoss for boxes')
+    if not not_finite:
+        return ('loss is not finite, or a distillation loss is below zero, in '
+                'another process',
+                'The message of that process names the loss')
+    return (f'loss is not finite: {", ".join(not_finite + below_zero)}',
+            f'{ADVICE}. To skip a few such steps, add '
+            "custom_hooks=[dict(type='SkipNonFiniteHook')]")
 
 
 def check_images(inputs: Tensor, samples: SampleList) -> None:
@@ -84,12 +136,15 @@ def check_images(inputs: Tensor, samples: SampleList) -> None:
                 'the pipeline and the preprocessor; expected finite pixels')
 
 
-def _each(losses: Losses) -> Iterator[tuple[str, Tensor]]:
+def _each(losses: Losses, distilled: Collection[str]
+          ) -> Iterator[tuple[str, Tensor, float]]:
+    """Names, values, and how low these may be."""
     for name, value in losses.items():
         if 'loss' not in name:  # mmengine sums the others no more than we do
             continue
+        least = -ROUNDING if name in distilled else -math.inf
         if isinstance(value, Tensor):
-            yield name, value
+            yield name, value, least
         else:
             for level, one in enumerate(value):
-                yield f'{name} of level {level}', one
+                yield f'{name} of level {level}', one, least

@@ -52,7 +52,8 @@ def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
         tuple((x.size(2), x.size(3)) for _, x in maps),
         tuple(tuple(head.strides[level]) for level in paired.teacher_levels),
         image_sizes(samples), head.offset, padded.device)
-    padded = padded.clamp(min=0).minimum(limits)
+    padded = padded.clamp(
+        constant((0.0, ), padded.dtype, padded.device), limits)
     level_of = head.level_of(padded.flatten(0, 1)).view(padded.shape[:2])
     shares = level_of.unsqueeze(-1) == levels  # (N, n, L)
     grids = _grids(padded, shares, places, head.offset,

@@ -116,9 +116,26 @@ class PredictionDistiller(Distiller):
                         f'branch, but {", ".join(head.outputs)}; remove it')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
-        if self.form == 'encoded' and whose.name != teacher.name:
-            _differ('coder of kd_cfg.loss_reg_kd', whose.name,
-                    f'{teacher.name}; GIoULoss compares decoded boxes')
+        if self.prediction == 'student' and self.form in ('bins', 'encoded'):
+            self._check_units(pair, student, teacher)
+
+    def _check_units(self, pair: Pair, student: HeadAdapter,
+                     teacher: HeadAdapter) -> None:
+        """Check that numbers of two heads can be brought to one meaning."""
+        way_out = 'GIoULoss compares decoded boxes'
+        if student.name != teacher.name and self.form == 'encoded':
+            _differ('coder of kd_cfg.loss_reg_kd', student.name,
+                    f'{teacher.name}; {way_out}')
+        if student.name == teacher.name and not pair.same_encoding and (
+                self.form == 'bins' or not teacher.can_encode_for(
+                    [level for _, level in pair.levels], student)):
+            raise ValueError(
+                'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
+                f'compares {self.form}, and equal ones are different boxes of '
+                'the two heads: their priors lie in different places, or '
+                'their coders or bins have different units '
+                f'({type(student.coder).__name__} of the student, '
+                f'{type(teacher.coder).__name__} of the teacher); {way_out}')
 
     def forward(self, paired: PairedPass) -> Losses:
         makers: dict[str, Callable[[PairedPass], Tensor]] = dict(

@@ -1,6 +1,7 @@
 """What the families of anchor-based heads share."""
 from functools import cached_property
 
+from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from torch import Tensor
 
@@ -25,6 +26,11 @@ class AnchorHeadAdapter(HeadAdapter):
     @cached_property
     def log_sizes(self) -> tuple[float, ...]:
         return sizes_of_anchors(self.head.prior_generator)
+
+    @property
+    def boxes_have_area(self) -> bool:  # type: ignore[override]
+        # exactly this one: its sides are those of anchors by a clamped power
+        return type(self.head.bbox_coder) is DeltaXYWHBBoxCoder
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         return Targets.alike(

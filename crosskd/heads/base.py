@@ -10,16 +10,15 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.precision import at_least_float32
-from .decoding import decode
+from .boxes import Boxes
 from .frozen import keep_little
 from .layout import Geometry, HeadRecord, Targets
-from .priors import Priors
 
 #: activations that leave what they have made as it is
 IDEMPOTENT = (nn.ReLU, nn.ReLU6)
 
 
-class HeadAdapter(Priors):
+class HeadAdapter(Boxes):
     """What distillation knows of one family of mmdet heads.
 
     An adapter wraps a head without owning it: it gives its layers by branch
@@ -57,8 +56,6 @@ class HeadAdapter(Priors):
     predictors: tuple[str, ...] = ()
     #: the head's own methods that tell the targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
-    #: whether ``reg`` are distances in pixels
-    predicts_distances = False
     #: whether it calls ops of mmcv's, which know no bfloat16, beside layers
     calls_mmcv_ops = False
     #: whether its forward loops over images, which ties a graph to a batch
@@ -138,11 +135,6 @@ class HeadAdapter(Priors):
     def num_classes(self) -> int:
         """Classes that the head predicts."""
         return self.head.cls_out_channels
-
-    @property
-    def num_bins(self) -> int | None:
-        """Bins per side where boxes are predicted as distributions."""
-        return None
 
     def branches_of(self, output: str) -> tuple[str, ...]:
         """The branches that an output is made from; all if it is not known."""
@@ -279,31 +271,6 @@ class HeadAdapter(Priors):
         rows = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
         return at_least_float32(rows).view(
             len(rows), sum(geometry.counts), -1)
-
-    # -- boxes -------------------------------------------------------------
-
-    @property
-    def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
-        """In which forms regression outputs can be compared.
-
-        Each takes (N, P, R) outputs and the geometry of the P priors.
-        """
-        return dict(boxes=self.boxes, encoded=self.encoded)
-
-    def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        """(N, P, R) regression outputs as (N * P, 4) encoded boxes.
-
-        Deltas where the head predicts deltas; where it predicts distances,
-        distances in units of the level's stride, so that those of all levels
-        are of similar size.
-        """
-        if self.predicts_distances:
-            reg = reg / geometry.strides
-        return reg.flatten(0, 1)
-
-    def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        """(N, P, R) regression outputs as (N * P, 4) boxes, xyxy in pixels."""
-        return decode(self.head.bbox_coder, reg, geometry)
 
     # -- targets -----------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Decoding boxes of all priors of a batch at once.
+"""Decoding boxes of all priors of a batch at once, each with an area.
 
 mmdet's coders send their constants to the device in every call, and its host
 waits for it; these keep them there.
@@ -13,11 +13,13 @@ from mmdet.models.task_modules.coders import (
     DistancePointBBoxCoder,
 )
 from torch import Tensor
+from torch.autograd import Function
 
 from ..numerics.constants import constant
 from .layout import Geometry
 
 WH_RATIO_CLIP = 16 / 1000  # mmdet's default, which its coder never changes
+SHORTEST = 1.0  # side of a box that is compared, in pixels
 
 
 def decode(coder: Any, reg: Tensor, geometry: Geometry) -> Tensor:
@@ -40,6 +42,39 @@ def decode(coder: Any, reg: Tensor, geometry: Geometry) -> Tensor:
     priors = geometry.centers if isinstance(
         coder, DistancePointBBoxCoder) else geometry.priors
     return coder.decode(priors.repeat(len(reg), 1), reg.flatten(0, 1))
+
+
+def with_area(boxes: Tensor) -> Tensor:
+    """Boxes whose sides are a pixel at least, for losses that divide by areas.
+
+    A head that predicts distances as they are can place the right side of a
+    box left of its left side, and no label forbids it on the background.
+    Areas and hulls of such a box mean nothing, and some losses have no bound
+    there.  A side that is shorter than a pixel, or inside out, becomes one
+    pixel about its middle; all other sides are left as they are.
+
+    The gradient of a side that was changed reaches its two ends as if they
+    were those of the pixel, which pulls them apart where the target is larger.
+
+    Args:
+        boxes: (n, 4), xyxy in pixels.
+    """
+    return _WithArea.apply(boxes)
+
+
+class _WithArea(Function):
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Tensor) -> Tensor:
+        low, high = boxes[:, :2], boxes[:, 2:]
+        lacking = (SHORTEST - (high - low)).clamp_(min=0)
+        low = low.sub(lacking, alpha=0.5)
+        # not by the same step: far out it would be rounded otherwise
+        return torch.cat([low, high.maximum(low + SHORTEST)], 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
 
 
 def _deltas(coder: DeltaXYWHBBoxCoder, reg: Tensor,

@@ -29,6 +29,10 @@ class FCOSHeadAdapter(HeadAdapter):
     predictors = ('conv_cls', 'conv_reg', 'conv_centerness', 'scales')
     target_methods = ('get_targets', 'centerness_target')
 
+    @property
+    def boxes_have_area(self) -> bool:  # type: ignore[override]
+        return not self.head.norm_on_bbox  # whose distances may be 0
+
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         head = self.head
@@ -54,7 +58,7 @@ class FCOSHeadAdapter(HeadAdapter):
 
     def level_of(self, boxes: Tensor) -> Tensor:
         # as FCOS assigns the middle point of a box
-        reach = (boxes[:, 2:] - boxes[:, :2]).amax(1) / 2
+        reach = (boxes[:, 2:] - boxes[:, :2]).abs().amax(1) / 2
         upper = tuple(high for _, high in self.head.regress_ranges[:-1])
         return torch.bucketize(
             reach, constant(upper, reach.dtype, reach.device))

@@ -59,13 +59,17 @@ class Priors:
                        for i in levels]),
             [len(every[i]) for i in levels])
 
+    def sample_of_priors(self, levels: Sequence[int],
+                         device: torch.device) -> Geometry:
+        """The priors of some levels, for maps of two by two locations."""
+        return self.geometry([(2, 2)] * len(self.strides), levels, device)
+
     def same_priors(self, levels: Sequence[int], other: 'Priors',
                     others_levels: Sequence[int]) -> bool:
         """Whether the priors of two heads are equal, in number and value."""
         ours, theirs = (
-            a.geometry([(2, 2)] * len(a.strides), which,
-                       torch.device('cpu')).priors
-            for a, which in ((self, levels), (other, others_levels)))
+            head.sample_of_priors(which, torch.device('cpu')).priors
+            for head, which in ((self, levels), (other, others_levels)))
         return ours.shape == theirs.shape and torch.equal(ours, theirs)
 
     def valid_priors(self, sizes: Sequence[Sequence[int]],
@@ -125,7 +129,8 @@ class Priors:
 
 def log_size(boxes: Tensor) -> Tensor:
     """Binary logarithm of the size of (n, 4) boxes, the root of their area."""
-    sides = (boxes[:, 2:4] - boxes[:, :2]).clamp(min=1e-6)
+    # of boxes that are inside out, too, whichever corner is the first
+    sides = (boxes[:, 2:4] - boxes[:, :2]).abs().clamp(min=1e-6)
     return sides.log2().mean(1)
 
 

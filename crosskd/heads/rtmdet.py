@@ -32,6 +32,10 @@ class RTMDetHeadAdapter(HeadAdapter):
             return self.branches
         return super().branches_of(output)
 
+    @property
+    def boxes_have_area(self) -> bool:  # type: ignore[override]
+        return self.head.exp_on_reg  # else distances of any sign
+
     def predict(self, name: str, features: Mapping[str, Tensor],
                 level: int) -> Tensor:
         head = self.head

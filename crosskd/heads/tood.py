@@ -36,6 +36,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     towers = dict(cls='inter_convs', reg='inter_convs')
     predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
                   'cls_prob_module', 'reg_offset_module', 'scales')
+    boxes_have_area = True  # :meth:`predict` turns back what is inside out
     calls_mmcv_ops = True
     loops_over_images = True  # a copy of the priors for each
     why_no_deeper = (

@@ -28,6 +28,7 @@ class VFNetHeadAdapter(HeadAdapter):
 
     head_type = VFNetHead
     predicts_distances = True
+    boxes_have_area = True
     predictors = ('vfnet_reg_conv', 'vfnet_reg', 'scales',
                   'vfnet_reg_refine_dconv', 'vfnet_reg_refine',
                   'scales_refine', 'vfnet_cls_dconv', 'vfnet_cls')

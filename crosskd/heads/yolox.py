@@ -31,6 +31,7 @@ class YOLOXHeadAdapter(HeadAdapter):
     towers = dict(cls='multi_level_cls_convs', reg='multi_level_reg_convs')
     layers_by_level = True
     counts_every_prior = True
+    boxes_have_area = True
     outputs = ('cls', 'reg', 'objectness')
     predictors = ('multi_level_conv_cls', 'multi_level_conv_reg',
                   'multi_level_conv_obj')

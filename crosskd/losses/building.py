@@ -8,7 +8,7 @@ from torch import nn
 from ..arguments import check_has_type, check_number, naming
 from ..registry import in_our_scope
 from . import box_losses
-from .comparing import FORMS, OF_MMDET, compared_forms
+from .comparing import FORMS, OF_MMDET, REFUSED, compared_forms
 
 
 def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
@@ -28,6 +28,10 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     if type(loss) in box_losses.OF_MMDET:  # the same one, as we call it
         loss.__class__ = box_losses.OF_MMDET[type(loss)]
     found = compared_forms(loss)
+    if not found and type(loss) in REFUSED:
+        raise TypeError(
+            f'{key}: {type(loss).__name__} {REFUSED[type(loss)]}; expected '
+            f'{", ".join(_examples(forms))}')
     if not set(found) & set(forms):
         raise TypeError(
             f'{key}: expected a loss that compares '

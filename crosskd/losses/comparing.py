@@ -1,10 +1,12 @@
 """What losses compare."""
 from mmdet.models.losses import CrossEntropyLoss, L1Loss, SmoothL1Loss
 from mmdet.models.losses.iou_loss import (
+    CIoULoss,
     DIoULoss,
     EIoULoss,
     GIoULoss,
     IoULoss,
+    SIoULoss,
 )
 from torch import nn
 
@@ -18,12 +20,16 @@ FORMS = dict(
     features='(N, C, H, W) feature maps',
     regions='(B, K, H, W) logit maps')
 
-# Ours say it themselves.  mmdet's CIoU and SIoU are NaN for boxes that are
-# equal or without area, which students do predict, and its bounded IoU takes
-# no weight a box.
+# Ours say it themselves.  mmdet's bounded IoU takes no weight a box.
 OF_MMDET: dict[type[nn.Module], str] = {
     IoULoss: 'boxes', GIoULoss: 'boxes', DIoULoss: 'boxes', EIoULoss: 'boxes',
     L1Loss: 'encoded', SmoothL1Loss: 'encoded', CrossEntropyLoss: 'scores'}
+
+#: those of mmdet that compare boxes and are refused, and why
+REFUSED: dict[type[nn.Module], str] = {
+    CIoULoss: 'is NaN for two equal boxes',
+    SIoULoss: 'is 0 for boxes that are far apart, unless neg_gamma is set, '
+              'and NaN for boxes without width'}
 
 
 def compared_forms(loss: nn.Module) -> tuple[str, ...]:

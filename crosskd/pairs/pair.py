@@ -42,6 +42,8 @@ class Pair(Beside):
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
+        same_encoding: whether the two heads are of one family, and equal
+            encoded boxes are equal boxes of both.
         num_classes: how many classes both have.
     """
 
@@ -64,6 +66,7 @@ class Pair(Beside):
         self.is_joined = False
         self.levels: list[tuple[int, int]] = []
         self.same_priors = False
+        self.same_encoding = False
         self.num_classes = 0
         self.all_classes = True
 
@@ -91,9 +94,11 @@ class Pair(Beside):
         if set(needs) - {FEATURES}:
             self._match_classes(student, teacher, student_classes,
                                 self.teacher_classes or teacher_classes)
-            self.same_priors = student.same_priors(
-                [s for s, _ in self.levels], teacher,
-                [t for _, t in self.levels])
+            ours, theirs = map(list, zip(*self.levels))
+            self.same_priors = student.same_priors(ours, teacher, theirs)
+            self.same_encoding = (
+                'reg' in needs and student.name == teacher.name
+                and student.encodes_like(ours, teacher, theirs))
         # the same seed is the same student, whatever is distilled
         with untouched_randomness(), torch.device('cpu'):
             self._bridge_all(student, teacher, needs)

@@ -160,6 +160,8 @@ class PairedPass:
                    form: str) -> tuple[Tensor, Tensor]:
         """Regression outputs of both, in a form of ``HeadAdapter.forms``.
 
+        Encoded boxes of the student's own are those of the teacher's coder.
+
         Returns:
             tuple: (n, ...) each, as many rows a prior as the form has.
         """
@@ -167,6 +169,12 @@ class PairedPass:
             self.predictor(which).forms[form](self.flat(which, 'reg'),
                                               self.geometry(which))
             for which in (prediction, 'teacher'))
+        if (form == 'encoded' and prediction == 'student'
+                and not self.pair.same_encoding):
+            ours = self.teacher.encode(
+                self.student.boxes(self.flat('student', 'reg'),
+                                   self._student_geometry),
+                self._teacher_geometry)
         return ours, theirs
 
     def scores(self, prediction: str, name: str) -> tuple[Tensor, Tensor]:
