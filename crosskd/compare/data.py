@@ -116,11 +116,10 @@ def coco_metrics(cfg: Config) -> list[dict[str, Any]]:
     """The COCO metrics among the evaluators of a config."""
     found = []
     for _, metric in metrics('test_evaluator', cfg.test_evaluator):
-        kind: Any = resolve(METRICS, metric.get('type'),
-                            metric.get('_scope_'))
+        kind = resolve(METRICS, metric.get('type'), metric.get('_scope_'))
         if isinstance(kind, type) and issubclass(kind, CocoMetric) and (
                 'CocoMetric' in kind.__name__
-                or kind.compute_metrics is CocoMetric.compute_metrics):
+                or vars(kind).get('compute_metrics') is None):
             found.append(metric)
     return found
 
