@@ -185,6 +185,18 @@ def test_pretrained_weights_are_not_opened(tmp_path):
     assert losses_of(measured(config(tmp_path, model)))
 
 
+@pytest.mark.parametrize('channels', [1, 2, 5])
+def test_images_have_the_channels_of_the_detector(tmp_path, channels):
+    model = model_cfg(distiller_cfg('gfl'))
+    for one in (model, model['teacher_config']['model']):
+        one['backbone']['in_channels'] = channels
+        one['data_preprocessor'] = dict(
+            type='DetDataPreprocessor', pad_size_divisor=32)
+    result = measured(config(tmp_path, model), options=dict(
+        default_scope=None))
+    assert losses_of(result) == ['loss_cls_kd', 'loss_reg_kd']
+
+
 def test_a_teacher_of_other_classes_shares_as_many_as_there_are(tmp_path):
     model = model_cfg(distiller_cfg(
         'gfl', classes=dict(circle='ring'), teacher_classes=['ring'] * 7))

@@ -314,6 +314,28 @@ def test_a_checkpoint_is_chosen_or_missed(tmp_path, files, which, chosen):
             read_work_dir(tmp_path, which)
 
 
+def test_checkpoints_may_be_elsewhere(tmp_path):
+    """As with ``default_hooks.checkpoint.out_dir``; here is before there."""
+    folder, other = tmp_path / 'w', tmp_path / 'disk/w'
+    folder.mkdir()
+    other.mkdir(parents=True)
+    (folder / 'gfl.py').write_text(
+        'model = test_dataloader = test_evaluator = dict(a=1)')
+    note = folder / 'last_checkpoint'
+    note.write_text(str(other / 'epoch_3.pth'))
+    with pytest.raises(FileNotFoundError, match=r'w and .*disk/w: no checkp'):
+        read_work_dir(folder)
+    for name in ('epoch_3.pth', 'epoch_4.pth', 'best_epoch_2.pth'):
+        (other / name).touch()
+    assert read_work_dir(folder).checkpoint == other / 'epoch_3.pth'
+    assert read_work_dir(folder, 'best').checkpoint == (
+        other / 'best_epoch_2.pth')
+    note.write_text(str(other / 'epoch_9.pth'))
+    assert read_work_dir(folder).checkpoint == other / 'epoch_4.pth'
+    (folder / 'epoch_9.pth').touch()
+    assert read_work_dir(folder).checkpoint == folder / 'epoch_9.pth'
+
+
 @pytest.mark.parametrize('files, said', [
     ({}, 'no config; expected'),
     ({'a.py': '', 'b.py': ''}, r'several configs .*: a\.py, b\.py'),

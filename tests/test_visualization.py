@@ -6,12 +6,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS
+from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
 from crosskd.engine.hooks import DistillationVisualizationHook
+from crosskd.engine.hooks.visualization import add_image
 from crosskd.visualization.panels import draw
 from crosskd.visualization.views import SCORES, look
-from experiments import experiment, model_cfg, weights, write
+from experiments import CLASSES, experiment, model_cfg, weights, write
 from helpers import (
     FAMILIES,
     METHODS,
@@ -164,6 +167,86 @@ def test_a_picture_has_the_images_colours_and_its_shape():
     y, count = np.nonzero(red)[0], 4
     height, width = np.ptp(y) + 1, np.median(red[y].sum(1)) / count
     assert width / height == pytest.approx(3, rel=0.05)
+
+
+@pytest.mark.parametrize('channels, dtype, highest', [
+    (1, np.uint16, 60000), (2, np.float32, 1.0), (4, np.uint8, 255),
+    (5, np.float32, 3e4), (3, np.int32, 4000)])
+def test_pictures_of_other_images_show_them(channels, dtype, highest):
+    """Of other channels and types than a photograph's."""
+    cfg = distiller_cfg('gfl')
+    for one in (cfg, cfg['teacher_config']['model']):
+        one['backbone']['in_channels'] = channels
+        one['data_preprocessor'] = dict(
+            type='DetDataPreprocessor', pad_size_divisor=32)
+    thing, truth = item()
+    ramp = np.linspace(0, highest, 96).astype(dtype)
+    thing['inputs'] = torch.from_numpy(
+        np.broadcast_to(ramp, (channels, 64, 96)).copy())
+    view = look(build(cfg), thing, truth, NAMES)
+    assert (view.image == np.rint(
+        255 * (ramp / highest))[None, :, None]).mean() > 0.95
+    assert view.image.min() == 0 and view.image.max() == 255
+    assert list(view.boxes)[:3] == ['ground truth', 'teacher', 'student']
+
+
+class TakesFiles:
+    """As MLflow's backend: names are those of files, and it has no steps."""
+
+    def __init__(self):
+        self.added = []
+
+    def add_image(self, name, image, step=0):
+        if '.' not in name:
+            raise ValueError('unknown file extension: ')
+        self.added.append(name)
+
+
+class TakesNames(TakesFiles):
+    """As TensorBoard's."""
+
+    def add_image(self, name, image, step=0):
+        self.added.append((name, step))
+
+
+def test_backends_get_names_that_they_take():
+    backends = dict(files=TakesFiles(), names=TakesNames())
+    visualizer = Visualizer(name='of two backends')
+    visualizer._vis_backends = backends
+    for step in (1, 2):
+        add_image(visualizer, 'distillation_0', np.zeros((2, 2, 3)), step)
+    assert backends['files'].added == [
+        'distillation_0_1.png', 'distillation_0_2.png']
+    assert backends['names'].added == [
+        ('distillation_0', 1), ('distillation_0', 2)]
+
+
+def test_a_backend_that_takes_no_picture_says_why():
+    class Full(TakesFiles):
+        def add_image(self, name, image, step=0):
+            raise OSError('disk is full')
+
+    visualizer = Visualizer(name='of a full disk')
+    visualizer._vis_backends = dict(full=Full())
+    with pytest.raises(OSError, match='disk is full'):
+        add_image(visualizer, 'distillation_0', np.zeros((2, 2, 3)), 1)
+
+
+def test_validation_data_of_several_sets_whose_metainfo_differs(
+        shapes_root, monkeypatch):
+    """mmdet has a list of them then."""
+    monkeypatch.chdir(shapes_root)
+    part = experiment(model_cfg(plain_cfg('gfl')))['val_dataloader']['dataset']
+    dataset = DATASETS.build(dict(type='ConcatDataset', datasets=[
+        dict(part, metainfo=dict(classes=CLASSES, palette=[(i, 2, 3)] * 5))
+        for i in (0, 1)]))
+    assert isinstance(dataset.metainfo, list)
+    hook = DistillationVisualizationHook(images=[0, len(dataset) - 1])
+    hook.before_train(SimpleNamespace(
+        model=build(model_cfg(distiller_cfg('gfl'))),
+        train_loop=SimpleNamespace(val_interval=1), val_loop=SimpleNamespace(
+            dataloader=SimpleNamespace(dataset=dataset))))
+    assert hook._classes == CLASSES and len(hook._items) == 2
 
 
 @pytest.mark.parametrize('arguments, error, message', [

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ..detectors import DistillationMixin
+from ..detectors.inputs import input_channels
 from ..heads import adapter_of
 from ..teacher.finding import model_config
 
@@ -58,7 +59,7 @@ def build_plain(cfg: Config) -> SingleStageDetector:
 def build_teacher(cfg: Config) -> SingleStageDetector:
     """The teacher by itself, as mmdet runs it, in float32."""
     teacher = MODELS.build(model_config(cfg.model.teacher_config,
-                                        cfg.get('default_scope', 'mmdet')))
+                                        cfg.get('default_scope') or 'mmdet'))
     return teacher.requires_grad_(False).eval()
 
 
@@ -73,7 +74,8 @@ def random_batch(detector: SingleStageDetector, count: int,
     """
     classes = detector.bbox_head.num_classes
     # mmdet's labels begin with 1
-    data: Any = demo_mm_inputs(count, (3, *size), [BOXES] * count, classes + 1)
+    data: Any = demo_mm_inputs(
+        count, (input_channels(detector), *size), [BOXES] * count, classes + 1)
     for sample in data['data_samples']:
         sample.gt_instances.labels -= 1
         del sample.ignored_instances

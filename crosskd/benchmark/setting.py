@@ -69,7 +69,7 @@ def read(setting: Setting) -> Config:
         cfg.merge_from_dict(dict(setting.options))
     except Exception as e:  # a config is a program of its own
         raise ValueError(f'{file}: cannot be read: {describe(e)}') from None
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
     model = cfg.get('model')
     kind = model.get('type') if isinstance(model, dict) else None
     found = MODELS.get(kind) if isinstance(kind, str) else kind

@@ -44,6 +44,10 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
         help='also write OUT/student.onnx, from normalised images to the maps '
         'of the head, and compare it with torch in onnxruntime')
     parser.add_argument(
+        '--onnx-size', nargs=2, type=int, metavar=('H', 'W'),
+        help='write OUT/student.onnx for single images of this height and '
+        'width alone, as Swin needs it (default: of any number and size)')
+    parser.add_argument(
         '--weights', choices=('ema', 'raw'),
         help='of a training with EMAHook: the averaged weights, which were '
         'validated (the default), or those that were trained')
@@ -59,7 +63,9 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
     try:
         done = export_student(
             _read(config_file(args.config), args.cfg_options),
-            args.checkpoint, args.out, args.weights, args.onnx)
+            args.checkpoint, args.out, args.weights,
+            args.onnx or bool(args.onnx_size),
+            onnx_size=tuple(args.onnx_size) if args.onnx_size else None)
     except KeyboardInterrupt:
         print(f'{prog}: interrupted; nothing was written', file=sys.stderr)
         sys.exit(130)

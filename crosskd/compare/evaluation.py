@@ -14,16 +14,18 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
 from ..progress import Progress
 from ..user_errors import describe
 from ..version import __version__
-from .data import TestSet, evaluator_of
+from .data import TestSet, coco_metrics, scope_of
 from .work_dirs import WorkDir
 
 FOLDER = 'compare'  # in a work directory
+# what a config may set of the AP itself
+KEPT = ('proposal_nums', 'sort_categories')
 METRICS = {
     'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
     'AP small': 'bbox_mAP_s', 'AP medium': 'bbox_mAP_m',
@@ -40,13 +42,11 @@ class Result:
             that size.
         classes: AP in percent by class.
         parameters: of the detector as it is deployed.
-        paths: of the images by their ids.
         predictions: file with all detections, in COCO's form.
     """
     metrics: dict[str, float | None]
     classes: dict[str, float | None]
     parameters: int
-    paths: dict[Any, str]
     predictions: Path
 
     def boxes(self, score: float) -> dict[Any, list[dict]]:
@@ -86,9 +86,7 @@ def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
             new.write_text(json.dumps(content))
             os.replace(new, kept)
     return Result(content['metrics'], content['classes'],
-                  content['parameters'],
-                  {number: path for number, path in content['paths']},
-                  predictions)
+                  content['parameters'], predictions)
 
 
 def _say(what: str) -> None:
@@ -104,6 +102,7 @@ def _key(work_dir: WorkDir, data: TestSet) -> dict[str, Any]:
     return dict(
         checkpoint=work_dir.checkpoint.name, size=state.st_size,
         modified=state.st_mtime_ns, annotations=data.digest,
+        classes=list(data.classes),
         config=hashlib.sha256(text.encode()).hexdigest(),
         crosskd=__version__)
 
@@ -129,8 +128,6 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
     measured = {key.partition('/')[2]: value
                 for key, value in measured.items()}
     model = runner.model
-    dataset = runner.test_dataloader.dataset
-    infos = (dataset.get_data_info(i) for i in range(len(dataset)))
     deployed = model.state_dict().keys()
     return dict(
         # mmdet gives no AP where nothing was detected
@@ -139,17 +136,22 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
         classes={name: _percent(measured.get(f'{name}_precision', 0.0))
                  for name in data.names.values()},
         parameters=sum(p.numel() for name, p in model.named_parameters()
-                       if name in deployed),
-        paths=[(info['img_id'], info['img_path']) for info in infos])
+                       if name in deployed))
 
 
 def _config(work_dir: WorkDir, data: TestSet, scratch: Path) -> Config:
     cfg = copy.deepcopy(work_dir.cfg)
-    theirs = evaluator_of(cfg)
+    with DefaultScope.overwrite_default_scope(scope_of(cfg)):
+        theirs, *_ = coco_metrics(cfg)
+    truth = scratch / 'annotations.json'
+    truth.write_text(json.dumps(data.content))
     cfg.test_evaluator = dict(
-        type='mmdet.CocoMetric', ann_file=str(data.ann_file), metric='bbox',
+        type='mmdet.CocoMetric', ann_file=str(truth), metric='bbox',
         classwise=True, outfile_prefix=str(scratch / 'predictions'),
-        sort_categories=theirs.get('sort_categories', False))
+        **{key: theirs[key] for key in KEPT if key in theirs})
+    cfg.test_dataloader.dataset = dict(
+        type='mmdet.EveryImage', dataset=cfg.test_dataloader.dataset,
+        numbered=data.numbered)
     cfg.update(
         load_from=str(work_dir.checkpoint), resume=False, launcher='none',
         work_dir=str(scratch), log_level='WARNING',

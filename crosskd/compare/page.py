@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from mmcv import imread, imrescale
+import numpy as np
+from mmcv import imrescale
 
 from ..version import __version__
 from .curves import Panel, color, svgs
@@ -70,7 +71,7 @@ def page(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
         f'<title>{escape(title)}</title>', f'<style>{CSS}</style>', '</head>',
         '<body>', '<main>', f'<h1>{escape(" · ".join(names))}</h1>',
         f'<p class="quiet">Compared by crosskd {__version__} on '
-        f'{len(scenes)} images of {escape(str(data.ann_file))}, '
+        f'{len(scenes)} images of {escape(data.source)}, '
         f'{len(data.names)} classes.</p>',
         '<h2>Average precision</h2>', *_table(rows),
         *_classes(rows, data), *_curves(names, panels),
@@ -170,7 +171,7 @@ def _scene(name: str, scene: Scene, groups: Sequence[Group],
     said = _what_differs(scene, groups, truth, data)
     yield f'<section class="scene"><h3>{escape(scene.path.name)}</h3>'
     yield f'<p>{said}</p><div class="tiles">'
-    photo, width, height = _photo(name, scene.path)
+    photo, width, height = _photo(name, data.picture(scene.number))
     boxes = ''.join(_box('right', box, data) for box in truth)
     yield _tile('ground truth', _count(len(truth), 'object'), photo, boxes,
                 width, height, scene)
@@ -212,9 +213,8 @@ def _what_differs(scene: Scene, groups: Sequence[Group],
     return ('; '.join(texts) or 'No difference') + '.'
 
 
-def _photo(name: str, path: Path) -> tuple[str, int, int]:
-    """An image as an SVG element, and its size; as mmdet reads it."""
-    pixels = imread(str(path))
+def _photo(name: str, pixels: np.ndarray) -> tuple[str, int, int]:
+    """An image as an SVG element, and its size."""
     height, width = pixels.shape[:2]
     if max(width, height) > SIDE:
         pixels = imrescale(pixels, (SIDE, SIDE), interpolation='area')
@@ -247,7 +247,7 @@ def _box(kind: str, box: dict, data: TestSet, shown: bool = True) -> str:
 
 def _tile(name: str, text: str, photo: str, boxes: str, width: int,
           height: int, scene: Scene) -> str:
-    label = escape(f'{scene.path.name}, {name}: {text}')
+    label = escape(f'{scene.path.name}, {name}')  # the caption has the rest
     return (f'<figure><svg class="photo" viewBox="0 0 {width} {height}" '
             f'style="--text: {width / 28:.2f}px" role="img" '
             f'aria-label="{label}">{photo}<g class="boxes">{boxes}</g></svg>'

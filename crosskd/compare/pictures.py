@@ -7,7 +7,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from mmcv import imread
 
 from .data import TestSet
 from .judging import IOU, Judged
@@ -18,23 +17,22 @@ GREEN, RED = 'tab:green', 'tab:red'
 
 
 def save_picture(groups: Sequence[Group], judged: Sequence[dict],
-                 data: TestSet, paths: dict[Any, str], score: float,
-                 path: Path, num_images: int = 4) -> None:
+                 data: TestSet, score: float, path: Path,
+                 num_images: int = 4) -> None:
     """Draw test images; a row is a detector, a column an image.
 
     Args:
         groups: one row each, below the ground truth.
         judged: of each, its detections by the ids of the images.
-        data: what is annotated.
-        paths: of the images by their ids.
+        data: the images, and what is annotated.
         score: of the detections that were judged, for the title.
         path: the PNG to write.
         num_images: columns; the first images of the test set, whatever is
             detected on them.
     """
-    numbers = [n for n in data.sizes if n in paths][:num_images]
+    numbers = [n for n in data.sizes if n in data.images][:num_images]
     titles = ['ground truth', *(group.name for group in groups)]
-    pixels = {n: imread(paths[n], channel_order='rgb') for n in numbers}
+    pixels = {n: data.picture(n)[..., ::-1] for n in numbers}
     height = SIDE * max(p.shape[0] / p.shape[1] for p in pixels.values())
     figure = Figure(figsize=(SIDE * len(numbers), (height + 0.1) * len(titles)
                              + 0.3), layout='constrained')

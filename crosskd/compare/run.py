@@ -48,8 +48,8 @@ def compare(folders: Sequence[str | Path], out: str | Path,
     read = [read_work_dir(Path(f), checkpoint)
             for f in dict.fromkeys(map(os.path.normpath, folders))]
     groups = named(group(read), names)
-    data = read_test_sets(read)
     register_all_modules()
+    data = read_test_sets(read)
     restrict_mmengine()
     results = [[evaluate(member, data) for member in one.members]
                for one in groups]
@@ -57,9 +57,8 @@ def compare(folders: Sequence[str | Path], out: str | Path,
                  for one in groups]
     rows = table.rows(groups, results, histories)
     panels = curves.panels(histories)
-    paths = results[0][0].paths
-    truth = {number: [] if number not in paths else data.boxes[number]
-             for number in data.sizes}
+    truth = {number: data.boxes[number] for number in data.sizes
+             if number in data.images}
     judged: list[dict[Any, Judged]] = []
     for first, *_ in results:
         boxes = first.boxes(score)
@@ -68,18 +67,17 @@ def compare(folders: Sequence[str | Path], out: str | Path,
                           [o for o in objects if not o.get('iscrowd')],
                           [o for o in objects if o.get('iscrowd')])
             for number, objects in truth.items()})
-    scenes = [Scene(number, Path(paths[number]),
-                    [one[number] for one in judged])
-              for number in data.sizes if number in paths]
+    scenes = [Scene(number, data.path(number),
+                    [one[number] for one in judged]) for number in truth]
     Path(out).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         html, saved, curve, picture = (Path(scratch, f) for f in FILES)
         saved.write_text(json.dumps(dict(
-            test_set=str(data.ann_file), images=len(scenes),
+            test_set=data.source, images=len(scenes),
             classes=list(data.names.values()), detectors=rows),
             indent=1) + '\n')
         curves.save_png(groups, panels, curve)
-        save_picture(groups, judged, data, paths, score, picture)
+        save_picture(groups, judged, data, score, picture)
         html.write_text(
             page(groups, rows, panels, scenes, data, images, score),
             encoding='utf-8')

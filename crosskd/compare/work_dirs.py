@@ -33,7 +33,7 @@ class WorkDir:
 
     @property
     def seed(self) -> int | None:
-        return self.cfg.get('randomness', {}).get('seed')
+        return (self.cfg.get('randomness') or {}).get('seed')
 
 
 @dataclass(frozen=True)
@@ -92,30 +92,39 @@ def _config_file(folder: Path) -> Path:
 
 
 def _checkpoint(folder: Path, which: str) -> Path:
-    files = list(folder.glob('*.pth'))
+    noted = folder / 'last_checkpoint'
+    last = Path(noted.read_text().strip()) if noted.is_file() else None
+    # by its name first: the folder may have been moved since; then where
+    # CheckpointHook's out_dir said
+    places = [folder, *([last.parent] if last else [])]
+    for place in places:
+        found = _chosen(place, which, last)
+        if found is not None:
+            return found
+    where = ' and '.join(dict.fromkeys(map(str, places)))
+    if which == 'best':
+        raise FileNotFoundError(
+            f'{where}: no best_*.pth; a training keeps one with '
+            "default_hooks.checkpoint.save_best='auto'")
+    names = sorted({f.name for place in places for f in place.glob('*.pth')})
+    raise FileNotFoundError(
+        f'{where}: no checkpoint to choose; expected epoch_*.pth, '
+        f'iter_*.pth or one *.pth, found {", ".join(names) or "none"}')
+
+
+def _chosen(place: Path, which: str, last: Path | None) -> Path | None:
+    """A checkpoint of a folder; None where there is none to choose."""
+    files = list(place.glob('*.pth'))
     if which == 'best':
         best = [f for f in files if f.name.startswith('best_')]
-        if not best:
-            raise FileNotFoundError(
-                f'{folder}: no best_*.pth; a training keeps one with '
-                "default_hooks.checkpoint.save_best='auto'")
-        return max(best, key=lambda f: f.stat().st_mtime_ns)
-    noted = folder / 'last_checkpoint'
-    if noted.is_file():
-        # by its name alone: the folder may have been moved since
-        last = folder / Path(noted.read_text().strip()).name
-        if last.is_file():
-            return last
+        return max(best, key=lambda f: f.stat().st_mtime_ns, default=None)
+    if last is not None and (place / last.name).is_file():
+        return place / last.name
     numbered = {int(match[2]): f for f in files
                 if (match := NUMBERED.fullmatch(f.name))}
     if numbered:
         return numbered[max(numbered)]
-    if len(files) == 1:
-        return files[0]
-    raise FileNotFoundError(
-        f'{folder}: no checkpoint to choose; expected epoch_*.pth, '
-        f'iter_*.pth or one *.pth, found '
-        f'{", ".join(sorted(f.name for f in files)) or "none"}')
+    return files[0] if len(files) == 1 else None
 
 
 def group(work_dirs: Sequence[WorkDir]) -> list[list[WorkDir]]:
@@ -148,7 +157,7 @@ def _comparable(cfg: Config) -> str:
         content['load_from'] = None  # where it went on, not how it began
     for key in OF_THE_RUN:
         content.pop(key, None)
-    content.get('randomness', {}).pop('seed', None)
+    (content.get('randomness') or {}).pop('seed', None)
     content['model'].pop('teacher_ckpt', None)
     if not content.get('randomness'):
         content.pop('randomness', None)

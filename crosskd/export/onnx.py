@@ -12,6 +12,7 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
+from ..detectors.inputs import input_channels
 from ..heads import adapter_of
 from ..user_errors import words
 from .deformable import traceable
@@ -22,6 +23,9 @@ DIVISOR = 32  # of the sides of images, as backbones and necks want them
 SIZE = (320, 352)  # of the images that it is traced with
 OTHER_SIZE = (384, 288)  # of those that it is compared on
 TOLERANCE = 1e-5
+ONE_SIZE = (
+    '. A detector that does not export for images of any size may do so for '
+    'those of one: --onnx-size H W')
 PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 
 
@@ -43,7 +47,8 @@ class Outputs(nn.Module):
 
 
 def write_onnx(detector: SingleStageDetector, file: Path,
-               description: Mapping[str, str] | None = None) -> float:
+               description: Mapping[str, str] | None = None,
+               size: tuple[int, int] | None = None) -> float:
     """Write a detector as ONNX, and compare it with torch in onnxruntime.
 
     Boxes are not decoded and not suppressed; the images are normalised ones.
@@ -55,17 +60,23 @@ def write_onnx(detector: SingleStageDetector, file: Path,
         detector: the plain student, in eval mode.
         file: gets the model.
         description: goes into the metadata of the file.
+        size: height and width of the only images that the model shall take,
+            one at a time: some backbones have no other export.
 
     Returns:
         float: the largest difference between torch and onnxruntime on a batch
-        of another size than it was traced with, relative to the largest
-        value of the map.
+        of another size than it was traced with (of other values, where there
+        is one size), relative to the largest value of the map.
 
     Raises:
         TypeError: a detector whose head is of no known family.
         ValueError: it cannot be exported, or onnxruntime computes something
             else.
     """
+    if size and (min(size) < DIVISOR or any(s % DIVISOR for s in size)):
+        raise ValueError(
+            f'--onnx-size: expected height and width as multiples of '
+            f'{DIVISOR}, found {size[0]} {size[1]}')
     if not isinstance(detector, SingleStageDetector):
         raise TypeError(f'--onnx: expected a single-stage detector, found '
                         f'{type(detector).__name__}; see mmdeploy for others')
@@ -74,15 +85,20 @@ def write_onnx(detector: SingleStageDetector, file: Path,
              for stride in head.strides]
     model = Outputs(detector)
     batch = {0: torch.export.Dim('batch', min=1)}
-    counts = (2, 3)
-    if head.loops_over_images:
+    counts, sizes = (2, 3), (SIZE, OTHER_SIZE)
+    if head.loops_over_images or size:
         batch, counts = {}, (1, 1)
     height, width = (DIVISOR * torch.export.Dim(f'{side}_by_{DIVISOR}', min=2)
                      for side in ('height', 'width'))
+    shapes: tuple | None = ({**batch, 2: height, 3: width}, )
+    if size:
+        sizes, shapes = (size, size), None
+    channels = input_channels(detector)
     # values of images; the same each time
     random = torch.Generator().manual_seed(0)
-    images, others = (torch.randn(n, 3, *size, generator=random)
-                      for n, size in zip(counts, (SIZE, OTHER_SIZE)))
+    images, others = (torch.randn(n, channels, *sides, generator=random)
+                      for n, sides in zip(counts, sizes))
+    way_out = '' if size else ONE_SIZE
     with torch.no_grad():
         expected = model(others)
         try:
@@ -91,18 +107,21 @@ def write_onnx(detector: SingleStageDetector, file: Path,
                     model, (images, ), dynamo=True, verbose=False,
                     opset_version=OPSET, input_names=['images'],
                     output_names=names,
-                    dynamic_shapes=({**batch, 2: height, 3: width}, ))
+                    dynamic_shapes=shapes)
                 program.model.metadata_props.update(description or {})
                 program.save(str(file), external_data=False)
         except torch.onnx.OnnxExporterError as e:
             raise ValueError(
                 '--onnx: torch cannot export this detector: '
-                f'{words(e.__cause__ or e)}') from e
-    difference = _difference(file, others, expected)
+                f'{words(e.__cause__ or e)}{way_out}') from e
+    try:
+        difference = _difference(file, others, expected)
+    except ValueError as e:
+        raise ValueError(f'{e}{way_out}') from e
     if not difference <= TOLERANCE:
         raise ValueError(
             f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
-            f'the largest value, expected at most {TOLERANCE}')
+            f'the largest value, expected at most {TOLERANCE}{way_out}')
     return difference
 
 

@@ -52,7 +52,8 @@ class Exported(NamedTuple):
 
 def export_student(cfg: Config, checkpoint: str, folder: str | Path,
                    weights: str | None = None, onnx: bool = False,
-                   log: Callable[[str], Any] = print) -> Exported:
+                   log: Callable[[str], Any] = print,
+                   onnx_size: tuple[int, int] | None = None) -> Exported:
     """Write the plain config and checkpoint of a trained student.
 
     The files appear when all of them are finished, in place of those of an
@@ -68,6 +69,8 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
             are any.
         onnx: whether the folder gets ``student.onnx``, too.
         log: is told what takes long, and what the user should know.
+        onnx_size: height and width of the only images that the ONNX file
+            shall take; by default it takes those of any size.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
@@ -111,9 +114,12 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
         (part / CHECKPOINT).write_bytes(data.getvalue())
         if onnx:
             log('exporting to ONNX, which takes up to a minute …')
-            difference = write_onnx(
-                detector.eval(), part / ONNX,
-                describe(detector, plain, classes_of(loaded)))
+            about = describe(detector, plain, classes_of(loaded))
+            if 'not_described' in about:
+                log(f'{ONNX} does not say what these transforms of the test '
+                    f'pipeline do: {about["not_described"]}')
+            difference = write_onnx(detector.eval(), part / ONNX, about,
+                                    onnx_size)
         before, after = (f.stat().st_size for f in (file, part / CHECKPOINT))
     files = FILES if onnx else FILES[:2]
     return Exported(

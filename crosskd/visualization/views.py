@@ -17,6 +17,7 @@ from ..heads import HeadAdapter, record
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
 from ..pairs.checks import check_passes
+from .pixels import as_picture
 
 NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
 
@@ -40,7 +41,8 @@ class View:
     """All that is drawn of one image.
 
     Attributes:
-        image: (h, w, 3), RGB, as the detectors see it but without padding.
+        image: (h, w, 3), RGB, as the detectors see it but without padding;
+            see :func:`~crosskd.visualization.pixels.as_picture`.
         size: height and width of the file.
         boxes: by whose they are.
         levels: the stride of each level that both detectors have.
@@ -261,12 +263,9 @@ def _empty(item: dict, sample: DetDataSample) -> View:
     # some pipelines pad, and say that this is the image
     height = min(round(size[0] * down), pixels.size(1))
     width = min(round(size[1] * across), pixels.size(2))
-    pixels = pixels[:, :height, :width].cpu().numpy()
-    if len(pixels) < 3:
-        pixels = pixels[:1].repeat(3, 0)
+    pixels = pixels[:, :height, :width].cpu().numpy().transpose(1, 2, 0)
     # as mmcv reads files, BGR
-    image = pixels[2::-1].transpose(1, 2, 0).clip(0, 255).astype(np.uint8)
-    return View(np.ascontiguousarray(image), size)
+    return View(np.ascontiguousarray(as_picture(pixels)[..., ::-1]), size)
 
 
 def _array(x: Tensor) -> np.ndarray:

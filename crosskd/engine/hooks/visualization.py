@@ -7,12 +7,14 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.visualization import Visualizer
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...numerics.randomness import untouched_randomness
 from ...visualization.panels import draw
 from ...visualization.views import look
+from ..data_checks import built_classes
 
 
 @HOOKS.register_module()
@@ -95,7 +97,7 @@ class DistillationVisualizationHook(Hook):
                 f'custom_hooks: {type(self).__name__}: images: expected fewer '
                 f'than the {count} of the validation data '
                 f'(val_dataloader), found the index {max(self.images)}')
-        self._classes = getattr(dataset, 'metainfo', {}).get('classes')
+        self._classes = next(iter(built_classes(dataset)), None)
         with untouched_randomness():
             self._items = [
                 (i, dataset[i], dataset.get_data_info(i)['instances'])
@@ -124,8 +126,8 @@ class DistillationVisualizationHook(Hook):
         for item in self._items:
             picture = self._picture(runner, *item, f'{unit} {step}')
             if picture is not None:
-                runner.visualizer.add_image(
-                    f'distillation_{item[0]}', picture, step)
+                add_image(runner.visualizer, f'distillation_{item[0]}',
+                          picture, step)
 
     def _picture(self, runner: Runner, index: int, item: dict, truth: list,
                  when: str) -> np.ndarray | None:
@@ -135,6 +137,16 @@ class DistillationVisualizationHook(Hook):
             return None
         path = item['data_samples'].get('img_path', f'image {index}')
         return draw(view, f'{path}, {when}', self.score_thr)
+
+
+def add_image(visualizer: Visualizer, name: str, picture: np.ndarray,
+              step: int) -> None:
+    """Give a picture to each backend, under a name that it takes."""
+    for backend in visualizer._vis_backends.values():
+        try:
+            backend.add_image(name, picture, step)
+        except Exception:  # MLflow's takes a name of a file, and no step
+            backend.add_image(f'{name}_{step}.png', picture, step)
 
 
 def _model(runner: Runner) -> Any:

@@ -1,0 +1,47 @@
+"""What a detector takes."""
+from contextlib import suppress
+from typing import Any
+
+import torch
+from mmdet.models.detectors import SingleStageDetector
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+TRIED = 3  # channels of an image that the first layer is found with
+
+
+class _FirstLayer(Exception):
+    """The first layer is reached, and nothing needs to be computed."""
+
+
+def input_channels(detector: SingleStageDetector) -> int:
+    """How many channels the images of a detector have.
+
+    It is what its first convolution (or norm) asks for, measured with an image
+    of three: some stems make more channels of an image before.  Of a detector
+    that refuses such an image earlier it is the number of the preprocessor's
+    means.
+    """
+    found: list[int] = []
+
+    def reached(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+        asked = (layer.in_channels if isinstance(layer, _ConvNd) else
+                 layer.num_features)
+        found.append(TRIED * asked // inputs[0].shape[1])
+        raise _FirstLayer
+
+    hooks = [layer.register_forward_pre_hook(reached)
+             for layer in detector.modules()
+             if isinstance(layer, (_ConvNd, _BatchNorm))]
+    image = torch.zeros(1, TRIED, 64, 64,
+                        device=next(detector.parameters()).device)
+    # also of a backbone that wants other images
+    with suppress(Exception), torch.no_grad():
+        detector.extract_feat(image)
+    for hook in hooks:
+        hook.remove()
+    mean = getattr(detector.data_preprocessor, 'mean', None)
+    if not found and mean is not None and mean.numel() > 1:
+        return mean.numel()
+    return found[0] if found else TRIED
