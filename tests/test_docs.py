@@ -28,7 +28,8 @@ SNIPPETS = blocks('python')
 def test_a_command_can_be_typed(block, command):
     """Its script and its flags are there; its config loads and builds."""
     words = block.words(command)
-    scripts = [w for w in words if w.startswith(('tools/', 'tests/'))]
+    scripts = [w for w in words
+               if w.startswith(('docs/', 'results/', 'tests/', 'tools/'))]
     for script in scripts:
         assert (REPO / script).is_file(), script
     if words[:3] == ['python', '-m', 'crosskd']:
@@ -124,6 +125,7 @@ def test_links_and_paths_lead_somewhere():
             assert (page.parent / link).exists(), (page.name, link)
         if page.name == 'CHANGELOG.md':
             continue  # it names what is no more
-        for path in re.findall(r'`((?:configs|tools|docs|tests|crosskd)/'
-                               r'[\w+./-]*\w/?)`', text):
+        for path in re.findall(
+                r'`((?:configs|tools|docs|tests|results|crosskd)/'
+                r'[\w+./-]*\w/?)`', text):
             assert (REPO / path).exists(), (page.name, path)

@@ -187,6 +187,11 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path):
             path = unquote(link.partition('#')[0])
             if path and '//' not in path and not path.startswith('mailto'):
                 assert (page.parent / path).exists(), (page, link)
+    # what pages show, and nothing that was measured for them
+    beside = {p.suffix for p in tmp_path.rglob('*') if p.is_file()
+              and p.relative_to(tmp_path).parts[0] not in ('assets', 'search')}
+    assert beside <= {'.html', '.jpg', '.png', '.svg', '.css', '.ipynb',
+                      '.xml', '.gz', '.inv'}
     # what is outside of docs/, and a class with the example of its config
     assert 'GFL-R18' in (
         tmp_path / 'repository/configs/crosskd/index.html').read_text()
