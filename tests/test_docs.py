@@ -22,6 +22,8 @@ from tool_server import run as tool
 COMMANDS = [pytest.param(block, command, id=command[:70])
             for block in blocks('bash') for command in block.commands]
 SNIPPETS = blocks('python')
+# a source distribution has no results/
+LEFT_OUT = () if (REPO / 'results').is_dir() else ('results/', )
 
 
 @pytest.mark.parametrize('block, command', COMMANDS)
@@ -31,7 +33,7 @@ def test_a_command_can_be_typed(block, command):
     scripts = [w for w in words
                if w.startswith(('docs/', 'results/', 'tests/', 'tools/'))]
     for script in scripts:
-        assert (REPO / script).is_file(), script
+        assert (REPO / script).is_file() or script.startswith(LEFT_OUT)
     if words[:3] == ['python', '-m', 'crosskd']:
         assert words[3] in (*COMMANDS_OF_CROSSKD, '--help')
         assert words[3] != 'mmdet' or words[4] in available()
@@ -128,4 +130,5 @@ def test_links_and_paths_lead_somewhere():
         for path in re.findall(
                 r'`((?:configs|tools|docs|tests|results|crosskd)/'
                 r'[\w+./-]*\w/?)`', text):
-            assert (REPO / path).exists(), (page.name, path)
+            assert (REPO / path).exists() or path.startswith(LEFT_OUT), (
+                page.name, path)
