@@ -1,6 +1,6 @@
 """What README and docs tell people to type can be typed.
 
-``slow_docs.py`` runs the commands; CI alone has the time.
+``test_docs_commands.py`` runs the commands; CI alone has the time.
 """
 import inspect
 import re
@@ -18,6 +18,8 @@ from downstream import PIPELINES, SMALL, child
 from helpers import batch, build, distiller_cfg
 from pages import PAGES, blocks
 from tool_server import run as tool
+
+pytestmark = pytest.mark.torch_only
 
 COMMANDS = [pytest.param(block, command, id=command[:70])
             for block in blocks('bash') for command in block.commands]

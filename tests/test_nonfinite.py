@@ -12,6 +12,8 @@ from experiments import experiment, model_cfg, weights, write
 from helpers import KINDS, batch, build, distiller_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool
 
+pytestmark = pytest.mark.torch_only
+
 
 class Run:
     """What the hook needs of a Runner, on a real model and optimizer."""

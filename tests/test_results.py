@@ -24,6 +24,8 @@ import report  # noqa: E402
 import run as results  # noqa: E402
 import store  # noqa: E402
 
+pytestmark = pytest.mark.torch_only
+
 ALL = {each.name: each for some in matrix.DETECTORS.values() for each in some}
 TABLES = [table for tables in matrix.TABLES.values() for table in tables]
 

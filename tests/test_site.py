@@ -22,6 +22,8 @@ from crosskd.teacher import find_config
 from helpers import build, distiller_cfg
 from pages import PAGES
 
+pytestmark = pytest.mark.torch_only
+
 DOCS = REPO / 'docs'
 REGISTERED = {
     f'{thing.__module__}.{thing.__name__}': (name, thing)

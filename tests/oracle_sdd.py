@@ -1,4 +1,4 @@
-"""SDD once more, as slow loops over one cell at a time, in float64.
+"""SDD once more, as loops over one cell at a time, in float64.
 
 Written from the formulas (docs/sdd.md), not from the package.
 """
@@ -90,7 +90,7 @@ def inside(maps, extents):
     return mask
 
 
-def slow_sdd(student, teacher, labels=None, base='kd', scales=(1, 2, 4),
+def oracle_sdd(student, teacher, labels=None, base='kd', scales=(1, 2, 4),
              temperature=4.0, alpha=1.0, beta=8.0, gamma=1.5,
              complementary_weight=2.0, label_free=False, weight=None,
              mask=None):

@@ -1,4 +1,4 @@
-"""CrossKD once more, as slow loops over one location at a time, in float64.
+"""CrossKD once more, as loops over one location at a time, in float64.
 
 Written from the formulas (docs/method.md), not from the package: it shares
 nothing with it but the mmdet heads themselves.

@@ -21,6 +21,7 @@ from crosskd.checkpoints.pretrained import torchvision_urls
 from crosskd.demo import shapes
 from pages import blocks
 
+pytestmark = pytest.mark.commands
 # of the three lines that README tells the reader to edit
 EDITS = {
     r'^classes = .*?( +#.*)$': rf'classes = {shapes.CLASSES!r}\1',
