@@ -22,6 +22,7 @@ from crosskd.demo import shapes
 from pages import blocks
 
 pytestmark = pytest.mark.commands
+
 # of the three lines that README tells the reader to edit
 EDITS = {
     r'^classes = .*?( +#.*)$': rf'classes = {shapes.CLASSES!r}\1',
