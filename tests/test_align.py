@@ -4,6 +4,8 @@ import torch
 
 from crosskd.numerics import statistics
 
+pytestmark = pytest.mark.torch_only
+
 
 def align_statistics(student, teacher):
     aligned, = statistics.align_statistics([student], [teacher])

@@ -23,6 +23,8 @@ from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool
 
+pytestmark = pytest.mark.torch_only
+
 DEMO = 'crosskd::demo/crosskd_gfl_r18w8_r18w24_shapes.py'
 MAIN = '../crosskd/__main__.py'
 STEP = ['student', 'backward', 'optimizer', 'rest']

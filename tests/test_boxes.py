@@ -11,6 +11,8 @@ from crosskd.heads.decoding import decode
 from crosskd.heads.layout import Geometry
 from crosskd.losses.building import build_loss
 
+pytestmark = pytest.mark.torch_only
+
 
 def numbers(*shape, seed=0):
     rng = torch.Generator().manual_seed(seed)

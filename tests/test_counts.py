@@ -22,6 +22,8 @@ from helpers import (
 )
 from pretend_device import DEVICE, on_device, pretend_device
 
+pytestmark = pytest.mark.torch_only
+
 # beyond the plain student's loss and the teacher's forward: kernels, and bytes
 # that are kept for the backward pass
 CEILINGS = {

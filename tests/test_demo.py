@@ -10,6 +10,8 @@ from crosskd.compare import logs
 from crosskd.demo import shapes, stages
 from helpers import build
 
+pytestmark = pytest.mark.torch_only
+
 
 def test_images_are_a_function_of_their_arguments(tmp_path):
     for folder in 'ab':

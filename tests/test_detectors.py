@@ -23,7 +23,7 @@ from helpers import (
     plain_cfg,
     total,
 )
-from slow_crosskd import crosskd_losses
+from oracle_crosskd import crosskd_losses
 
 
 def same_student(kind, **kwargs):

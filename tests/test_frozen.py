@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 from crosskd.heads.frozen import KeepingLittle
 
+pytestmark = pytest.mark.torch_only
+
 
 def features(grad=True):
     rng = torch.Generator().manual_seed(0)

@@ -9,6 +9,8 @@ from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, batch, build, distiller_cfg, sdd_cfg, total
 from tool_server import run as tool
 
+pytestmark = pytest.mark.torch_only
+
 PLACES = ['backbone', 'neck', 'bbox_head', 'backbone.layer1',
           'bbox_head.cls_convs.0']
 

@@ -17,6 +17,8 @@ from crosskd.losses import (
     pkd_loss,
 )
 
+pytestmark = pytest.mark.torch_only
+
 
 def random(*shape, seed=0, scale=2.0):
     rng = torch.Generator().manual_seed(seed)

@@ -11,6 +11,8 @@ from mmengine.config.utils import _get_cfg_metainfo
 
 from conftest import REPO
 
+pytestmark = pytest.mark.torch_only
+
 ROOT = REPO / 'configs'
 # what others inherit, and nobody trains
 SHARED = {'demo/shapes_detection.py'}

@@ -25,6 +25,8 @@ from helpers import (
     total,
 )
 
+pytestmark = pytest.mark.torch_only
+
 CFGS = dict(
     crosskd=(distiller_cfg('gfl'), plain_cfg('gfl')),
     sdd=(sdd_cfg('fcos', loss=dict(warmup_iters=3)), plain_cfg('fcos')))

@@ -24,6 +24,8 @@ from helpers import (
 )
 from tool_server import run as tool
 
+pytestmark = pytest.mark.torch_only
+
 
 class Run:
     """What the hook needs of a Runner, on a real model and optimizer."""

@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from conftest import REPO
 
+pytestmark = pytest.mark.torch_only
+
 NOTEBOOK = REPO / 'docs/own_data.ipynb'
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import types
 
 import pytest
@@ -58,6 +59,7 @@ SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
            'requirements.txt', 'constraints.txt',
            'constraints-openmmlab.txt')
 OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
+MB = 1_000_000
 
 
 def setup(*args, cwd, ok=True):
@@ -111,6 +113,7 @@ def test_configs_and_tools_travel_inside_the_package(
     setup('build', '--build-base', tmp_path / 'base', '--build-lib',
           tmp_path / 'lib', cwd=REPO if links else without_links)
     check_complete(tmp_path / 'lib')
+    assert os.listdir(tmp_path / 'lib') == ['crosskd']
 
 
 def test_a_source_distribution_is_complete(tmp_path, without_links):
@@ -125,9 +128,40 @@ def test_a_source_distribution_is_complete(tmp_path, without_links):
             path = path.relative_to(REPO)
             if '.mim' not in path.parts:
                 assert (folder / path).is_file(), path
+    assert not (folder / 'results').exists()
     setup('build', '--build-base', tmp_path / 'base', '--build-lib',
           tmp_path / 'lib', cwd=folder)
     check_complete(tmp_path / 'lib')
+
+
+def test_what_is_tracked_is_light():
+    """So that a clone is: trained weights and such stay outside."""
+    if not (REPO / '.git').exists():
+        pytest.skip('no checkout of git')
+    files = subprocess.run(['git', 'ls-files', '-z'], cwd=REPO, text=True,
+                           check=True, capture_output=True).stdout
+    sizes = {name: (REPO / name).lstat().st_size
+             for name in files.split('\0')
+             if name and os.path.lexists(REPO / name)}
+    largest = sorted(sizes, key=sizes.__getitem__)[-3:]
+    assert sum(sizes.values()) < 9 * MB, largest
+
+
+def test_a_source_distribution_is_light(tmp_path, without_links):
+    """Of a whole checkout, which has trainings and their records."""
+    shutil.copytree(without_links, tmp_path / 'copy', symlinks=True)
+    (tmp_path / 'copy/results').mkdir()
+    for name in ('run.py', 'shapes.jsonl', 'teacher.pth'):
+        (tmp_path / 'copy/results' / name).touch()
+    setup('sdist', '--formats', 'gztar', '--dist-dir', tmp_path,
+          cwd=tmp_path / 'copy')
+    (archive, ) = tmp_path.glob('*.tar.gz')
+    assert archive.stat().st_size < 2.5 * MB
+    with tarfile.open(archive) as files:
+        names = [name.partition('/')[2] for name in files.getnames()]
+    assert 'docs/results.md' in names
+    assert not [name for name in names
+                if re.match('results/|.*[.](pth|jsonl)$', name)]
 
 
 def test_an_editable_installation_says_that_it_needs_links(

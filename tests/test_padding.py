@@ -15,7 +15,9 @@ from helpers import (
     sdd_cfg,
     total,
 )
-from slow_crosskd import crosskd_losses
+from oracle_crosskd import crosskd_losses
+
+pytestmark = pytest.mark.torch_only
 
 # GFL and ATSS have the same priors
 OTHER_PRIORS = [(s, t) for s in KINDS for t in KINDS

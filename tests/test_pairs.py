@@ -3,6 +3,8 @@ import pytest
 
 from pairs_table import DIFFERENCES, METHODS, PAGE, cells, page, read
 
+pytestmark = pytest.mark.torch_only
+
 QUICK = ('CrossKD', 'equal')
 CASES = [
     pytest.param(method, difference, marks=(

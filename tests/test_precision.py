@@ -34,6 +34,8 @@ from helpers import (
     total,
 )
 
+pytestmark = pytest.mark.torch_only
+
 STEPS = 70
 
 

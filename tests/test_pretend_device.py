@@ -19,6 +19,8 @@ from helpers import (
 )
 from pretend_device import DEVICE, Elsewhere, on_device, pretend_device
 
+pytestmark = pytest.mark.torch_only
+
 
 def step(model):
     """A training step on the pretend device; returns its losses."""

@@ -12,6 +12,8 @@ from mmengine.structures import InstanceData
 from crosskd.losses.sdd_bases import BASES, BINARY_BASES
 from helpers import BCE, DISTILLER, KINDS, build, plain_cfg
 
+pytestmark = pytest.mark.torch_only
+
 PRIORS = dict(retina=4, gfl=1, atss=1, fcos=1)  # per location, in helpers
 WITH_QUALITY = ('atss', 'fcos')
 BOX_LOSSES = ('GIoULoss', 'IoULoss', 'DIoULoss', 'EIoULoss')

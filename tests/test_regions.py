@@ -18,6 +18,8 @@ from helpers import (
     total,
 )
 
+pytestmark = pytest.mark.torch_only
+
 SIZES = ((8, 12), (4, 6), (2, 3))  # of the levels of a 64 × 96 image
 
 

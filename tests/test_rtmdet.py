@@ -30,13 +30,13 @@ from helpers import (
     total,
     wide_teacher,
 )
+from oracle_crosskd import align, iou_loss, sigmoid
 from practitioners import (
     results_of_plain_mmdet,
     resumed,
     same_states,
     small_config,
 )
-from slow_crosskd import align, iou_loss, sigmoid
 from test_tools import metrics
 from tool_server import run as tool
 

@@ -24,7 +24,9 @@ from helpers import (
     sdd_cfg,
     total,
 )
-from slow_sdd import inside, slow_sdd
+from oracle_sdd import inside, oracle_sdd
+
+pytestmark = pytest.mark.torch_only
 
 SIZE = (128, 160)  # every level has room for 4 × 4 cells
 
@@ -44,8 +46,9 @@ def by_hand(model, inputs, samples, kind, weighted=False, **kwargs):
             mask = maps.extents and inside(
                 maps.teacher, [e for e in maps.extents
                                for _ in range(head.num_priors)])
-            loss = slow_sdd(maps.student.double(), maps.teacher.double(),
-                            maps.labels, mask=mask, weight=weight, **kwargs)
+            loss = oracle_sdd(
+                maps.student.double(), maps.teacher.double(), maps.labels,
+                mask=mask, weight=weight, **kwargs)
             # every map has as many cells, so their weights' means will do
             share = len(maps.teacher) * float(
                 adaptive_avg_pool2d(weight, 4).mean() if weighted else 1)

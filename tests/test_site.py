@@ -22,6 +22,8 @@ from crosskd.teacher import find_config
 from helpers import build, distiller_cfg
 from pages import PAGES
 
+pytestmark = pytest.mark.torch_only
+
 DOCS = REPO / 'docs'
 REGISTERED = {
     f'{thing.__module__}.{thing.__name__}': (name, thing)
@@ -187,6 +189,11 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path):
             path = unquote(link.partition('#')[0])
             if path and '//' not in path and not path.startswith('mailto'):
                 assert (page.parent / path).exists(), (page, link)
+    # what pages show, and nothing that was measured for them
+    beside = {p.suffix for p in tmp_path.rglob('*') if p.is_file()
+              and p.relative_to(tmp_path).parts[0] not in ('assets', 'search')}
+    assert beside <= {'.html', '.jpg', '.png', '.svg', '.css', '.ipynb',
+                      '.xml', '.gz', '.inv'}
     # what is outside of docs/, and a class with the example of its config
     assert 'GFL-R18' in (
         tmp_path / 'repository/configs/crosskd/index.html').read_text()

@@ -1,0 +1,92 @@
+"""From FLOPs and bytes: what a distilled step costs at least on GPUs.
+
+``python results/speed/estimate.py`` counts the FLOPs of student, teacher and
+cross-head predictions at 800×1333, writes ``results/speed/estimate.json`` and
+prints the tables of docs/speed.md.  It says nothing of a GPU's real speed.
+"""
+import json
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+from torch.utils.flop_counter import FlopCounterMode
+
+from crosskd.benchmark.detectors import (
+    build_distilled,
+    build_plain,
+    build_teacher,
+    random_batch,
+)
+from crosskd.benchmark.setting import Setting, read
+from crosskd.benchmark.silence import silence
+
+CONFIGS = Path(__file__).parent.parent.parent / 'configs/crosskd'
+PAIRS = {
+    'GFL R101 → R50': 'crosskd_r50_gflv1_r101-2x-ms_fpn_1x_coco.py',
+    'GFL R50 → R18': 'crosskd_r18_gflv1_r50_fpn_1x_coco.py',
+    'RetinaNet R101 → R50': 'crosskd_r50_retinanet_r101_fpn_2x_coco.py',
+    'ATSS R101 → R50': 'crosskd_r50_atss_r101_fpn_1x_coco.py',
+}
+SIZE = (800, 1333)
+IMAGES, EPOCHS, BATCH = 117_266, 12, 2  # of COCO, with boxes; a GPU
+GPUS = (8, 64)
+
+
+def flops(function) -> int:
+    """Of the multiplications and additions of matrices and convolutions."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def count(config: str) -> dict[str, float]:
+    """FLOPs of one image, forward and backward, and bytes of gradients."""
+    with silence():
+        cfg = read(Setting(str(CONFIGS / config)))
+        plain, teacher = build_plain(cfg), build_teacher(cfg)
+        inputs, samples = random_batch(plain, 1, SIZE)
+        with torch.no_grad():
+            teachers = flops(lambda: teacher.bbox_head(
+                teacher.extract_feat(inputs)))
+        forward = flops(lambda: plain.bbox_head(plain.extract_feat(inputs)))
+        student = flops(lambda: step(plain, inputs, samples))
+        gradients = 4 * sum(p.numel() for p in plain.parameters()
+                            if p.requires_grad)
+        distilled = flops(lambda: step(build_distilled(cfg), inputs, samples))
+    return dict(teacher=teachers, student_forward=forward, student=student,
+                distilled=distilled, gradients=gradients,
+                added=distilled - student - teachers)
+
+
+def step(model, inputs, samples) -> None:
+    losses = model(inputs, samples, mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+
+
+def main() -> None:
+    init_default_scope('mmdet')
+    found = {name: count(config) for name, config in PAIRS.items()}
+    print('| GFLOPs of an image | student, forward | its step | teacher, '
+          'forward | cross head, with its backward | distilled / student | '
+          'distilled / (student + teacher) | teacher at half the price: '
+          'distilled / student |\n' + '|---' * 8 + '|')
+    for name, one in found.items():
+        student, teacher, distilled = (
+            one[k] for k in ('student', 'teacher', 'distilled'))
+        one['ratio'] = distilled / student
+        one['ratio_half'] = (distilled - teacher / 2) / student
+        print(f'| {name} | {one["student_forward"] / 1e9:.0f} | '
+              f'{student / 1e9:.0f} | {teacher / 1e9:.0f} | '
+              f'{one["added"] / 1e9:.0f} | {one["ratio"]:.2f} | '
+              f'{distilled / (student + teacher):.3f} | '
+              f'{one["ratio_half"]:.2f} |')
+    for gpus in GPUS:
+        steps = -(-IMAGES // (gpus * BATCH)) * EPOCHS
+        print(f'{gpus} GPUs: {steps} steps')
+    Path(__file__).with_suffix('.json').write_text(
+        json.dumps(found, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
