@@ -93,7 +93,8 @@ def _config_file(folder: Path) -> Path:
 
 def _checkpoint(folder: Path, which: str) -> Path:
     noted = folder / 'last_checkpoint'
-    last = Path(noted.read_text().strip()) if noted.is_file() else None
+    last = (Path(os.fsdecode(noted.read_bytes()).strip())
+            if noted.is_file() else None)
     # by its name first: the folder may have been moved since; then where
     # CheckpointHook's out_dir said
     places = [folder, *([last.parent] if last else [])]
