@@ -18,6 +18,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    runs_of,
     sdd_cfg,
     total,
     wide_teacher,
@@ -115,11 +116,9 @@ def test_a_weight_may_begin_at_0(name):
 def test_layers_of_the_teacher_run_while_their_loss_counts():
     model = build(distiller_cfg('gfl', loss_feat_kd=PKD))
     step(model)
-    backbone, tower = [], []
     teacher = model.teacher.detector
-    teacher.backbone.register_forward_hook(lambda *_: backbone.append(1))
-    teacher.bbox_head.reg_convs[-1].register_forward_hook(
-        lambda *_: tower.append(1))
+    backbone, tower = map(runs_of, (
+        teacher.backbone, teacher.bbox_head.reg_convs[-1]))
     for weights, expected in (((1, 1, 1), (True, True)),
                               ((1, 0, 1), (True, False)),
                               ((0, 0, 1), (True, False)),

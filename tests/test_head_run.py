@@ -13,6 +13,7 @@ from helpers import (
     build,
     distiller_cfg,
     head_cfg,
+    runs_of,
     sdd_cfg,
     total,
 )
@@ -67,18 +68,6 @@ def head_of(kind, **kwargs):
     features = tuple(torch.randn(2, 8, 12 // s, 16 // s, generator=rng)
                      for s in (1, 2, 4))
     return adapter_of(head), features
-
-
-def runs_of(module):
-    """Counts runs, without a hook, for which a head would run itself."""
-    runs, forward = [], module.forward
-
-    def counting(*args):
-        runs.append(1)
-        return forward(*args)
-
-    module.forward = counting
-    return runs
 
 
 @pytest.mark.parametrize('kind', KINDS)
