@@ -92,8 +92,8 @@ class Boxes(Priors):
         """Regression outputs of that size, their boxes, and these encoded."""
         geometry = self.sample_of_priors(levels, self._device)
         reg = size * torch.randn(
-            1, len(geometry.priors), 4 * (self.num_bins or 1),
-            generator=torch.Generator().manual_seed(0)).to(self._device)
+            1, len(geometry.priors), 4 * (self.num_bins or 1), device='cpu',
+            generator=torch.Generator('cpu').manual_seed(0)).to(self._device)
         return (reg.cpu(), self.boxes(reg, geometry).cpu(),
                 self.encoded(reg, geometry).cpu())
 
