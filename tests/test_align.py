@@ -51,6 +51,23 @@ def test_student_statistics_are_differentiated_through():
         s.grad.sum((0, 2, 3)), torch.zeros(2, dtype=torch.float64))
 
 
+@pytest.mark.parametrize('scale', [3, 1e-6])
+@pytest.mark.parametrize('shape', [(2, 3, 3, 2), (4, 2, 1, 1)])
+def test_slope_is_that_of_the_formula(shape, scale):
+    """As autograd has it, also of deviations that are as small as 1e-6."""
+    s, t = feature(*shape, scale=scale).requires_grad_(), feature(
+        *shape, seed=1)
+    mean, std, mean_t, std_t = (
+        f(x, (0, 2, 3), keepdim=True) for x in (s, t)
+        for f in (torch.mean, torch.std))
+    formula = (s - mean) / (std + 1e-6) * std_t + mean_t
+    weight = feature(*shape, seed=2)
+    found, expected = (torch.autograd.grad((x * weight).sum(), s)[0]
+                       for x in (align_statistics(s, t), formula))
+    torch.testing.assert_close(found * scale, expected * scale, rtol=1e-9,
+                               atol=1e-9)
+
+
 @pytest.mark.parametrize('s', [
     torch.randn(1, 4, 1, 1),  # a single value has no deviation
     torch.full((2, 4, 3, 3), 5.0),  # a dead channel

@@ -16,6 +16,7 @@ from crosskd.losses import (
     kl_div_loss,
     pkd_loss,
 )
+from crosskd.losses.building import build_loss
 
 pytestmark = pytest.mark.torch_only
 
@@ -132,8 +133,9 @@ def test_gradient_of_pkd():
 def test_teacher_gets_no_gradient_and_equality_costs_nothing(loss):
     x, t = random(3, 4).requires_grad_(), random(3, 4, seed=1)
     t.requires_grad_()
-    root = kd_quality_focal_loss(x, x.detach().clone(), 0.5).sum()
-    assert torch.autograd.grad(root, x)[0].isfinite().all()
+    for beta in (0, 0.5):
+        root = kd_quality_focal_loss(x, x.detach().clone(), beta).sum()
+        assert torch.autograd.grad(root, x)[0].isfinite().all()
     loss(x, t).sum().backward()
     assert t.grad is None and x.grad.abs().sum() > 0
     if loss is not kd_quality_focal_loss:  # whose BCE has the entropy in it
@@ -141,6 +143,18 @@ def test_teacher_gets_no_gradient_and_equality_costs_nothing(loss):
     x.grad = None
     loss(x, x.detach().clone()).sum().backward()
     assert float(x.grad.abs().sum()) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize('loss', [
+    kd_quality_focal_loss, kl_div_loss,
+    lambda x, t: pkd_loss(x[:, :, None, None], t[:, :, None, None])])
+def test_second_derivatives_are_refused(loss):
+    """Their gradients are made by hand, and have none."""
+    x, t = random(5, 4).requires_grad_(), random(5, 4, seed=1)
+    root = loss(x, t).square().sum()
+    slope, = torch.autograd.grad(root, x, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        slope.square().sum().backward()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
@@ -173,18 +187,23 @@ def test_kl_without_class_reduction_is_mmdets():
     theirs = MMDetKLDivLoss(T=10, loss_weight=0.25)
     torch.testing.assert_close(ours(x, t), theirs(x, t))
     torch.testing.assert_close(
+        KnowledgeDistillationKLDivLoss()(x, t), MMDetKLDivLoss()(x, t))
+    torch.testing.assert_close(
         ours(x, t, reduction_override='none'),
         theirs(x, t, reduction_override='none'))
 
 
 @pytest.mark.parametrize('cfg, word', [
-    (dict(type='KDQualityFocalLoss', beta=-1), 'beta'),
+    (dict(type='KDQualityFocalLoss', beta=-0.5), 'beta'),
+    (dict(type='KDQualityFocalLoss', loss_weight=-0.5), 'loss_weight'),
     (dict(type='KDQualityFocalLoss', loss_weight=float('nan')), 'loss_weight'),
     (dict(type='KDQualityFocalLoss', loss_weight='1'), 'loss_weight'),
     (dict(type='KnowledgeDistillationKLDivLoss', T=0), 'T must'),
     (dict(type='KnowledgeDistillationKLDivLoss', class_reduction='max'),
      'class_reduction'),
-    (dict(type='PKDLoss', loss_weight=-2), 'loss_weight'),
+    (dict(type='KnowledgeDistillationKLDivLoss', loss_weight=-0.5),
+     'loss_weight'),
+    (dict(type='PKDLoss', loss_weight=-0.5), 'loss_weight'),
 ])
 def test_bad_parameters_are_named(cfg, word):
     with pytest.raises((TypeError, ValueError), match=word):
@@ -195,3 +214,38 @@ def test_feature_loss_module():
     x, t = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
     torch.testing.assert_close(
         PKDLoss(loss_weight=6.0)(x, t), 6 * pkd_loss(x, t))
+    torch.testing.assert_close(PKDLoss()(x, t), pkd_loss(x, t))
+
+
+def test_the_classification_loss_by_default():
+    x, t = random(4, 3), random(4, 3, seed=1)
+    for found in (KDQualityFocalLoss()(x, t),
+                  kd_quality_focal_loss(x, t).mean()):
+        torch.testing.assert_close(found, slow_qfl(x, t, 1).mean())
+
+
+@pytest.mark.parametrize('kind, found', [
+    ('PKDLoss', 'features'), ('KnowledgeDistillationKLDivLoss',
+                              'logits, bins'),
+    ('FocalLoss', 'nothing that it names')])
+def test_a_loss_of_something_else_is_refused(kind, found):
+    with pytest.raises(TypeError, match=f'found {kind}, which compares '
+                       f'{found}$'):
+        build_loss('loss_reg_kd', dict(type=kind), ('boxes', ))
+
+
+@pytest.mark.parametrize('kind, form, shape', [
+    ('KDQualityFocalLoss', 'logits', (3, 4)), ('PKDLoss', 'features',
+                                              (2, 3, 4, 5)),
+    ('KnowledgeDistillationKLDivLoss', 'bins', (3, 4)),
+    ('IoULoss', 'boxes', (3, 4)), ('GIoULoss', 'boxes', (3, 4)),
+    ('SDDLoss', 'regions', (2, 3, 4, 4))])
+def test_a_weight_may_be_zero_but_not_below(kind, form, shape):
+    x, t = random(*shape), random(*shape, seed=1)
+    none, half, one = (
+        build_loss('loss', dict(type=kind, loss_weight=weight), (form, ))(x, t)
+        for weight in (0, 0.5, 1))
+    assert none.abs().max() == 0 and one.abs().max() > 0
+    torch.testing.assert_close(2 * half, one)
+    with pytest.raises(ValueError, match='loss_weight must be'):
+        build_loss('loss', dict(type=kind, loss_weight=-0.5), (form, ))

@@ -69,6 +69,17 @@ def test_every_base_and_both_readings(base, labelled, size):
     assert float(one) < float(ours)  # some cells are complementary
 
 
+@pytest.mark.parametrize('base', BASES)
+def test_parameters_by_default(base):
+    """Those of the papers of SDD, DKD and NKD."""
+    s, t, labels = maps(4, 5, 8, 8)
+    expected = oracle_sdd(
+        s, t, labels, base=base, scales=(1, 2, 4), temperature=4.0, alpha=1.0,
+        beta=8.0, gamma=1.5, complementary_weight=2.0)
+    for loss in (sdd_loss(s, t, labels, base), SDDLoss(base)(s, t, labels)):
+        assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize('scales', [(1, ), (2, ), (4, ), (3, 1), (5, 4),
                                     (1, 2, 4, 6)])
 def test_any_set_of_scales(scales):
@@ -160,6 +171,18 @@ def test_shares_say_which_loss_a_map_counts_in():
     assert totals.tolist() == pytest.approx([
         21 * len(rows) * oracle_sdd(s[rows], t[rows], labels[rows])
         for rows in ([0, 3], [2])], rel=1e-9)
+
+
+def test_shares_of_several_maps_are_those_of_each_map():
+    loss, levels = SDDLoss(), []
+    for i, (map_0, map_1) in enumerate((([1, 0], [1, 1]), ([0, 1], [0, 0]))):
+        s, t, _ = maps(2, 3, 8, 8, seed=i)
+        levels.append(LogitMaps(
+            s, t, shares=torch.tensor([map_0, map_1]).bool()))
+    totals, count = loss.sums(levels)
+    alone = [loss.sums([m]) for m in levels]
+    torch.testing.assert_close(totals, torch.cat([x for x, _ in alone]))
+    assert float(count) == sum(float(n) for _, n in alone) == 4 * 21
 
 
 def test_grids_of_the_last_sizes_are_kept(monkeypatch):
@@ -266,7 +289,8 @@ def iterations():
     """A Runner's count of iterations, without the Runner."""
     hub = MessageHub.get_instance('warm-up test')
     yield lambda i: hub.update_info('iter', i)
-    MessageHub._instance_dict.pop('warm-up test')
+    for name in ('warm-up test', 'another run'):
+        MessageHub._instance_dict.pop(name, None)
 
 
 def test_warm_up_is_linear_in_the_iterations_of_the_run(iterations):
@@ -276,6 +300,16 @@ def test_warm_up_is_linear_in_the_iterations_of_the_run(iterations):
     for iteration, part in ((0, 0.25), (1, 0.5), (3, 1), (100, 1)):
         iterations(iteration)
         assert float(loss(s, t, labels)) == pytest.approx(part * full)
+        assert SDDLoss(loss_weight=2.0).factor() == 2
+
+
+def test_warm_up_goes_by_the_run_that_the_loss_is_in(iterations):
+    loss = SDDLoss(warmup_iters=4)
+    assert loss.factor() == 1  # nobody counts
+    MessageHub.get_instance('another run').update_info('iter', 0)
+    assert loss.factor() == 0.25  # built before its Runner
+    iterations(1)
+    assert loss.factor() == 0.5
 
 
 @pytest.mark.parametrize('cfg, error, words', [
@@ -287,11 +321,13 @@ def test_warm_up_is_linear_in_the_iterations_of_the_run(iterations):
     (dict(scales=4), ValueError, 'scales .*found 4'),
     (dict(temperature=0), ValueError, 'temperature must be finite and > 0'),
     (dict(temperature='4'), TypeError, 'temperature must be a number'),
-    (dict(alpha=-1), ValueError, 'alpha'),
+    (dict(alpha=-0.5), ValueError, 'alpha'),
     (dict(beta=math.inf), ValueError, 'beta'),
+    (dict(beta=-0.5), ValueError, 'beta'),
     (dict(gamma=math.nan), ValueError, 'gamma'),
-    (dict(complementary_weight=-2), ValueError, 'complementary_weight'),
-    (dict(loss_weight=-1), ValueError, 'loss_weight'),
+    (dict(gamma=-0.5), ValueError, 'gamma'),
+    (dict(complementary_weight=-0.5), ValueError, 'complementary_weight'),
+    (dict(loss_weight=-0.5), ValueError, 'loss_weight'),
     (dict(warmup_iters=-1), ValueError, 'warmup_iters'),
     (dict(warmup_iters=1.5), TypeError, 'warmup_iters'),
     (dict(label_free='yes'), TypeError, 'label_free'),
