@@ -353,6 +353,25 @@ def test_pixels_of_another_scale_are_warned_of(said, pixels, preprocessor,
     assert re.search(words, line), line
 
 
+SCALED = dict(RAW, bgr_to_rgb=True, mean=[0.485, 0.456, 0.406],
+              std=[0.229, 0.224, 0.225])
+
+
+def test_white_of_a_student_that_scales_is_not_taken_for_a_pixel(said):
+    """Its pixels end at 1, or by rounding just above."""
+    cfg = distiller_cfg('gfl')
+    cfg['data_preprocessor'] = SCALED
+    model = build(cfg)
+    white, samples = torch.ones(2, 3, 64, 96), batch()[1]
+    white[..., ::2] = 0
+    mean, std = (torch.tensor(SCALED[k]).view(3, 1, 1)
+                 for k in ('mean', 'std'))
+    model.teacher._renormalized(
+        (white - mean) / std, samples, model.data_preprocessor)
+    (line, ) = said
+    assert 'to 1 before that' in line
+
+
 def test_a_run_without_our_runner_is_warned_once(said):
     """Where nobody tells that a pipeline normalises."""
     cfg = distiller_cfg('gfl')
