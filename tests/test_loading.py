@@ -130,6 +130,36 @@ def test_an_old_name_of_another_shape_is_refused():
         load(state, cfg)
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), 1e6])
+def test_weights_of_a_training_that_diverged_are_refused(weights, value):
+    """1e6 is finite in float32, and infinite in float16."""
+    key = 'bbox_head.gfl_reg.weight'
+    broken = dict(weights, **{key: weights[key].clone()})
+    broken[key][0, 0, 0, 0] = value
+    if value == 1e6:
+        check_equal(load(dict(state_dict=broken)), broken)
+        broken[key] = broken[key].half()
+    with pytest.raises(ValueError, match=f'1 not finite: {key}$'):
+        load(dict(state_dict=broken))
+
+
+@pytest.mark.parametrize('kind', [torch.int8, torch.uint8, torch.complex64])
+def test_weights_that_are_no_real_numbers_are_refused(weights, kind):
+    """Such as those of a quantised detector, without their scales."""
+    key = 'backbone.conv1.weight'
+    with pytest.raises(ValueError, match=rf'1 of another type: {key} '
+                       rf'\({kind}\), expected torch.float32'):
+        load(dict(state_dict={**weights, key: weights[key].to(kind)}))
+
+
+@pytest.mark.parametrize('kind', [torch.float16, torch.bfloat16,
+                                  torch.float64])
+def test_weights_of_another_precision_are_taken(weights, kind):
+    loaded = load(dict(state_dict={k: v.to(kind) for k, v in weights.items()}))
+    check_equal(loaded, {k: v.to(kind).to(v.dtype)
+                         for k, v in weights.items()})
+
+
 # -- where the weights are ---------------------------------------------------
 
 

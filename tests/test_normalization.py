@@ -353,6 +353,25 @@ def test_pixels_of_another_scale_are_warned_of(said, pixels, preprocessor,
     assert re.search(words, line), line
 
 
+SCALED = dict(RAW, bgr_to_rgb=True, mean=[0.485, 0.456, 0.406],
+              std=[0.229, 0.224, 0.225])
+
+
+def test_white_of_a_student_that_scales_is_not_taken_for_a_pixel(said):
+    """Its pixels end at 1, or by rounding just above."""
+    cfg = distiller_cfg('gfl')
+    cfg['data_preprocessor'] = SCALED
+    model = build(cfg)
+    white, samples = torch.ones(2, 3, 64, 96), batch()[1]
+    white[..., ::2] = 0
+    mean, std = (torch.tensor(SCALED[k]).view(3, 1, 1)
+                 for k in ('mean', 'std'))
+    model.teacher._renormalized(
+        (white - mean) / std, samples, model.data_preprocessor)
+    (line, ) = said
+    assert 'to 1 before that' in line
+
+
 def test_a_run_without_our_runner_is_warned_once(said):
     """Where nobody tells that a pipeline normalises."""
     cfg = distiller_cfg('gfl')
@@ -362,6 +381,51 @@ def test_a_run_without_our_runner_is_warned_once(said):
         model.loss(*batch(seed=seed))
     (line, ) = said
     assert 'If the pipeline of the training data normalises' in line
+
+
+@MODELS.register_module(force=True)
+class ScalesFirst(DetDataPreprocessor):
+    """A project's, which does more than mean and std say."""
+
+    def forward(self, data, training=False):
+        return super().forward(
+            dict(data, inputs=[x / 255 for x in data['inputs']]), training)
+
+
+@MODELS.register_module(force=True)
+class Renamed(DetDataPreprocessor):
+    """A project's, which does nothing else."""
+
+
+OTHERS = dict(SCALED, type='ScalesFirst')
+FIRST = dict(RAW, **NORM, bgr_to_rgb=True)
+
+
+@pytest.mark.parametrize('student, teacher, key', [
+    (FIRST, OTHERS, 'teacher_config.model.data_preprocessor'),
+    (OTHERS, FIRST, 'model.data_preprocessor')])
+def test_a_preprocessor_that_does_more_is_warned_of(
+        said, student, teacher, key):
+    seen_by(teacher_of(teacher), None, student)
+    lines = [line for line in said if 'forward' in line]
+    (line, ) = lines
+    assert line.startswith(f'{key} is a ScalesFirst, which has a forward of ')
+
+
+@pytest.mark.parametrize('student, teacher', [
+    (OTHERS, OTHERS), (OTHERS, dict(type='mmengine.BaseDataPreprocessor')),
+    (FIRST, dict(FIRST, type='Renamed')),
+    (FIRST, dict(FIRST, type='mmengine.ImgDataPreprocessor'))])
+def test_preprocessors_that_do_the_same_are_nothing_to_speak_of(
+        said, student, teacher):
+    seen_by(teacher_of(teacher), None, student)
+    assert said == []
+
+
+def test_a_std_of_zero_is_an_error():
+    with pytest.raises(ValueError, match=r'teacher_config\.model\.data_prepro'
+                       r'cessor\.std=\[0\.0, 57\.1.*above 0'):
+        seen_by(teacher_of(dict(FIRST, std=[0.0, *STD[1:]])), None, FIRST)
 
 
 def test_a_trial_with_noise_is_normalised_as_the_pipeline_does(said):

@@ -22,7 +22,8 @@ class Boxes(Priors):
     #: whether ``reg`` are distances in pixels
     predicts_distances = False
     #: whether no output of the head can be decoded to a box whose sides are
-    #: zero, or inside out
+    #: inside out, or zero (but by the rounding of a power, which then has no
+    #: gradient either)
     boxes_have_area = False
 
     @property

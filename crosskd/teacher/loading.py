@@ -59,6 +59,9 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
                   config: str = 'teacher_config') -> None:
     """Load weights; missing, misshapen and unexpected ones are errors.
 
+    So are those that are not finite (of a training that diverged), and whole
+    or complex numbers for real ones (of a quantised detector).
+
     mmengine's ``state_dict`` is read, with or without ``module.`` before the
     names.  If that does not fit, the only other dict or prefix that does.
     Weights outside the parts of the detector (``data_preprocessor.mean``,
@@ -155,6 +158,11 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
         f'{k} {tuple(v.shape)}, expected {tuple(own[k].shape)}'
         for k, v in weights.items() if k in own and v.shape != own[k].shape
     ]
+    others = [
+        f'{k} ({v.dtype}), expected {own[k].dtype}' for k, v in weights.items()
+        if k in own and own[k].is_floating_point()
+        and not v.is_floating_point()
+    ]
     fitting: Any = OrderedDict(
         (k, v) for k, v in weights.items() if not (
             k in own and v.shape != own[k].shape))
@@ -170,10 +178,13 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
     unexpected = [k for k in result.unexpected_keys
                   if not _is_left_out(k, parts)]
     outside = [k for k in result.unexpected_keys if _is_left_out(k, parts)]
+    infinite = [k for k, v in own.items()  # as they are loaded
+                if v.is_floating_point() and not v.isfinite().all()]
     problems = [
         _first_few(kind, keys) for kind, keys in (
             ('missing', missing), ('unexpected', unexpected),
-            ('misshapen', misshapen)) if keys
+            ('misshapen', misshapen), ('of another type', others),
+            ('not finite', infinite)) if keys
     ]
     if problems and outside:
         problems.append(_first_few('left out', outside))

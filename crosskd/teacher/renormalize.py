@@ -3,14 +3,18 @@ import logging
 from typing import Any
 
 import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import SampleList
 from mmengine.logging import print_log
-from mmengine.model import BaseDataPreprocessor
+from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from torch import Tensor
 
 from .pipelines import Normalized
 
 FAR = 10  # times what a teacher expects, or pixels
+#: of preprocessors that change pixels as mean, std, order and padding say
+KNOWN = (BaseDataPreprocessor.forward, ImgDataPreprocessor.forward,
+         DetDataPreprocessor.forward)
 
 
 class Renormalization:
@@ -25,7 +29,7 @@ class Renormalization:
 
     Raises:
         ValueError: the teacher normalises another number of channels than the
-            images have.
+            images have, or divides by 0.
     """
 
     def __init__(self, student: BaseDataPreprocessor,
@@ -56,6 +60,10 @@ class Renormalization:
                 f'{t_mean.size(0)} channels, and the images of the student '
                 f'have {channels}; expected a teacher of images with '
                 f'{channels}')
+        if not (t_std > 0).all():
+            raise ValueError(
+                'teacher_config.model.data_preprocessor.std='
+                f'{_shown(t_std)}: expected numbers above 0')
         s_mean, s_std, t_mean, t_std = (
             x.double() for x in (s_mean, s_std, t_mean, t_std))
         if self._flips:
@@ -97,6 +105,27 @@ class Renormalization:
         return out
 
 
+def look_at_classes(student: BaseDataPreprocessor,
+                    teacher: BaseDataPreprocessor) -> None:
+    """Warn if one does what its mean, std, order and padding do not say.
+
+    Nothing else is known of a class of a project.  Where both have the same
+    forward, the student's has done it; so it has for a teacher without any.
+    """
+    if type(teacher) is BaseDataPreprocessor or (
+            type(student).forward is type(teacher).forward):
+        return
+    for key, one in (('', student), ('teacher_config.', teacher)):
+        if type(one).forward not in KNOWN:
+            print_log(
+                f'{key}model.data_preprocessor is a {type(one).__name__}, '
+                'which has a forward of its own. Of what it does, mean, std, '
+                "order of channels and padding alone count in the teacher's "
+                'input. If it changes pixels in other ways, let student and '
+                'teacher have the same data_preprocessor', 'current',
+                logging.WARNING)
+
+
 def look_at_pixels(inputs: Tensor, samples: SampleList,
                    teacher: BaseDataPreprocessor) -> None:
     """Warn if a teacher's input is plainly not what it normalises.
@@ -120,7 +149,7 @@ def look_at_pixels(inputs: Tensor, samples: SampleList,
     low, high, average, expected = torch.stack([
         pixels.min(), pixels.max(), pixels.mean(), expected]).tolist()
     done_before = FAR < expected and -FAR < low and high < FAR and (
-        low < -0.1 or 0 < high <= 1)
+        low < -0.1 or 0 < high < 1.001)  # rounded
     if done_before or average > FAR * expected:
         print_log(
             'teacher_config.model.data_preprocessor normalises with '

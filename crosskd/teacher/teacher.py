@@ -35,7 +35,7 @@ from .precision import (
     said,
     types_to_hold,
 )
-from .renormalize import Renormalization, look_at_pixels
+from .renormalize import Renormalization, look_at_classes, look_at_pixels
 
 RANDOM = 'random'
 
@@ -262,6 +262,7 @@ class Teacher:
         inputs = self._renormalize(inputs, samples)
         if not self._has_looked:
             self._has_looked = True
+            look_at_classes(preprocessor, theirs)
             look_at_pixels(inputs, samples, theirs)
         return inputs
 
