@@ -65,8 +65,9 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
             'checkpoint': 'TEACHER_CKPT'}.get(name, f'{name.upper()}_CONFIG'))
     parser.add_argument(
         '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
-        help="classes that the teacher calls otherwise: kd_cfg.classes; a "
-        "name with a space is written in quotes: 'red light=signal'")
+        help="the teacher's names for classes of the student: "
+        "kd_cfg.classes; put names with a space in quotes: "
+        "'red light=signal'")
     parser.add_argument(
         '--teacher-classes', nargs='+', metavar='NAME',
         help="names of all of the teacher's classes, in its order: "
