@@ -126,14 +126,25 @@ def test_a_subclass_with_a_forward_of_its_own_runs_it(type):
         assert all(map(torch.equal, found.outputs['cls'], expected))
 
 
+@pytest.mark.parametrize('name', ['forward', 'forward_single'])
+@pytest.mark.parametrize('when', ['before', 'after'])
 @torch.no_grad()
-def test_a_forward_of_the_instance_is_a_forward_of_its_own():
+def test_a_forward_of_the_instance_is_a_forward_of_its_own(when, name):
+    """As others wrap modules, such as accelerate, before or in training."""
     head, features = head_of('gfl')
-    forward = head.head.forward
-    head.head.forward = lambda x: forward([2 * maps for maps in x])
+    run, forward = HeadRun(), getattr(head.head, name)
+    if when == 'after':
+        run(head, features, None, {'cls'})
+    setattr(head.head, name, lambda x, *rest: forward(
+        type(x)(2 * maps for maps in x) if name == 'forward' else 2 * x,
+        *rest))
     expected = head.named(head.head(features))['cls']
-    found = HeadRun()(head, features, None, {'cls'})
+    found = run(head, features, None, {'cls'})
     assert all(map(torch.equal, found.outputs['cls'], expected))
+    delattr(head.head, name)
+    runs = runs_of(head.head.reg_convs[-1])
+    run(head, features, None, {'cls'})
+    assert when == 'before' or not runs
 
 
 @pytest.mark.parametrize('first', [float('nan'), float('inf'), 0.0, 1e30])

@@ -275,11 +275,15 @@ def test_what_cannot_work_is_refused(pair, capsys, case):
 
 
 OURS = ('circle', 'square', 'red light')
+BOTH_QUOTES = """ a 12" ' """ + 'wide  screen ' * 6
 
 
 @pytest.mark.parametrize('names, options, key, value', [
     (('0', '1', 'a = b'), ['--classes', 'circle=0', 'star=a = b'], 'classes',
      dict(circle='0', star='a = b')),
+    (('0', '1', BOTH_QUOTES),
+     ['--classes', 'circle=0', '--classes', f'star={BOTH_QUOTES}'], 'classes',
+     dict(circle='0', star=BOTH_QUOTES)),
     (tuple('012'), ['--teacher-classes', *OURS], 'teacher_classes', OURS),
     # as many as COCO has, beside a head of three
     (tuple(map(str, range(80))), ['--teacher-classes', *OURS],
@@ -299,12 +303,16 @@ def test_names_can_be_given(pair, capsys, names, options, key, value):
     assert '2 of 5 classes are distilled: circle' in made
 
 
-def test_a_synonym_is_two_names(pair, capsys):
+@pytest.mark.parametrize('words, said', [
+    (['circle'], "expected STUDENT=TEACHER, found 'circle'"),
+    (['circle=0', 'circle=1'], "two names for 'circle': '0' and '1'"),
+    (['circle=0', '--classes', 'circle=1'],
+     "two names for 'circle': '0' and '1'")])
+def test_a_synonym_is_two_names(pair, capsys, words, said):
     with pytest.raises(SystemExit):
         main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
-              '--classes', 'circle'])
-    assert "--classes: expected STUDENT=TEACHER, found 'circle'" in (
-        capsys.readouterr().err)
+              '--classes', *words])
+    assert f'--classes: {said}' in capsys.readouterr().err
 
 
 def test_refused_by_the_tool(tmp_path):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.dataset import worker_init_fn
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner import utils as runner_utils
 from torch.utils.data import DataLoader
@@ -170,6 +171,28 @@ def test_what_layers_count_is_resumed(tmp_path):
     model['neck']['in_channels'] = [32, 64, 128, 256]
     torch.testing.assert_close(
         *resumed_and_whole(tmp_path, model=model), rtol=0, atol=0)
+
+
+@HOOKS.register_module(force=True)
+class LowersOnce(Hook):
+    """Lowers the weight of a loss after the first epoch, and that is it."""
+
+    def __init__(self, to):
+        self.to = to
+
+    def after_train_epoch(self, runner):
+        if runner.epoch == 0:
+            runner.model.distillers.predictions.loss_cls_kd.loss_weight = (
+                self.to)
+
+
+@pytest.mark.parametrize('weight', [
+    0.25, np.float32(0.25)], ids=repr)
+def test_a_weight_that_a_hook_has_set_is_resumed(tmp_path, weight):
+    """Numbers are numpy's if the hook computes them with numpy."""
+    torch.testing.assert_close(*resumed_and_whole(
+        tmp_path, hooks=[dict(type='LowersOnce', to=weight)]),
+        rtol=0, atol=0)
 
 
 def test_a_run_without_a_seed_takes_over_that_of_its_checkpoint(tmp_path):

@@ -45,8 +45,8 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
         'of the head, and compare it with torch in onnxruntime')
     parser.add_argument(
         '--onnx-size', nargs=2, type=int, metavar=('H', 'W'),
-        help='write OUT/student.onnx for single images of this height and '
-        'width alone, as Swin needs it (default: of any number and size)')
+        help='write OUT/student.onnx for one image at a time, of this height '
+        'and width only; Swin needs it (default: any number, any size)')
     parser.add_argument(
         '--weights', choices=('ema', 'raw'),
         help='of a training with EMAHook: the averaged weights, which were '

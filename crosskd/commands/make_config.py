@@ -33,12 +33,17 @@ class _Synonyms(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser,
                  namespace: argparse.Namespace, values: Any,
                  option_string: str | None = None) -> None:
+        # the option may be there several times
+        found = dict(getattr(namespace, self.dest) or {})
         for value in values:
-            if '=' not in value:
+            ours, sign, theirs = value.partition('=')
+            if not sign:
                 parser.error(f'{option_string}: expected {self.metavar}, '
                              f'found {value!r}')
-        setattr(namespace, self.dest, dict(
-            value.split('=', 1) for value in values))
+            if found.setdefault(ours, theirs) != theirs:
+                parser.error(f'{option_string}: two names for {ours!r}: '
+                             f'{found[ours]!r} and {theirs!r}')
+        setattr(namespace, self.dest, found)
 
 
 def run_make_config(argv: Sequence[str], prog: str) -> None:
@@ -60,8 +65,9 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
             'checkpoint': 'TEACHER_CKPT'}.get(name, f'{name.upper()}_CONFIG'))
     parser.add_argument(
         '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
-        help="classes that the teacher calls otherwise: kd_cfg.classes; a "
-        "name with a space is written in quotes: 'red light=signal'")
+        help="the teacher's names for classes of the student: "
+        "kd_cfg.classes; put names with a space in quotes: "
+        "'red light=signal'")
     parser.add_argument(
         '--teacher-classes', nargs='+', metavar='NAME',
         help="names of all of the teacher's classes, in its order: "

@@ -102,12 +102,11 @@ def what_is_wrong(not_finite: list[str],
     if below_zero and not not_finite:
         return (
             f'distillation loss is below zero: {", ".join(below_zero)}',
-            'It is least where student and teacher agree, and 0 or more '
-            'there; one that falls below 0 drives them apart, or has no lower '
-            'bound. Most often the formula of a loss class or a distiller in '
-            'kd_cfg is not bounded for every prediction: bound it, add what '
-            'makes it 0 for equal predictions, or take another loss, such as '
-            'GIoULoss for boxes')
+            'It should be smallest, and 0 or more, where student and teacher '
+            'agree. Below 0 it may drive them apart, or has no lower bound. '
+            'Look at the formula of your loss class or distiller in kd_cfg: '
+            'give it a lower bound, add a constant so that it is 0 for equal '
+            'predictions, or use another loss, such as GIoULoss for boxes')
     if not not_finite:
         return ('loss is not finite, or a distillation loss is below zero, in '
                 'another process',

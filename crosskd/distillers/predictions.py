@@ -129,9 +129,10 @@ class PredictionDistiller(Distiller):
         if student.name == teacher.name and not pair.same_encoding and (
                 self.form == 'bins' or not teacher.can_encode_for(
                     [level for _, level in pair.levels], student)):
+            numbers = dict(encoded='encoded boxes').get(self.form, self.form)
             raise ValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
-                f'compares {self.form}, and equal ones are different boxes of '
+                f'compares {numbers}, and equal ones are different boxes in '
                 'the two heads: their priors lie in different places, or '
                 'their coders or bins have different units '
                 f'({type(student.coder).__name__} of the student, '

@@ -24,8 +24,8 @@ SIZE = (320, 352)  # of the images that it is traced with
 OTHER_SIZE = (384, 288)  # of those that it is compared on
 TOLERANCE = 1e-5
 ONE_SIZE = (
-    '. A detector that does not export for images of any size may do so for '
-    'those of one: --onnx-size H W')
+    '. Try --onnx-size H W: some detectors can only be exported for images of '
+    'one size')
 PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 
 

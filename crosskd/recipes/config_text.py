@@ -26,7 +26,7 @@ SAID = 'distillation: '  # what the log says of a pair begins with it
 WIDTH = 79
 OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
            '--teacher-classes NAME …')
-TEXTS = re.compile(r'''"[^"]*"|'[^']*\'''')
+TEXTS = re.compile(r'''"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*\'''')
 
 
 def make_config(student: str, teacher: str, checkpoint: str,

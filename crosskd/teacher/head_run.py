@@ -44,6 +44,7 @@ class HeadRun:
             self._looked_at = head
             self._layers_tell = self._look_at(head, features, split)
         by_layers = (len(outputs) < len(head.outputs) and self._layers_tell
+                     and _runs_as_its_family(head)
                      and not any(map(has_hooks, head.head.modules())))
         with record(head, split) as seen:
             if not by_layers:
@@ -77,11 +78,16 @@ class HeadRun:
                 'cross-head predictions are not what it would predict. '
                 'docs/extending.md says how to add a head',
                 logger='current', level=logging.WARNING)
-        return bool(same) and all(
-            name not in vars(head.head) and
-            getattr(type(head.head), name, None) is
-            getattr(head.head_type, name, None)
-            for name in ('forward', 'forward_single'))
+        return bool(same)
+
+
+def _runs_as_its_family(head: HeadAdapter) -> bool:
+    """Whether its forward is the family's; an instance may get another."""
+    return all(
+        name not in vars(head.head) and
+        getattr(type(head.head), name, None) is
+        getattr(head.head_type, name, None)
+        for name in ('forward', 'forward_single'))
 
 
 def _make_the_same(head: HeadAdapter, channels: Sequence[int],

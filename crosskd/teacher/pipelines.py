@@ -103,10 +103,11 @@ def with_preprocessor(model: ConfigDict, config: Mapping) -> None:
                   'teacher_config.model.data_preprocessor', 'current',
                   logging.WARNING)
     elif given is None:
-        print_log('teacher_config has no data_preprocessor and no pipeline, '
-                  'which say how images are normalised, so the teacher gets '
-                  'them as the student does. If it was trained with others, '
-                  'set teacher_config.model.data_preprocessor', 'current',
+        print_log('teacher_config has no data_preprocessor and no pipeline '
+                  'that say how images are normalised, so the teacher gets '
+                  'the same pixels as the student. If it was trained with '
+                  'others, set teacher_config.model.data_preprocessor',
+                  'current',
                   logging.WARNING)
 
 

@@ -88,8 +88,8 @@ def read_json(key: str, path: str) -> dict:
     except ValueError as e:
         if 'BOM' in str(e):
             raise ValueError(
-                f'{found}: begins with a byte order mark, and pycocotools '
-                'reads no such file; save it as UTF-8 without') from None
+                f'{found}: begins with a byte order mark, which pycocotools '
+                'cannot read; save it as UTF-8 without one') from None
         raise ValueError(f'{found}: no JSON, or truncated, or not in UTF-8 '
                          f'({e})') from None
     for part, needed in NEEDED.items():

@@ -3,6 +3,7 @@ import copy
 from functools import partial
 from typing import Any
 
+import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -125,4 +126,5 @@ def _attributes(runner: Runner) -> Attributes:
 def _is_plain(value: Any) -> bool:
     if type(value) in (tuple, list):
         return all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
+    return value is None or type(value) in (bool, int, float, str) or (
+        isinstance(value, (np.number, np.bool_)))
