@@ -2,7 +2,6 @@
 from collections.abc import Iterable
 from itertools import chain
 
-import torch
 from torch import Tensor, nn
 
 from ..heads import HeadAdapter, HeadRecord
@@ -42,8 +41,6 @@ def check_gradients(detector: nn.Module, adapter: HeadAdapter,
             raise RuntimeError(
                 f'{name}: expected {expected or "some"} feature maps in one '
                 f'pass, found {len(found)}: {CAUSE}')
-    if not torch.is_grad_enabled():
-        return
     below = [m for name, m in detector.named_children()
              if name in ('backbone', 'neck')]
     features_train = _has_graph(seen.features)

@@ -1,6 +1,6 @@
 """What turns a detector into a student that learns from a teacher."""
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -167,23 +167,48 @@ class DistillationMixin(SingleStageDetector):
         finite or distils below zero, a ValueError where an image is not.
         """
         self.join_teacher()
-        student, teacher = self.head_adapter, self.teacher.head
-        needs = self.distillers.needs_now
-        kept, left_out = self.pair.split_for(needs)
-        taught = self.teacher(batch_inputs, batch_data_samples,
-                              self.data_preprocessor, left_out, needs)
-        with record(student, kept) as learned:
-            losses = super().loss(batch_inputs, batch_data_samples)
-        check_gradients(self, student, learned, kept)
-        check_passes(self.pair, student, learned, teacher, taught,
-                     batch_inputs.shape)
-
-        paired = PairedPass(self.pair, student, learned, teacher, taught,
-                            batch_data_samples, needs)
+        losses, paired = self.paired(batch_inputs, batch_data_samples)
         losses.update(self.distillers(paired))
         look_at_losses(losses, self.distillers.loss_names, partial(
             self._refuse, batch_inputs, batch_data_samples))
         return losses
+
+    def paired(self, inputs: Tensor, samples: SampleList,
+               run: Callable[[], dict] | None = None,
+               needs: Collection[str] | None = None,
+               kind: type[PairedPass] = PairedPass) -> tuple[dict, Any]:
+        """What student and teacher make of a batch, brought together.
+
+        Args:
+            inputs, samples: as for :meth:`loss`, after :meth:`join_teacher`.
+            run: computes the losses of the student's own head; by default the
+                detector's ``loss`` does.
+            needs: what is needed of the two passes; by default what the
+                distillers need now.
+            kind: of the paired pass.
+
+        Returns:
+            tuple: those losses, and the paired pass.
+
+        Raises:
+            RuntimeError, TypeError, ValueError: as :meth:`loss` says, or the
+                maps of the two cannot be compared.
+        """
+        student, teacher = self.head_adapter, self.teacher.head
+        if needs is None:
+            needs = self.distillers.needs_now
+        kept, left_out = self.pair.split_for(needs)
+        taught = self.teacher(inputs, samples, self.data_preprocessor,
+                              left_out, needs)
+        run = run or partial(super().loss, inputs, samples)
+        with record(student, kept) as learned:
+            losses = run()
+        if torch.is_grad_enabled():
+            check_gradients(self, student, learned, kept)
+        check_passes(self.pair, student, learned, teacher, taught,
+                     inputs.shape)
+        return losses, kind(self.pair, student, learned, teacher, taught,
+                            samples, needs)
 
     def _refuse(self, inputs: Tensor, samples: SampleList,
                 not_finite: list[str], below_zero: list[str]) -> None:

@@ -2,6 +2,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -14,14 +15,12 @@ from torch import Tensor, nn
 
 from ..detectors import DistillationMixin
 from ..detectors.without_trace import copied_head, eval_mode
-from ..heads import record
 from ..numerics.randomness import untouched_randomness
-from ..pairs import PairedPass
-from ..pairs.checks import check_passes
 from ..user_errors import describe, is_for_user
 from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
+TEACHER = 'teacher_config.model'
 FEW = 10  # items to look at, of which a pipeline may drop some
 PIXELS = 256  # a side, and what is left over by the largest stride
 LEAST = 3  # locations a side, which deformable convolutions need
@@ -53,26 +52,17 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 
 def _pass(model: DistillationMixin, inputs: Tensor,
           samples: SampleList) -> None:
-    student, teacher = model.head_adapter, model.teacher
-    needs = model.distillers.needs
-    kept, left_out = model.pair.split_for(needs)
     with _naming('model', model, inputs):
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
     try:
-        student.check_outputs(outputs)
+        model.head_adapter.check_outputs(outputs)
     except TypeError as e:
         raise TypeError(f'model.{e}') from None
-    with _naming('model', model, inputs), record(student, kept) as learned:
-        model.bbox_head.loss(features, samples)
-    with _naming('teacher_config.model', teacher.detector, inputs):
-        taught = teacher(inputs, samples, model.data_preprocessor, left_out,
-                         needs)
-    check_passes(model.pair, student, learned, teacher.head, taught,
-                 inputs.shape)
-    with _naming('teacher_config.model', teacher.detector, inputs):
-        paired = PairedPass(model.pair, student, learned, teacher.head,
-                            taught, samples, needs)
+    with _naming('model', model, inputs):
+        _, paired = model.paired(
+            inputs, samples, partial(model.bbox_head.loss, features, samples),
+            model.distillers.needs)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
         _at_work(model.distillers)(paired)
@@ -193,26 +183,34 @@ def _cut(side: int, stride: int) -> int:
 
 
 @contextmanager
-def _naming(key: str, detector: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Let an error name the part of the detector that raised it."""
+def _naming(key: str, model: DistillationMixin,
+            inputs: Tensor) -> Iterator[None]:
+    """Let an error name the part of student or teacher that raised it.
+
+    Args:
+        key: named where it was no part of them.
+        model: the student.
+        inputs: the batch.
+    """
     try:
         yield
     except Exception as e:
         if isinstance(e, MemoryError) or is_for_user(e):
             raise
-        part = _part(detector, e)
         size = '×'.join(map(str, inputs.shape))
-        raise ValueError(
-            f'{key}{part and "."}{part}: cannot take a batch of {size}: '
-            f'{describe(e)}') from None
+        raise ValueError(f'{_part(model, e) or key}: cannot take a batch of '
+                         f'{size}: {describe(e)}') from None
 
 
-def _part(detector: nn.Module, error: Exception) -> str:
-    """Name of the innermost module whose code the error came through."""
-    names = {id(module): name for name, module in detector.named_modules()}
+def _part(model: DistillationMixin, error: Exception) -> str:
+    """Key of the innermost part whose code the error came through."""
+    keys = {id(model.teacher): TEACHER}
+    for key, detector in (('model', model), (TEACHER, model.teacher.detector)):
+        keys.update((id(module), f'{key}.{name}' if name else key)
+                    for name, module in detector.named_modules())
     found, trace = '', error.__traceback__
     while trace is not None:
         owner = trace.tb_frame.f_locals.get('self')
-        found = names.get(id(owner), '') or found
+        found = keys.get(id(owner), found)
         trace = trace.tb_next
     return found

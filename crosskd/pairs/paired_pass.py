@@ -45,7 +45,7 @@ class PairedPass:
         self._needs = needs
         self.student_levels, self.teacher_levels = (
             list(side) for side in zip(*pair.levels))
-        self._joined_targets: dict[int, Tensor] = {}
+        self._joined_targets: list[tuple[list[Tensor], Tensor]] = []
         # not when first asked for: that may be in another precision
         self._cross_head: Maps = {}
         if pair.split is not None and learned.intermediates:
@@ -228,10 +228,12 @@ class PairedPass:
         return None if weights is None else self._joined(weights)
 
     def _joined(self, targets: list[Tensor]) -> Tensor:
-        if id(targets) not in self._joined_targets:  # often of several terms
-            self._joined_targets[id(targets)] = torch.cat(
-                [targets[i] for i in self.student_levels], 1)
-        return self._joined_targets[id(targets)]
+        for known, joined in self._joined_targets:
+            if known is targets:  # of another term
+                return joined
+        joined = torch.cat([targets[i] for i in self.student_levels], 1)
+        self._joined_targets.append((targets, joined))
+        return joined
 
     @cached_property
     def _valid(self) -> Tensor | None:

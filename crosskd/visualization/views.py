@@ -3,6 +3,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,10 +14,9 @@ from torch import Tensor
 
 from ..detectors import DistillationMixin
 from ..detectors.without_trace import copied_head, eval_mode
-from ..heads import HeadAdapter, record
+from ..heads import HeadAdapter
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
-from ..pairs.checks import check_passes
 from .pixels import as_picture
 
 NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
@@ -147,16 +147,10 @@ def look(model: DistillationMixin, item: dict, truth: Sequence[dict],
 def _pair(model: DistillationMixin, inputs: Tensor, features: list[Tensor],
           sample: DetDataSample) -> tuple[LocatedPass, list[Tensor]]:
     """The step of a training, on features that get a gradient."""
-    student, teacher = model.head_adapter, model.teacher.head
-    needs = {*model.distillers.needs, *teacher.outputs}
-    kept, left_out = model.pair.split_for(needs)
-    taught = model.teacher(inputs, [sample], model.data_preprocessor,
-                           left_out, needs)
-    with record(student, kept) as learned:
-        model.bbox_head.loss(tuple(features), [sample])
-    check_passes(model.pair, student, learned, teacher, taught, inputs.shape)
-    paired = LocatedPass(model.pair, student, learned, teacher, taught,
-                         [sample], needs)
+    _, paired = model.paired(
+        inputs, [sample],
+        partial(model.bbox_head.loss, tuple(features), [sample]),
+        {*model.distillers.needs, *model.teacher.head.outputs}, LocatedPass)
     return paired, [features[i] for i in paired.student_levels]
 
 
