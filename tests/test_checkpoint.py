@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import pickle
+import sys
 import threading
 from pathlib import Path
 
@@ -174,6 +175,18 @@ def test_what_is_no_checkpoint_is_said_so(tmp_path, content):
     with pytest.raises(ValueError, match='not a checkpoint') as error:
         load(path)
     assert 'teacher_ckpt=' in str(error.value)
+
+
+def test_safetensors_are_said_to_be_none_that_torch_reads(
+        tmp_path, monkeypatch):
+    """Without that package; torch 2.1 takes the file for a pickle."""
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    path = tmp_path / 'teacher.safetensors'
+    path.write_bytes(b'\x02' + bytes(7) + b'{}')
+    with pytest.raises(ValueError, match='x=.*teacher.safetensors.*: not a '
+                       'checkpoint that torch can read'):
+        load_checkpoint(str(path), 'x', '')
 
 
 def test_truncated_and_list_files(tmp_path):

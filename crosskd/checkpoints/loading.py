@@ -20,6 +20,7 @@ REFUSED_STORAGE = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
 # the first line; a C++ backtrace may follow
 OF_THE_FILE = re.compile(
     r'^(?!.*allocation failed).*(PytorchStreamReader|inline_container|'
+    r'safetensors|'
     r'hasRecord|record size|corrupt|Invalid magic number|'
     r'Invalid protocol version|unexpected EOF|wrong byte size|'
     r'Unknown saved id|resize storage|bounds for storage)')
