@@ -100,6 +100,8 @@ def test_a_log_with_bytes_that_are_no_utf8(tmp_path):
     file.write_bytes(b'{"lr": 0.1, "loss": 2.0, "step": 1}\n'
                      b'{"lr": 0.1, "\xff\xe9": 2.0, "loss": 1.5, "step": 2}\n'
                      b'\x80\x81 broken\n'
+                     b'{"lr": 0.1, "loss": 1.2, "step": [2]}\n'
+                     b'{"lr": 0.1, "loss": 1.2, "step": null}\n'
                      b'{"lr": 0.1, "loss": 1.0, "step": 3}\n')
     assert [e['loss'] for e in history(tmp_path)] == [2.0, 1.5, 1.0]
 

@@ -84,11 +84,10 @@ def test_what_belongs_to_a_list_is_indented_as_the_site_needs_it():
 def sayings():
     """What the package can say: what is fixed in its longer strings."""
     for file in (REPO / 'crosskd').rglob('*.py'):
-        nodes = list(ast.walk(ast.parse(file.read_text())))
-        parts = {part for node in nodes if isinstance(node, ast.JoinedStr)
-                 for part in node.values}
-        for node in nodes:
+        tree, parts = ast.parse(file.read_text()), set()
+        for node in ast.walk(tree):  # a string comes before its parts
             if isinstance(node, ast.JoinedStr):
+                parts.update(node.values)
                 fixed = [part.value for part in node.values
                          if isinstance(part, ast.Constant)]
             elif isinstance(node, ast.Constant) and node not in parts:

@@ -31,7 +31,7 @@ def _entries(file: Path) -> Iterator[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue  # the end of what a killed training wrote
-        if isinstance(entry, dict) and 'step' in entry:
+        if isinstance(entry, dict) and isinstance(entry.get('step'), int):
             yield entry
 
 

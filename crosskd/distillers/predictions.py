@@ -129,7 +129,7 @@ class PredictionDistiller(Distiller):
         if student.name == teacher.name and not pair.same_encoding and (
                 self.form == 'bins' or not teacher.can_encode_for(
                     [level for _, level in pair.levels], student)):
-            numbers = 'bins' if self.form == 'bins' else 'encoded boxes'
+            numbers = 'encoded boxes' if self.form == 'encoded' else 'bins'
             raise ValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
                 f'compares {numbers}, and equal ones are different boxes in '

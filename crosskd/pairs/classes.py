@@ -1,7 +1,7 @@
 """Matching the classes of a student and a teacher by name."""
 import difflib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +29,9 @@ def match_classes(student: Sequence[str] | None,
     """Match classes by name.
 
     A name is matched with the same one, else with one that differs from it by
-    capitals, spaces, underscores and hyphens alone, unless that is the very
-    name of another class of the student's.  Where names are not known,
-    classes of an equal number are matched in their order.
+    capitals, spaces, underscores and hyphens alone, unless another class of
+    the student's does so, too, or has that very name.  Where names are not
+    known, classes of an equal number are matched in their order.
 
     Args:
         student, teacher: names of the classes, where they are known.
@@ -59,7 +59,7 @@ def match_classes(student: Sequence[str] | None,
             f'student has {_few(student)}, the teacher {_few(teacher)}; '
             "synonyms are written classes=dict(pedestrian='person')")
     shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
-    if list(student) != list(teacher):
+    if list(student) != list(teacher) or shared.student != shared.teacher:
         shared.message = _message(student, teacher, shared)
     return shared
 
@@ -77,16 +77,20 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
             raise ValueError(f'{KEY}: {other!r} is no class of the teacher, '
                              f'which has {_few(teacher)}')
         renamed.update(dict.fromkeys(ours(name), other))
-    taken = set(student)
+    alike = Counter(map(_plain, student))
     pairs = []
     for i, own in enumerate(student):
         name = renamed.get(i, own)
         found = [j for j in theirs(name) if i in renamed
-                 or teacher[j] == name or teacher[j] not in taken]
+                 or teacher[j] == name or alike[_plain(name)] == 1]
         if len(found) > 1:
+            spelled = [teacher[j] for j in found]
+            hint = ('; if you mean one of them, name it: '
+                    f'{KEY}={{{own!r}: {spelled[0]!r}}}'
+                    if len({*spelled}) == len(spelled) else '')
             raise ValueError(
                 f'{KEY}: the teacher has several classes of the name {name!r},'
-                f' expected one: {_few(teacher)}')
+                f' expected one: {_few(teacher)}{hint}')
         pairs += [(i, j) for j in found]
     return pairs
 
