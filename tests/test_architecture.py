@@ -165,6 +165,24 @@ def test_no_module_imports_itself_in_a_circle():
     check_for_circles(ROOT)
 
 
+def test_importing_the_package_imports_no_data_sets():
+    """mmdet's warn and print of what they lack, in whatever imports us."""
+    known, edges = modules(ROOT), graph(ROOT, inside=False)
+    seen: set[str] = set()
+    left = [NAME]
+    while left:
+        name = left.pop()
+        if name in known and name not in seen:
+            seen.add(name)
+            left += [*edges[name], name.rpartition('.')[0]]
+    assert 'crosskd.engine.hooks.visualization' in seen
+    for name in seen:
+        for node in statements(ast.parse(known[name].read_text()), False):
+            if isinstance(node, ast.ImportFrom):
+                assert not str(node.module).startswith(
+                    ('mmdet.datasets', 'mmdet.evaluation')), name
+
+
 def test_files_are_short():
     too_long = {name: lines for name, file in modules(ROOT).items()
                 if (lines := len(file.read_text().splitlines()))

@@ -14,7 +14,6 @@ from ...detectors import DistillationMixin
 from ...numerics.randomness import untouched_randomness
 from ...visualization.panels import draw
 from ...visualization.views import look
-from ..data_checks import built_classes
 
 
 @HOOKS.register_module()
@@ -97,6 +96,8 @@ class DistillationVisualizationHook(Hook):
                 f'custom_hooks: {type(self).__name__}: images: expected fewer '
                 f'than the {count} of the validation data '
                 f'(val_dataloader), found the index {max(self.images)}')
+        # not above: mmdet's data sets warn of what they lack when imported
+        from ..data_checks import built_classes
         self._classes = next(iter(built_classes(dataset)), None)
         with untouched_randomness():
             self._items = [
