@@ -213,7 +213,7 @@ def test_a_teacher_that_says_nothing_sees_what_the_student_sees(said):
     assert torch.equal(found, through(RGB, dict(RAW, pad_value=5))['inputs'])
     (line, ) = said
     assert 'no data_preprocessor and no pipeline' in line
-    assert 'as the student does' in line
+    assert 'the same pixels as the student' in line
 
 
 def test_pipelines_that_do_not_normalise_are_said(said):
