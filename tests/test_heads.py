@@ -269,3 +269,23 @@ def test_priors_are_made_once_a_size():
     assert first.strides.unique().tolist() == [8, 16, 32]
 
 
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_channels_are_those_of_the_features(kind):
+    head, features, _ = head_and_features(kind, feat_channels=CHANNELS + 4)
+    adapter = adapter_of(head)
+    for split in range(adapter.depth + 1):
+        with record(adapter, split) as seen:
+            head(features)
+        for branch, maps in seen.intermediates.items():
+            assert [x.size(1) for x in maps] == [
+                adapter.channels(branch, split)] * 3
+
+
+@pytest.mark.parametrize('kind', ['rtmdet', 'yolox'])
+def test_without_anchors_a_level_is_for_boxes_of_eight_strides(kind):
+    adapter = adapter_of(head_and_features(kind)[0])
+    for level, stride in enumerate((8, 16, 32)):
+        for wide, high in ((8, 8), (6, 6), (11, 11), (16, 4), (4, 16)):
+            box = [5, 3, 5 + wide * stride, 3 + high * stride]
+            assert adapter.level_of(torch.tensor([box])) == level
