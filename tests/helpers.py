@@ -56,6 +56,19 @@ class Writes:
         return os.system, (f'touch {self.path}', )
 
 
+def has_float16_convolutions() -> bool:
+    try:
+        torch.nn.Conv2d(1, 1, 1).half()(torch.ones(1, 1, 1, 1).half())
+    except RuntimeError:
+        return False
+    return True
+
+
+needs_float16 = pytest.mark.skipif(
+    not has_float16_convolutions(),
+    reason='this torch convolves no float16 on CPUs (2.1 does not)')
+
+
 def kd_cfg(kind: str, **kwargs) -> dict:
     cfg = dict(
         loss_cls_kd=QFL,

@@ -29,6 +29,8 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    has_float16_convolutions,
+    needs_float16,
     paired_maps,
     plain_cfg,
     total,
@@ -355,19 +357,6 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
 # -- the teacher's own type ---------------------------------------------------
 
 NAMES = ('float32', 'bfloat16', 'float16')
-
-
-def has_float16_convolutions():
-    try:
-        torch.nn.Conv2d(1, 1, 1).half()(torch.ones(1, 1, 1, 1).half())
-    except RuntimeError:
-        return False
-    return True
-
-
-needs_float16 = pytest.mark.skipif(
-    not has_float16_convolutions(),
-    reason='this torch convolves no float16 on CPUs (2.1 does not)')
 ASKED = [None, 'float32', 'bfloat16',
          pytest.param('float16', marks=needs_float16)]
 
