@@ -346,6 +346,11 @@ def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
     said = re.search(r'student.onnx: .* within (\S+) of torch',
                      capsys.readouterr().out)
     assert float(said[1]) <= TOLERANCE
+    import onnx
+    (given, ) = onnx.load(tmp_path / 'student.onnx').graph.input
+    batch, channels, *sides = given.type.tensor_type.shape.dim
+    assert batch.dim_param and channels.dim_value == 3
+    assert all(side.dim_param for side in sides)
     image, score = 'data/shapes/val/00000.png', 0.01
     cfg = Config.fromfile('out/student.py')
     cfg.model.test_cfg.update(score_thr=score, nms_pre=10**4, max_per_img=10)
