@@ -243,3 +243,11 @@ def test_a_state_dict_that_does_not_fit_gives_way_to_the_one_that_does(
     small = build(plain_cfg('gfl', 8)).state_dict()
     check_equal(load(dict(state_dict=small, ema_state_dict=weights)), weights)
     assert said == ['teacher_ckpt=x: read from ema_state_dict']
+
+
+def test_weights_are_looked_for_in_two_dicts_and_no_deeper(weights, said):
+    """Where an optimizer keeps what are no weights."""
+    check_equal(load(dict(ema=dict(model=weights))), weights)
+    assert said == ['teacher_ckpt=x: read from ema.model']
+    with pytest.raises(ValueError, match='holds no weights'):
+        load(dict(optimizer=dict(state={0: weights})))

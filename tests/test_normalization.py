@@ -146,6 +146,21 @@ def test_padding_is_the_teachers_value_as_it_is(value, change):
     assert (found[1, :, :40, :90] != value).all()
 
 
+def test_a_preprocessor_beside_the_model_is_the_models(said):
+    """As the Runner merges them: what the model itself says comes first."""
+    for own, expected in ((None, CAFFE), (SWAPS, SWAPS)):
+        config = teacher_of(own, data_preprocessor=CAFFE)
+        found = seen_by(config, None, RAW)
+        assert_close(found, through(None, expected)['inputs'])
+
+
+def test_a_teacher_of_another_number_of_channels_is_an_error():
+    student, teacher = map(MODELS.build, (RAW, CAFFE))
+    with pytest.raises(ValueError, match='normalises 3 channels, and the '
+                       'images of the student have 2; expected a teacher'):
+        renormalize.Renormalization(student, teacher, torch.ones(1, 2, 4, 4))
+
+
 def test_images_without_padding_are_not_copied_for_it():
     cfg = distiller_cfg('gfl')
     cfg['data_preprocessor']['pad_value'] = 9
@@ -276,8 +291,9 @@ def test_data_sets_in_wrappers_are_looked_at(shapes_root):
 def test_images_that_are_normalised_in_different_ways_are_an_error(others):
     both = SimpleNamespace(datasets=[data(normalize(RGB)), data(*others)])
     with pytest.raises(ValueError, match='key normalises images in different '
-                       'ways .*mean=.*expected the same'):
+                       'ways .*mean=.*expected the same') as caught:
         normalized_by('key', both)
+    assert ('ways (nothing; mean=' in str(caught.value)) == (not others)
 
 
 def test_the_runner_looks_at_the_data(shapes_root, tmp_path, monkeypatch,
@@ -336,6 +352,15 @@ def normalised(scale=1.0, times=1):
     (normalised() * 58, dict(mean=MEAN, std=[1, 1, 1]))])
 def test_ordinary_pixels_are_nothing_to_speak_of(said, pixels, preprocessor):
     looks(pixels, **preprocessor)
+    assert said == []
+
+
+def test_padding_of_the_first_image_is_not_looked_at(said):
+    pixels, (first, second) = normalised(), batch()[1]
+    pixels[0, :, 32:] = 1e5
+    first.set_metainfo(dict(img_shape=(32, 96)))
+    renormalize.look_at_pixels(
+        pixels, [first, second], DetDataPreprocessor(**NORM))
     assert said == []
 
 

@@ -21,6 +21,8 @@ from crosskd.losses.sdd_bases import BASES
 from crosskd.numerics.statistics import align_statistics, standardize
 from crosskd.pairs import PairedPass
 from crosskd.registry import REGIONS
+from crosskd.teacher import precision
+from crosskd.teacher import teacher as teacher_module
 from helpers import (
     BCE,
     KINDS,
@@ -405,6 +407,25 @@ def test_the_teacher_is_held_in_what_was_asked_or_in_autocasts_type(
         move()
         if asked or auto:
             assert held(model) == (expected, head)
+
+
+def test_the_log_says_what_a_teacher_runs_in_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(teacher_module, 'print_log',
+                        lambda text, **_: said.append(text))
+    model = student_of('gfl')
+    said.clear()
+    for dtype in (None, None, torch.bfloat16, torch.bfloat16):
+        with autocast(dtype):
+            model.loss(*batch())
+    assert [line.split('; ')[0] for line in said] == [
+        'teacher: runs in float32', 'teacher: runs in bfloat16']
+
+
+def test_the_log_names_the_type_of_a_head_that_has_another():
+    assert precision.said(torch.float16, torch.float32) == (
+        'runs in float16, its head in float32')
+    assert precision.said(torch.float16, torch.float16) == 'runs in float16'
 
 
 @pytest.mark.parametrize('where, body, head', [

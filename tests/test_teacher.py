@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from crosskd.teacher import Teacher, find_config, renormalize
+from crosskd.teacher.finding import model_config
 from crosskd.teacher.loading import load_strictly
 from helpers import (
     KINDS,
@@ -82,6 +83,16 @@ def test_relative_config_is_looked_up_in_three_places(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='looked for') as error:
         find_config('nowhere.py')
     assert str(here) in str(error.value) and str(beside) in str(error.value)
+
+
+@pytest.mark.parametrize('own, students, expected', [
+    ('ours', 'mmdet', 'ours'), ('ours', None, 'ours'),
+    (None, 'mmdet', 'mmdet'), (None, None, None)])
+def test_a_config_is_built_in_its_own_scope(own, students, expected):
+    config = dict(model=plain_cfg('gfl'), default_scope=own)
+    assert model_config(config, students).get('_scope_') == expected
+    config['model']['_scope_'] = 'of the model'
+    assert model_config(config, students)['_scope_'] == 'of the model'
 
 
 def test_missing_files_wait_until_training_begins(tmp_path):
