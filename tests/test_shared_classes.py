@@ -323,6 +323,18 @@ def test_features_need_no_classes():
     assert total(model.loss(*batch()))['loss_feat_kd'] > 0
 
 
+@pytest.mark.parametrize('teacher, level', [
+    (('dog', 'person', 'car', 'cat'), 'INFO'), (('dog', 'car'), 'WARNING')])
+def test_classes_that_are_not_distilled_are_a_warning(teacher, level, caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        pair('gfl', teacher, range(len(teacher)) if level == 'WARNING' else (
+            2, 0, 1, None), 'student')
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert [record.levelname for record in caplog.records
+            if 'of 3 classes are distilled' in record.getMessage()] == [level]
+
+
 def test_what_is_matched_by_number_is_said(caplog):
     MMLogger.get_current_instance().addHandler(caplog.handler)
     with caplog.at_level(logging.INFO):
