@@ -113,6 +113,8 @@ def test_every_method_trains_after_a_loss_in_inference_mode(case):
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_a_validation_loss_comes_first(kind, mode):
     """In eval mode, before the first step: Lightning's order."""
+    if kind == 'vfnet':
+        pytest.skip("mmdet's VFNet has no loss in eval mode")
     check(wide_teacher(distiller_cfg(kind)), mode, False, False)
 
 
