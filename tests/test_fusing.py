@@ -72,6 +72,19 @@ def identities(model):
         for name, p in [*model.named_parameters(), *model.named_buffers()]]
 
 
+def test_a_norm_of_single_channels_on_the_coarsest_level_hinders_nobody():
+    """It needs more than one location there, as every image has."""
+    cfg = plain_cfg('gfl')
+    cfg['neck'].update(num_outs=5, add_extra_convs='on_output')
+    head = cfg['bbox_head']
+    head['anchor_generator']['strides'] = [8, 16, 32, 64, 128]
+    head['norm_cfg']['num_groups'] = head['feat_channels']
+    model = build(cfg).eval()
+    count = norms(model)
+    assert FusedNorms().settle(model, True, 3) == (
+        f'{count} of its {count} batch norms are fused into convolutions')
+
+
 # -- hooks -------------------------------------------------------------------
 
 REGISTER = dict(

@@ -12,7 +12,7 @@ from ..numerics.alike import alike
 from ..numerics.randomness import untouched_randomness
 from .probe import exact_copy, has_hooks, pattern
 
-SIDE = 128  # a multiple of all strides
+SIDE = 256  # two locations a side at stride 128: a norm needs more than one
 
 
 class FusedNorms:
