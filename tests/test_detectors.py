@@ -21,6 +21,7 @@ from helpers import (
     distiller_cfg,
     kd_cfg,
     plain_cfg,
+    runs_of,
     total,
 )
 from oracle_crosskd import crosskd_losses
@@ -420,12 +421,6 @@ def test_what_a_distiller_needs_is_checked_before_training():
 
 
 # -- losses of weight 0 -------------------------------------------------------
-
-
-def runs_of(module):
-    runs = []
-    module.register_forward_hook(lambda *_: runs.append(1))
-    return runs
 
 
 def test_what_has_no_weight_is_not_computed():
