@@ -319,3 +319,15 @@ def runs_of(module):
 
     module.forward = counting
     return runs
+
+
+def lively(model, spread: float = 0.3):
+    """That module, whose batch norms do something, each its own."""
+    rng = torch.Generator().manual_seed(0)
+    for m in model.modules():
+        if isinstance(m, torch.nn.BatchNorm2d):
+            for values in (m.weight.data, m.running_var):
+                values.copy_(0.5 + torch.rand(len(values), generator=rng))
+            for values in (m.bias.data, m.running_mean):
+                values.copy_(spread * torch.randn(len(values), generator=rng))
+    return model

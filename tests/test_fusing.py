@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torch.testing import assert_close
 
 from crosskd.teacher.fusing import FusedNorms
-from helpers import batch, build, plain_cfg
+from helpers import batch, build, lively, plain_cfg
 
 CONV, NORM = 'backbone.layer1.1.conv2', 'backbone.layer1.1.bn2'
 
@@ -31,15 +31,7 @@ class Leaking(BasicBlock):
 
 def detector(kind='gfl'):
     """One with batch norms that do something."""
-    model = build(plain_cfg(kind))
-    rng = torch.Generator().manual_seed(0)
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            for values in (m.weight.data, m.running_var):
-                values.copy_(0.5 + torch.rand(len(values), generator=rng))
-            for values in (m.bias.data, m.running_mean):
-                values.copy_(torch.randn(len(values), generator=rng))
-    return model.eval().requires_grad_(False)
+    return lively(build(plain_cfg(kind)), 1.0).eval().requires_grad_(False)
 
 
 def norms(model):

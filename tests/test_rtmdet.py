@@ -25,6 +25,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    lively,
     plain_cfg,
     sdd_cfg,
     total,
@@ -44,18 +45,6 @@ LEVELS = (0, 1, 2)
 STRIDES = (8, 16, 32)
 VARIANTS = [dict(with_objectness=o, exp_on_reg=e)
             for o, e in itertools.product((False, True), repeat=2)]
-
-
-def lively(model):
-    """That module, whose norms do something, each its own."""
-    rng = torch.Generator().manual_seed(0)
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            for values in (m.weight.data, m.running_var):
-                values.copy_(0.5 + torch.rand(len(values), generator=rng))
-            for values in (m.bias.data, m.running_mean):
-                values.copy_(0.3 * torch.randn(len(values), generator=rng))
-    return model
 
 
 def with_head(cfg, **head):

@@ -20,6 +20,7 @@ from helpers import (
     build,
     distiller_cfg,
     kd_cfg,
+    lively,
     plain_cfg,
     total,
 )
@@ -422,24 +423,11 @@ def norms(module):
     return sum(isinstance(m, nn.BatchNorm2d) for m in module.modules())
 
 
-def lively(cfg):
-    """That detector, with batch norms that do something."""
-    model = build(cfg, seed=5)
-    rng = torch.Generator().manual_seed(0)
-    for m in model.modules():
-        if isinstance(m, nn.BatchNorm2d):
-            for values in (m.weight.data, m.running_var):
-                values.copy_(0.5 + torch.rand(len(values), generator=rng))
-            for values in (m.bias.data, m.running_mean):
-                values.copy_(torch.randn(len(values), generator=rng))
-    return model.eval()
-
-
 @pytest.fixture(scope='module')
 def lively_weights(tmp_path_factory):
     """A checkpoint of plain_cfg('gfl', 16) whose norms do something."""
     path = tmp_path_factory.mktemp('teacher') / 'lively.pth'
-    model = lively(plain_cfg('gfl', 16))
+    model = lively(build(plain_cfg('gfl', 16), seed=5), 1.0).eval()
     torch.save(dict(state_dict=model.state_dict()), path)
     return str(path)
 
