@@ -6,7 +6,7 @@ from .dependencies import check_dependencies
 
 check_dependencies()
 
-from .mmcv_ext import install_if_missing  # noqa: E402
+from .compat.mmcv_ext import install_if_missing  # noqa: E402
 
 install_if_missing()  # before anything imports mmdet.models
 
@@ -14,6 +14,7 @@ from mmengine.config import utils as _config_utils  # noqa: E402
 from mmengine.runner import checkpoint as _checkpoint  # noqa: E402
 
 from . import detectors, losses, registry  # noqa: E402, F401
+from .apps import visualization as _visualization  # noqa: E402, F401
 from .checkpoints.pretrained import torchvision_urls  # noqa: E402
 from .engine import hooks as _hooks  # noqa: E402, F401
 from .version import __version__  # noqa: E402

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .user_errors import words
+from .errors import words
 
 NUMBERS: Any = (int, float, np.integer, np.floating)
 

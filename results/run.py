@@ -32,8 +32,8 @@ from mmengine.config import DictAction
 from report import write_report
 
 import crosskd
-from crosskd.compare import logs
-from crosskd.demo import shapes, stages
+from crosskd.apps.compare import logs
+from crosskd.apps.demo import shapes, stages
 
 RECORDS = HERE / 'records'
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s',

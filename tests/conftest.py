@@ -22,7 +22,7 @@ import crosskd  # noqa: E402, F401  # first: it may stand in for mmcv._ext
 # isort: split
 from mmdet.utils import register_all_modules  # noqa: E402
 
-from crosskd.demo import shapes  # noqa: E402
+from crosskd.apps.demo import shapes  # noqa: E402
 from fast_start import fast_start  # noqa: E402
 
 register_all_modules()

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 from torch import nn
 
-from crosskd.engine.data_checks import check_data
+from crosskd.data_checks import check_data
 from experiments import experiment
 
 TRAIN, VAL = 'train_dataloader', 'val_dataloader'

@@ -10,8 +10,8 @@ from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.heads import HeadRecord
-from crosskd.mmcv_ext import is_installed
 from crosskd.pairs import Pair, PairedPass
 
 KINDS = ('retina', 'gfl', 'atss', 'fcos')

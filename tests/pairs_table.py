@@ -13,8 +13,8 @@ from mmdet.utils import register_all_modules
 from mmengine.model import BaseModule
 from torch import nn
 
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.engine.trial import try_pair
-from crosskd.mmcv_ext import is_installed
 from helpers import (
     CHANNELS,
     COMPILED_KINDS,

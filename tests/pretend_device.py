@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from crosskd.mmcv_ext import is_installed
+from crosskd.compat.mmcv_ext import is_installed
 
 DEVICE = torch.device('meta')  # torch knows it, and needs no driver for it
 ANY_DEVICE = ('aten.copy_', 'aten._to_copy')

@@ -18,7 +18,7 @@ from mmdet.registry import HOOKS  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 
-from crosskd.demo import shapes  # noqa: E402
+from crosskd.apps.demo import shapes  # noqa: E402
 from crosskd.engine.runner import Runner  # noqa: E402
 from experiments import experiment, model_cfg  # noqa: E402
 from helpers import SDD, distiller_cfg  # noqa: E402

@@ -14,8 +14,8 @@ from statistics import mean, stdev
 
 from mmdet.utils import register_all_modules
 
-from crosskd.demo import shapes, stages
-from crosskd.demo.run import NUM_TRAIN, NUM_VAL
+from crosskd.apps.demo import shapes, stages
+from crosskd.apps.demo.run import NUM_TRAIN, NUM_VAL
 
 TYPES = ('float32', 'bfloat16')
 STUDENT = 'crosskd_gfl_r18w8_r18w24_shapes'

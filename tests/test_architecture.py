@@ -18,39 +18,46 @@ ROOT = Path(__file__).parent.parent / NAME
 ARROWS: dict[str, set[str]] = {
     'version': set(),
     'dependencies': set(),
-    'user_errors': set(),
-    'arguments': {'user_errors'},
-    'mmcv_ext': set(),
+    'errors': set(),
+    'arguments': {'errors'},
     'numerics': set(),
-    'progress': set(),
     'registry': set(),
-    'checkpoints': {'arguments', 'user_errors'},
-    'losses': {'arguments', 'numerics', 'registry'},
-    'heads': {'numerics', 'registry'},
-    'pairs': {'arguments', 'checkpoints', 'heads', 'numerics', 'registry'},
-    'teacher': {'checkpoints', 'heads', 'numerics', 'user_errors'},
-    'distillers': {'arguments', 'checkpoints', 'heads', 'losses', 'numerics',
-                   'pairs', 'registry'},
-    'config': {'arguments', 'distillers', 'heads', 'pairs'},
-    'detectors': {'config', 'heads', 'mmcv_ext', 'numerics', 'pairs',
-                  'teacher'},
-    'visualization': {'detectors', 'heads', 'numerics', 'pairs'},
-    'engine': {'arguments', 'checkpoints', 'detectors', 'heads', 'numerics',
-               'pairs', 'user_errors', 'visualization'},
-    'export': {'checkpoints', 'detectors', 'engine', 'heads', 'registry',
-               'teacher', 'user_errors'},
-    NAME: {'checkpoints', 'dependencies', 'detectors', 'engine', 'losses',
-           'mmcv_ext', 'registry', 'version'},
-    'compare': {'checkpoints', 'engine', 'progress', 'user_errors',
-                'version', 'visualization'},
-    'recipes': {'detectors', 'engine', 'heads', 'registry', 'teacher',
-                'user_errors'},
-    'demo': {NAME, 'compare'},
-    'benchmark': {'detectors', 'distillers', 'engine', 'heads', 'pairs',
-                  'teacher', 'user_errors', 'version'},
-    'commands': {NAME, 'benchmark', 'checkpoints', 'compare', 'demo',
-                 'engine', 'export', 'recipes', 'user_errors'},
-    '__main__': {'commands'},
+    'checkpoints': {'arguments', 'errors'},
+    'compat': {'arguments', 'errors'},
+    'losses': {'arguments', 'errors', 'numerics', 'registry'},
+    'taps': {'arguments', 'errors'},
+    'heads': {'errors', 'numerics', 'registry'},
+    'teacher': {'checkpoints', 'errors', 'heads', 'numerics', 'taps'},
+    'pairs': {'arguments', 'checkpoints', 'errors', 'heads', 'numerics',
+              'registry', 'taps'},
+    'distillers': {'arguments', 'checkpoints', 'errors', 'heads', 'losses',
+                   'numerics', 'pairs', 'registry', 'taps'},
+    'config': {'arguments', 'distillers', 'errors', 'heads', 'pairs'},
+    'detectors': {'compat', 'config', 'errors', 'heads', 'numerics', 'pairs',
+                  'taps', 'teacher'},
+    'data_checks': {'arguments', 'errors', 'heads'},
+    'engine': {'arguments', 'checkpoints', 'compat', 'data_checks',
+               'detectors', 'errors', 'numerics'},
+    'apps': set(),
+    'apps.progress': set(),
+    'apps.visualization': {'arguments', 'data_checks', 'detectors', 'errors',
+                           'heads', 'numerics', 'pairs'},
+    NAME: {'apps.visualization', 'checkpoints', 'compat', 'dependencies',
+           'detectors', 'engine', 'losses', 'registry', 'version'},
+    'apps.export': {'checkpoints', 'compat', 'data_checks', 'detectors',
+                    'errors', 'heads', 'registry', 'teacher'},
+    'apps.compare': {'apps.progress', 'apps.visualization', 'checkpoints',
+                     'data_checks', 'errors', 'version'},
+    'apps.recipes': {'data_checks', 'detectors', 'errors', 'heads',
+                     'registry', 'teacher'},
+    'apps.demo': {NAME, 'apps.compare'},
+    'apps.benchmark': {'detectors', 'distillers', 'engine', 'errors', 'heads',
+                       'pairs', 'teacher', 'version'},
+    'apps.commands': {NAME, 'apps.benchmark', 'apps.compare', 'apps.demo',
+                      'apps.export', 'apps.recipes', 'checkpoints', 'compat',
+                      'engine', 'errors'},
+    'demo': {'apps.demo'},
+    '__main__': {'apps.commands'},
 }
 LONGEST_FILE = 350
 LONGEST_STEP = 40
@@ -109,7 +116,8 @@ def graph(root: Path, inside: bool) -> dict[str, set[str]]:
 
 
 def room(module: str) -> str:
-    return module.split('.')[1] if '.' in module else module
+    parts = module.split('.')
+    return '.'.join(parts[1:3 if parts[1:2] == ['apps'] else 2]) or module
 
 
 @cache
@@ -175,7 +183,7 @@ def test_importing_the_package_imports_no_data_sets():
         if name in known and name not in seen:
             seen.add(name)
             left += [*edges[name], name.rpartition('.')[0]]
-    assert 'crosskd.engine.hooks.visualization' in seen
+    assert 'crosskd.apps.visualization.hook' in seen
     for name in seen:
         for node in statements(ast.parse(known[name].read_text()), False):
             if isinstance(node, ast.ImportFrom):

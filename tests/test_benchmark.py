@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from conftest import REPO
-from crosskd.benchmark import Setting, draw, format_table, run_benchmark
-from crosskd.benchmark.detectors import build_distilled, build_plain
-from crosskd.benchmark.parts import OPEN, watch_distilled
-from crosskd.benchmark.setting import image_size, read
-from crosskd.benchmark.timeline import Timeline
+from crosskd.apps.benchmark import Setting, draw, format_table, run_benchmark
+from crosskd.apps.benchmark.detectors import build_distilled, build_plain
+from crosskd.apps.benchmark.parts import OPEN, watch_distilled
+from crosskd.apps.benchmark.setting import image_size, read
+from crosskd.apps.benchmark.timeline import Timeline
 from crosskd.pairs import PairedPass
 from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
@@ -104,7 +104,7 @@ def test_parts_are_counted_once_and_nothing_is_left_out(tmp_path):
 
 
 def samples(model):
-    from crosskd.benchmark.detectors import random_batch
+    from crosskd.apps.benchmark.detectors import random_batch
     return random_batch(model, 2, (64, 64))[1]
 
 
@@ -132,7 +132,7 @@ def test_the_student_alone_is_the_same_detector_without_distillation(
 
 
 def test_no_round_changes_a_weight(tmp_path, monkeypatch):
-    from crosskd.benchmark import steps
+    from crosskd.apps.benchmark import steps
     built = []
     for name in ('build_plain', 'build_distilled'):
         make = getattr(steps, name)
@@ -163,7 +163,7 @@ def test_ratios_are_of_medians(tmp_path):
 
 
 def test_spread_is_that_of_the_counted_rounds(tmp_path, monkeypatch):
-    from crosskd.benchmark import run
+    from crosskd.apps.benchmark import run
     given = [9.0, 1.0, 5.0, 2.0]
     times = iter(x for x in given for _ in run.NAMES)
 
@@ -171,7 +171,7 @@ def test_spread_is_that_of_the_counted_rounds(tmp_path, monkeypatch):
         milliseconds = property(lambda self: self.__dict__['ms'],
                                 lambda self, _: self.__dict__.update(
                                     ms=next(times)))
-    monkeypatch.setattr('crosskd.benchmark.steps.Timeline', Fake)
+    monkeypatch.setattr('crosskd.apps.benchmark.steps.Timeline', Fake)
     result = measured(config(tmp_path, model_cfg(distiller_cfg('gfl'))),
                       repeats=3, warm_up=1)
     for name in run.NAMES:

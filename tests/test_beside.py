@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from torch import nn
 
-from crosskd.checkpoints.beside import load_state_beside, state_beside
-from crosskd.engine.hooks.state_beside import KEY
+from crosskd.checkpoints.auxiliary import auxiliary_state, load_auxiliary_state
+from crosskd.engine.hooks.auxiliary_state import KEY
 from crosskd.losses import KDQualityFocalLoss, SDDLoss
 from helpers import SDD, batch, build, distiller_cfg, plain_cfg, sdd_cfg
 from test_module import Images
@@ -60,20 +60,20 @@ def test_the_students_state_dict_is_its_own():
     model, plain = build(learned()), build(plain_cfg('gfl'))
     assert [n for n, _ in model.named_parameters() if 'distillers' in n] == [
         NAMES[1]]
-    assert sorted(state_beside(model)) == NAMES
+    assert sorted(auxiliary_state(model)) == NAMES
     wrapped = nn.Sequential(model)
     for keys, prefix in ((model.state_dict(), ''), (get_state_dict(model), ''),
                          (wrapped.state_dict(), '0.')):
         assert list(keys) == [prefix + k for k in plain.state_dict()]
         assert not any('distillers' in k for k in keys._metadata)
-    own = state_beside(model)
+    own = auxiliary_state(model)
     with torch.no_grad():
         own[NAMES[1]].fill_(3)
     assert not any(model.load_state_dict(plain.state_dict()))
     assert not any(wrapped.load_state_dict(nn.Sequential(plain).state_dict()))
     model.load_state_dict(plain.state_dict(), assign=True)
     load_state_dict(model, plain.state_dict(), strict=True)
-    assert state_beside(model)[NAMES[1]] is own[NAMES[1]] and own[
+    assert auxiliary_state(model)[NAMES[1]] is own[NAMES[1]] and own[
         NAMES[1]] == 3
     with pytest.raises(RuntimeError, match=r'Unexpected key.*distillers\.x'):
         model.load_state_dict({**plain.state_dict(), 'distillers.x': own[
@@ -84,7 +84,7 @@ def test_the_students_state_dict_is_its_own():
     learned(), sdd_cfg('gfl', loss=dict(type='LearnedSDD'))])
 def test_it_moves_and_is_trained_with_the_student(cfg):
     model = build(cfg).double()
-    tensors = state_beside(model).values()
+    tensors = auxiliary_state(model).values()
     assert all(x.dtype == torch.float64 for x in tensors
                if x.is_floating_point())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -92,7 +92,7 @@ def test_it_moves_and_is_trained_with_the_student(cfg):
     model.parse_losses(model.loss(inputs.double(), samples))[0].backward()
     optimizer.step()
     assert all(x != 1 for x in tensors if x.is_floating_point())
-    assert all(x.is_meta for x in state_beside(model.to('meta')).values())
+    assert all(x.is_meta for x in auxiliary_state(model.to('meta')).values())
 
 
 def test_a_copy_has_its_own():
@@ -101,7 +101,7 @@ def test_a_copy_has_its_own():
     assert loss_of(clone) is not loss_of(model)
     clone.loss(*batch())
     assert loss_of(clone).seen == 1 and loss_of(model).seen == 0
-    load_state_beside(model, state_beside(clone), 'a copy')
+    load_auxiliary_state(model, auxiliary_state(clone), 'a copy')
     assert loss_of(model).seen == 1
 
 
@@ -118,7 +118,7 @@ def train(cfg, folder, epochs, **kwargs):
         default_scope='mmdet', randomness=dict(seed=0), log_level='ERROR',
         custom_hooks=[
             dict(type=t) for t in (
-                'RepeatableEpochsHook', 'StateBesideHook', 'EMAHook')],
+                'RepeatableEpochsHook', 'AuxiliaryStateHook', 'EMAHook')],
         experiment_name='_'.join(folder.parts[-2:]) + str(kwargs), **kwargs)
     made.train()
     return made, torch.load(folder / f'epoch_{epochs}.pth',
@@ -141,7 +141,7 @@ def test_it_is_saved_under_its_own_key_and_resumed(tmp_path):
     assert loss_of(resumed.model).seen == loss_of(whole.model).seen == 4
     average, = (h.ema_model.module for h in resumed.hooks
                 if isinstance(h, EMAHook))
-    assert state_beside(average)[NAMES[1]] == expected[f'ema_{KEY}'][NAMES[1]]
+    assert auxiliary_state(average)[NAMES[1]] == expected[f'ema_{KEY}'][NAMES[1]]
     # a run that only starts from it learns them anew
     started, _ = train(learned(), tmp_path / 'start', 1, load_from=str(start))
     assert loss_of(started.model).seen == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosskd.checkpoints.beside import state_beside
+from crosskd.checkpoints.auxiliary import auxiliary_state
 from crosskd.engine.hooks import LossSharesHook
 from crosskd.engine.trial import try_pair
 from helpers import (
@@ -102,7 +102,7 @@ def test_a_weight_may_begin_at_0(name):
     off, still = step(model)
     assert not runs  # nothing of the teacher is asked for
     assert all(off[key] == 0 for key in weights)
-    for key in state_beside(model):
+    for key in auxiliary_state(model):
         assert not still[key].any()
     for key, weight in weights.items():
         set_weight(model, key, weight)
@@ -205,7 +205,7 @@ def test_a_loss_without_weight_has_adapters_that_wait():
         loss_feat_kd=dict(PKD, loss_weight=0)))
     model = build(cfg)
     assert list(model.pair.adapters) == ['cls', 'reg', 'features']
-    assert all(p.requires_grad for p in state_beside(model).values())
+    assert all(p.requires_grad for p in auxiliary_state(model).values())
 
 
 class Broken(torch.nn.Module):

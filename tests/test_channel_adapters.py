@@ -11,8 +11,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from crosskd.checkpoints.beside import state_beside
-from crosskd.engine.hooks.state_beside import KEY
+from crosskd.checkpoints.auxiliary import auxiliary_state
+from crosskd.engine.hooks.auxiliary_state import KEY
 from crosskd.engine.trial import try_pair
 from crosskd.numerics.statistics import align_statistics
 from experiments import experiment, model_cfg, write
@@ -45,7 +45,7 @@ def test_they_are_where_widths_differ_and_said_so(caplog):
     MMLogger.get_current_instance().addHandler(caplog.handler)
     with caplog.at_level(logging.INFO):
         model = build(cfg)
-        assert sorted(state_beside(model)) == NAMES
+        assert sorted(auxiliary_state(model)) == NAMES
         assert len(caplog.text.split('8 channels and the teacher 16')) == 4
         assert 'ChannelAdapter' in caplog.text
         assert 'kd_cfg.adapter' in caplog.text
@@ -134,7 +134,7 @@ def test_other_norms_and_convs_are_their_owners_affair(change, whose):
     owner['bbox_head'].update(change)
     model = build(cfg)
     model.parse_losses(model.loss(*batch()))[0].backward()
-    for name, parameter in state_beside(model).items():
+    for name, parameter in auxiliary_state(model).items():
         assert parameter.grad.isfinite().all(), name
 
 
@@ -189,7 +189,7 @@ def test_a_branch_that_nobody_compares_has_nothing_to_train():
                          loss_reg_kd=None)
     model = build(cfg)
     model.parse_losses(model.loss(*batch()))[0].backward()
-    for name, parameter in state_beside(model).items():
+    for name, parameter in auxiliary_state(model).items():
         assert parameter.requires_grad == ('.reg.' not in name)
         assert (parameter.grad is not None) == parameter.requires_grad
 
@@ -208,10 +208,10 @@ def test_too_late_for_ranks_is_an_error(monkeypatch):
 
 def test_weights_are_initialised_once(recwarn):
     model = build(wide(adapter=dict(type='TwoLayers')))
-    before = copy.deepcopy(state_beside(model))
+    before = copy.deepcopy(auxiliary_state(model))
     model.init_weights()
     assert not any('more than once' in str(w.message) for w in recwarn)
-    for name, value in state_beside(model).items():
+    for name, value in auxiliary_state(model).items():
         assert torch.equal(value, before[name])
 
 
@@ -226,10 +226,10 @@ def test_a_copy_has_its_own():
     model = build(wide())
     clone = copy.deepcopy(model)
     assert clone.teacher.detector is model.teacher.detector
-    for name, parameter in state_beside(clone).items():
-        assert parameter is not state_beside(model)[name]
+    for name, parameter in auxiliary_state(clone).items():
+        assert parameter is not auxiliary_state(model)[name]
         parameter.data.zero_()
-    assert state_beside(model)[NAMES[1]].abs().max() > 0
+    assert auxiliary_state(model)[NAMES[1]].abs().max() > 0
     clone.loss(*batch())
 
 
@@ -250,9 +250,9 @@ def test_an_optimizer_that_was_built_too_early_is_an_error():
     again.join_teacher()
     again.train_step(data, OptimWrapper(
         torch.optim.SGD(again.parameters(), lr=0.1)))
-    for name, parameter in state_beside(again).items():
+    for name, parameter in auxiliary_state(again).items():
         if name.endswith('weight'):
-            assert not torch.equal(parameter, state_beside(build(wide()))[
+            assert not torch.equal(parameter, auxiliary_state(build(wide()))[
                 name])
 
 

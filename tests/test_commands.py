@@ -9,8 +9,8 @@ import time
 import pytest
 
 from conftest import REPO
-from crosskd.commands import COMMANDS, main
-from crosskd.commands.mmdet_tools import available, run
+from crosskd.apps.commands import COMMANDS, main
+from crosskd.apps.commands.mmdet_tools import available, run
 from experiments import same_weights
 from test_tools import metrics
 from tool_server import run as tool

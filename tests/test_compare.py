@@ -9,10 +9,15 @@ import pytest
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd.compare.curves import panels
-from crosskd.compare.data import read_test_sets
-from crosskd.compare.judging import difference, disputed, found_objects, judge
-from crosskd.compare.work_dirs import (
+from crosskd.apps.compare.curves import panels
+from crosskd.apps.compare.data import read_test_sets
+from crosskd.apps.compare.judging import (
+    difference,
+    disputed,
+    found_objects,
+    judge,
+)
+from crosskd.apps.compare.work_dirs import (
     WorkDir,
     group,
     named,

@@ -18,11 +18,11 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
 from conftest import REPO
-from crosskd.compare import compare
-from crosskd.compare.data import read_test_sets
-from crosskd.compare.evaluation import evaluate
-from crosskd.compare.judging import judge
-from crosskd.compare.work_dirs import WorkDir, read_work_dir
+from crosskd.apps.compare import compare
+from crosskd.apps.compare.data import read_test_sets
+from crosskd.apps.compare.evaluation import evaluate
+from crosskd.apps.compare.judging import judge
+from crosskd.apps.compare.work_dirs import WorkDir, read_work_dir
 from experiments import CLASSES
 
 TWO = ('circle', 'star')

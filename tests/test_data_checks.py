@@ -7,7 +7,7 @@ import re
 import pytest
 from mmengine.logging import MMLogger
 
-from crosskd.engine.data_checks import coco_file
+from crosskd.data_checks import coco_file
 from data_sets import TRAIN, check, content, loader, saved
 
 FILE = f"{TRAIN}.dataset.ann_file='data/shapes/x.json': "

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 
-from crosskd.engine.data_checks import (
+from crosskd.data_checks import (
     check_classes,
     check_data,
     check_same_classes,

@@ -2,9 +2,9 @@
 import pytest
 import torch
 
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.engine.trial import try_pair
 from crosskd.heads import adapter_of, record
-from crosskd.mmcv_ext import is_installed
 from experiments import model_cfg
 from families import (
     by_level,

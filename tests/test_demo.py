@@ -6,8 +6,8 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from crosskd.compare import logs
-from crosskd.demo import shapes, stages
+from crosskd.apps.compare import logs
+from crosskd.apps.demo import shapes, stages
 from helpers import build
 
 pytestmark = pytest.mark.torch_only

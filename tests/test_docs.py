@@ -11,8 +11,8 @@ from mmdet.registry import HOOKS, METRICS, VISBACKENDS
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd.commands import COMMANDS as COMMANDS_OF_CROSSKD
-from crosskd.commands.mmdet_tools import available
+from crosskd.apps.commands import COMMANDS as COMMANDS_OF_CROSSKD
+from crosskd.apps.commands.mmdet_tools import available
 from crosskd.teacher import find_config
 from downstream import PIPELINES, SMALL, child
 from helpers import batch, build, distiller_cfg

@@ -17,8 +17,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from conftest import REPO
+from crosskd.apps.demo import shapes
 from crosskd.checkpoints.pretrained import torchvision_urls
-from crosskd.demo import shapes
 from pages import blocks
 
 pytestmark = pytest.mark.commands

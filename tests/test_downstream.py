@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPO
-from crosskd.mmcv_ext import is_installed
+from crosskd.compat.mmcv_ext import is_installed
 from downstream import PACKAGE, PIPELINES, SMALL, child, make_project
 from experiments import model_cfg
 from helpers import COMPILED_KINDS, plain_cfg

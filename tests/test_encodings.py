@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd.commands import COMMANDS, main
-from crosskd.compare.logs import history
-from crosskd.engine.data_checks.coco_file import read_json
+from crosskd.apps.commands import COMMANDS, main
+from crosskd.apps.compare.logs import history
+from crosskd.data_checks.coco_file import read_json
 from crosskd.engine.resuming import choose_checkpoint
-from crosskd.user_errors import for_users
+from crosskd.errors import for_users
 from experiments import experiment, write
 from helpers import build, plain_cfg
 
@@ -145,8 +145,8 @@ def test_a_config_in_another_encoding(tmp_path, content, words, heir):
 
 
 def test_names_of_classes_in_another_encoding(tmp_path):
-    from crosskd.engine.data_checks.classes import classes_of
-    from crosskd.engine.data_checks.leaves import leaves
+    from crosskd.data_checks.classes import classes_of
+    from crosskd.data_checks.leaves import leaves
     file = tmp_path / 'classes.txt'
     dataset = dict(type='CocoDataset', ann_file='a.json',
                    metainfo=dict(classes=str(file)))

@@ -11,11 +11,11 @@ from mmengine.config import Config
 from torch import nn
 
 from conftest import REPO
-from crosskd.commands import run_export_command
-from crosskd.commands.export_student import MIB, SAID
-from crosskd.export.onnx import TOLERANCE, check_packages, write_onnx
-from crosskd.export.student import FILES
-from crosskd.mmcv_ext import is_installed
+from crosskd.apps.commands import run_export_command
+from crosskd.apps.commands.export_student import MIB, SAID
+from crosskd.apps.export.onnx import TOLERANCE, check_packages, write_onnx
+from crosskd.apps.export.student import FILES
+from crosskd.compat.mmcv_ext import is_installed
 from experiments import CLASSES, experiment, model_cfg, weights, write
 from helpers import (
     FAMILIES,
@@ -318,7 +318,7 @@ def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='torch 2.8 or newer, found 2.1'):
         export(*args)
     monkeypatch.setattr('torch.__version__', '2.13.0')
-    monkeypatch.setattr('crosskd.export.onnx.find_spec', lambda name: None)
+    monkeypatch.setattr('crosskd.apps.export.onnx.find_spec', lambda name: None)
     with pytest.raises(SystemExit, match='pip install onnx onnxscript onn'):
         export(*args)
     assert not list(tmp_path.iterdir())

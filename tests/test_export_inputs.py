@@ -15,9 +15,9 @@ from mmengine.dataset import Compose
 from torch import nn
 
 from conftest import REPO
+from crosskd.apps.export.describing import describe
+from crosskd.apps.export.onnx import TOLERANCE, write_onnx
 from crosskd.detectors.inputs import input_channels
-from crosskd.export.describing import describe
-from crosskd.export.onnx import TOLERANCE, write_onnx
 from helpers import PREPROCESSOR, build, plain_cfg
 from test_export import needs_onnx, of_two_levels
 
@@ -218,7 +218,7 @@ def test_onnx_of_swin_has_one_size(tmp_path):
 @pytest.mark.slow
 def test_what_exports_for_one_size_alone_is_told_so(tmp_path, monkeypatch):
     """Swin's maps differ, if it is asked for any size."""
-    monkeypatch.setattr('crosskd.export.onnx._difference', lambda *_: 1.0)
+    monkeypatch.setattr('crosskd.apps.export.onnx._difference', lambda *_: 1.0)
     model = detector(channels=3)
     with pytest.raises(ValueError, match='differs .*Try --onnx-size H W: '):
         write_onnx(model, tmp_path / 'x.onnx')

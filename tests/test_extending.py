@@ -12,8 +12,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 import downstream
-from crosskd.checkpoints.beside import state_beside
-from crosskd.engine.hooks.state_beside import KEY
+from crosskd.checkpoints.auxiliary import auxiliary_state
+from crosskd.engine.hooks.auxiliary_state import KEY
 from crosskd.heads import adapter_of, record
 from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
 from crosskd.teacher import find_config
@@ -135,7 +135,7 @@ def test_a_head_trains_and_is_a_plain_checkpoint(folder):
     assert {n for n, _ in model.named_parameters()
             if n.startswith('bbox_head.classify')} <= changed
     assert has_plain_keys(model, cfg)
-    assert not state_beside(model)
+    assert not auxiliary_state(model)
 
 
 def test_every_level_of_a_head_learns_up_to_the_split(folder):
@@ -360,7 +360,7 @@ def test_a_distillers_parameters_train_beside_the_student(folder):
     assert log['loss_masked_kd'] > 0
     own = {n for n, _ in model.named_parameters() if '.generate.' in n}
     assert len(own) == 4 and own <= changed
-    assert set(state_beside(model)) == own
+    assert set(auxiliary_state(model)) == own
     assert has_plain_keys(model, cfg)
 
 
@@ -386,7 +386,7 @@ def test_a_channel_adapter_trains_beside_the_student(folder):
         assert type(adapter).__name__ == 'NormedAdapter'
         assert adapter.widen.weight.shape[:2] == (WIDTH, WIDTH // 2)
     assert {f'pair.adapters.{n}' for n in adapters} <= changed
-    assert set(state_beside(model)) == {f'pair.adapters.{n}' for n in adapters}
+    assert set(auxiliary_state(model)) == {f'pair.adapters.{n}' for n in adapters}
     assert has_plain_keys(model, cfg)
 
 

@@ -4,7 +4,7 @@ import torch
 from mmengine.runner import activation_checkpointing
 from torch.utils.checkpoint import checkpoint
 
-from crosskd.engine.activation_checkpointing import prepare_checkpointing
+from crosskd.compat.activation_checkpointing import prepare_checkpointing
 from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, batch, build, distiller_cfg, sdd_cfg, total
 from tool_server import run as tool

@@ -11,10 +11,10 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd.commands import main
+from crosskd.apps.commands import main
+from crosskd.apps.recipes import make_config
+from crosskd.apps.recipes.choosing import losses_for, split_for
 from crosskd.heads import adapter_of
-from crosskd.recipes import make_config
-from crosskd.recipes.choosing import losses_for, split_for
 from crosskd.teacher import find_config
 from experiments import experiment, model_cfg, write
 from helpers import (

@@ -13,7 +13,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from crosskd.commands import mmdet_tools, seaborn_styles
+from crosskd.apps.commands import mmdet_tools, seaborn_styles
 from test_commands import MAIN
 from tool_server import run as tool
 

@@ -8,7 +8,7 @@ from crosskd.distillers.box_regions import _layout
 from crosskd.heads.layout import Geometry
 from crosskd.losses.sdd_grids import _cells, lay_grids
 from crosskd.numerics.constants import constant, to_device
-from crosskd.numerics.kept import Kept
+from crosskd.numerics.last_few import LastFew
 from helpers import (
     FAMILIES,
     METHODS,
@@ -121,7 +121,7 @@ def test_a_validation_loss_comes_first(kind, mode):
 @pytest.mark.parametrize('make', [
     lambda: [constant((1.5, 2.5), torch.float32, CPU)],
     lambda: to_device([torch.ones(2).numpy()], torch.float32, CPU),
-    lambda: [Kept().get(1, lambda: torch.ones(2))],
+    lambda: [LastFew().get(1, lambda: torch.ones(2))],
     lambda: _cells(((1, 2), ), torch.float32, CPU),
     lambda: [x for name, x in vars(lay_grids(
         ((5, 7), ), (((5, 7), ), ), (1, 2), torch.float32, CPU)).items()
@@ -132,7 +132,7 @@ def test_a_validation_loss_comes_first(kind, mode):
                       CPU).columns,
     lambda: [box_geometry().centers], lambda: [box_geometry().sizes],
     lambda: _layout(((8, 8), ), ((8, 8), ), ((60, 60), ), 0.5, CPU),
-], ids=['constant', 'to_device', 'Kept', 'cells', 'grids', 'rows',
+], ids=['constant', 'to_device', 'LastFew', 'cells', 'grids', 'rows',
         'columns', 'centers', 'sizes', 'layout'])
 def test_what_is_kept_can_train_wherever_it_is_made(make):
     clear_caches()

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from crosskd.visualization.pixels import as_picture
+from crosskd.apps.visualization.pixels import as_picture
 
 GREY = np.arange(6).reshape(2, 3)
 

@@ -6,7 +6,7 @@ import pytest
 from mmengine.logging import MMLogger
 
 from crosskd import progress
-from crosskd.engine.data_checks import check as data_check
+from crosskd.data_checks import check as data_check
 from data_sets import check, loader
 
 

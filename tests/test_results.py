@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crosskd.demo import stages
+from crosskd.apps.demo import stages
 from helpers import build
 from pages import REPO
 

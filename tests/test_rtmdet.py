@@ -14,10 +14,10 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch import nn
 
-from crosskd.checkpoints.beside import state_beside
+from crosskd.checkpoints.auxiliary import auxiliary_state
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.detectors import CrossKDRTMDet
 from crosskd.heads import adapter_of, base, record
-from crosskd.mmcv_ext import is_installed
 from experiments import write
 from helpers import (
     CHANNELS,
@@ -369,7 +369,7 @@ def test_depthwise_layers_and_another_width(depthwise, split):
     if depthwise != 'student':
         cfg['teacher_config']['model']['bbox_head'].update(layers)
     model = build(cfg)
-    shapes = {name: tuple(x.shape) for name, x in state_beside(model).items()}
+    shapes = {name: tuple(x.shape) for name, x in auxiliary_state(model).items()}
     assert shapes == {
         f'pair.adapters.{branch}.conv.{name}': shape
         for branch in ('cls', 'reg')

@@ -21,8 +21,8 @@ from mmengine.registry import DefaultScope, Registry
 from crosskd import mmcv_ext
 from crosskd.arguments import check_number
 from crosskd.engine.trial import try_pair, try_pipeline
+from crosskd.errors import is_for_user, readable
 from crosskd.heads import adapter_of
-from crosskd.user_errors import is_for_user, readable
 from experiments import CLASSES, experiment, model_cfg, write
 from helpers import (
     KINDS,

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from crosskd.arguments import naming
-from crosskd.user_errors import describe, words
+from crosskd.errors import describe, words
 
 # in a file of its own: pytest gives the asserts of tests a message
 CODE = '''\

@@ -2,8 +2,8 @@
 import pytest
 import torch
 
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.heads import adapter_of, record
-from crosskd.mmcv_ext import is_installed
 from families import (
     by_level,
     check_losses_fall,

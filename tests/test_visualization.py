@@ -10,10 +10,10 @@ from mmdet.registry import DATASETS
 from mmengine.visualization import Visualizer
 from torch.utils.data import DataLoader
 
-from crosskd.engine.hooks import DistillationVisualizationHook
-from crosskd.engine.hooks.visualization import add_image
-from crosskd.visualization.panels import draw
-from crosskd.visualization.views import SCORES, look
+from crosskd.apps.visualization import DistillationVisualizationHook
+from crosskd.apps.visualization.hook import add_image
+from crosskd.apps.visualization.panels import draw
+from crosskd.apps.visualization.views import SCORES, look
 from experiments import CLASSES, experiment, model_cfg, weights, write
 from helpers import (
     FAMILIES,

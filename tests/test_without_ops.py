@@ -1,8 +1,8 @@
 """Heads that need compiled ops, where mmcv has none."""
 import pytest
 
+from crosskd.compat.mmcv_ext import is_installed
 from crosskd.engine.trial import try_pair
-from crosskd.mmcv_ext import is_installed
 from experiments import experiment, model_cfg, write
 from helpers import GIOU, build, distiller_cfg
 from test_bad_input import errors, written

@@ -15,11 +15,11 @@ from mmengine.logging import MessageHub
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from conftest import REPO
-from crosskd.checkpoints.beside import state_beside
-from crosskd.engine.data_checks import check_data
+from crosskd.checkpoints.auxiliary import auxiliary_state
+from crosskd.compat.mmcv_ext import is_installed
+from crosskd.data_checks import check_data
 from crosskd.heads import adapter_of, record
 from crosskd.heads.yolox import logits_of_product
-from crosskd.mmcv_ext import is_installed
 from crosskd.teacher import find_config
 from experiments import CLASSES, write
 from helpers import (
@@ -597,7 +597,7 @@ def synchronize(rank):
     def states():
         return [
             {k: v.detach().clone() for k, v in state.items()}
-            for state in (bare.state_dict(), state_beside(bare),
+            for state in (bare.state_dict(), auxiliary_state(bare),
                           bare.teacher.detector.state_dict())]
 
     before = states()

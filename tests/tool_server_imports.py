@@ -1,7 +1,7 @@
 """What a run of a tool imports; nothing of it is run in the server."""
 import sys
 
-import crosskd.demo.shapes  # noqa: F401  # first, as in conftest
+import crosskd.apps.demo.shapes  # noqa: F401  # first, as in conftest
 
 # isort: split
 import mmdet.apis  # noqa: F401

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from ..user_errors import words
+from ..errors import words
 
 # mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')

@@ -10,7 +10,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..arguments import missing
-from ..user_errors import describe
+from ..errors import describe
 from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
 

@@ -13,9 +13,9 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from ..compat.mmcv_ext import announce
 from ..config import read_kd_cfg
 from ..heads import HeadAdapter, adapter_of, record
-from ..mmcv_ext import announce
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
 from ..pairs.checks import check_passes

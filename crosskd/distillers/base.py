@@ -5,7 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..arguments import check_has_type, check_number, naming
-from ..checkpoints.beside import Beside
+from ..checkpoints.auxiliary import Auxiliary
 from ..heads import HeadAdapter
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS
@@ -32,7 +32,7 @@ class Distiller(BaseModule):
         kd_cfg=dict(..., distillers=[dict(type='MyDistiller')])
 
     Parameters that it has train with the student and are saved beside the
-    student's, see :class:`~crosskd.checkpoints.beside.Beside`.
+    student's, see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
     """
 
     @property
@@ -77,7 +77,7 @@ class Distiller(BaseModule):
         raise NotImplementedError(type(self).__name__)
 
 
-class Distillers(Beside):
+class Distillers(Auxiliary):
     """The distillers of a detector, by name.
 
     Args:

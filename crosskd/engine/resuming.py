@@ -9,7 +9,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
 from ..checkpoints.loading import CheckpointError, load_from_allow_list
-from ..user_errors import describe
+from ..errors import describe
 
 
 def choose_checkpoint(work_dir: str) -> str | None:

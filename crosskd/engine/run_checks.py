@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..arguments import did_you_mean, missing
 from ..checkpoints.pretrained import named_weights
-from ..user_errors import words
+from ..errors import words
 
 # what mmengine, mmdet and torch raise about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)

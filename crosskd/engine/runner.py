@@ -13,12 +13,12 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..checkpoints.pretrained import check_pretrained
+from ..compat.activation_checkpointing import prepare_checkpointing
+from ..data_checks import built_classes, check_data, check_same_classes
 from ..detectors import DistillationMixin
-from ..user_errors import for_users
-from .activation_checkpointing import prepare_checkpointing
+from ..errors import for_users
 from .cpu_ranks import without_sync_bn
-from .data_checks import built_classes, check_data, check_same_classes
-from .hooks import LossSharesHook, RepeatableEpochsHook, StateBesideHook
+from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (
     built_dataset,
@@ -133,7 +133,7 @@ class Runner(runner.Runner):
         super().register_hooks(default_hooks, custom_hooks)
         # built here: a project's own registries may not know their names
         self.register_hook(RepeatableEpochsHook())
-        self.register_hook(StateBesideHook())
+        self.register_hook(AuxiliaryStateHook())
         if not any(isinstance(h, LossSharesHook) for h in self.hooks):
             self.register_hook(LossSharesHook())
         if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1

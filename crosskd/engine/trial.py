@@ -14,9 +14,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..detectors import DistillationMixin
-from ..detectors.without_trace import copied_head, eval_mode
+from ..detectors.eval_mode import copied_head, eval_mode
+from ..errors import describe, is_for_user
 from ..numerics.randomness import untouched_randomness
-from ..user_errors import describe, is_for_user
 from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'

@@ -7,9 +7,9 @@ from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
 from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
-from .finding import adapter_of
 from .gfl import GFLHeadAdapter
 from .layout import Geometry, HeadRecord, Targets
+from .lookup import adapter_of
 from .paa import PAAHeadAdapter
 from .recorder import record
 from .retina import RetinaHeadAdapter

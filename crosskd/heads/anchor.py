@@ -33,7 +33,7 @@ class AnchorHeadAdapter(HeadAdapter):
         return type(self.head.bbox_coder) is DeltaXYWHBBoxCoder
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, *self.read(seen.returned['get_targets'][-1]))
 
     def read(self, result: tuple

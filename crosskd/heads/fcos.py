@@ -70,6 +70,6 @@ class FCOSHeadAdapter(HeadAdapter):
         # where no rank has a positive, 1, as in the head's own loss_cls
         normalizer = torch.where(
             centerness > 0, centerness.clamp(min=1e-6), 1)
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, [level.reshape(num_images, -1) for level in labels],
             None, normalizer)

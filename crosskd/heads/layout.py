@@ -60,7 +60,7 @@ class Targets:
     normalizers: dict[str, float | Tensor]
 
     @classmethod
-    def alike(cls, terms: Sequence[str], labels: Sequence[Tensor],
+    def of_all_terms(cls, terms: Sequence[str], labels: Sequence[Tensor],
               weights: Sequence[Tensor] | None,
               normalizer: float | Tensor) -> 'Targets':
         """Targets that are those of all terms."""

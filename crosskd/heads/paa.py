@@ -30,7 +30,7 @@ class PAAHeadAdapter(ATSSHeadAdapter):
         labels, weights, _, counts = zip(
             *seen.returned['paa_reassign'][-num_images:])
         sizes = [h * w * self.num_priors for h, w in seen.sizes]
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, torch.stack(labels).split(sizes, 1),
             torch.stack(weights).split(sizes, 1),
             max(sum(counts), num_images))

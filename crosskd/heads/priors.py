@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..numerics.constants import constant
-from ..numerics.kept import Kept
+from ..numerics.last_few import LastFew
 from .layout import Geometry
 
 
@@ -23,8 +23,8 @@ class Priors:
 
     def __init__(self, head: BaseModule) -> None:
         self.head = head
-        self._geometries: Kept[Geometry] = Kept()
-        self._valid: Kept[Tensor] = Kept()
+        self._geometries: LastFew[Geometry] = LastFew()
+        self._valid: LastFew[Tensor] = LastFew()
 
     @property
     def strides(self) -> list[tuple[int, int]]:

@@ -40,7 +40,7 @@ def record(adapter: HeadAdapter,
 
         def made(_: Module, args: tuple, outputs: tuple) -> None:
             seen.raw = outputs
-            seen.outputs = _WhenAskedFor(partial(adapter.named, outputs))
+            seen.outputs = _NamedOutputs(partial(adapter.named, outputs))
 
         handles = [head.register_forward_pre_hook(given),
                    head.register_forward_hook(made)]
@@ -62,7 +62,7 @@ def record(adapter: HeadAdapter,
         yield seen
 
 
-class _WhenAskedFor(Mapping[str, list[Tensor]]):
+class _NamedOutputs(Mapping[str, list[Tensor]]):
     """Outputs by name; in CrossKD nobody asks for the student's."""
 
     def __init__(self, make: Callable[[], dict[str, list[Tensor]]]) -> None:

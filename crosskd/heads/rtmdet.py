@@ -51,5 +51,5 @@ class RTMDetHeadAdapter(HeadAdapter):
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics, _ = seen.returned['get_targets'][-1]
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, labels, weights, mean_of_sums(metrics, at_least=1))

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..numerics.constants import constant
-from ..numerics.kept import KEPT_SIZES, Kept
+from ..numerics.last_few import FEW_SIZES, LastFew
 from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
@@ -46,8 +46,8 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     def __init__(self, head: BaseModule) -> None:
         super().__init__(head)
         # those of a single level, too
-        self._geometries = Kept(KEPT_SIZES * (1 + len(self.strides)))
-        self._middles: Kept[Tensor] = Kept(KEPT_SIZES * len(self.strides))
+        self._geometries = LastFew(FEW_SIZES * (1 + len(self.strides)))
+        self._middles: LastFew[Tensor] = LastFew(FEW_SIZES * len(self.strides))
 
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
         return ()
@@ -116,7 +116,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics = seen.returned['get_targets'][-1]
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, labels, weights, mean_of_sums(metrics, at_least=1))
 
 

@@ -114,5 +114,5 @@ class VFNetHeadAdapter(HeadAdapter):
         count = self.is_class(torch.cat(labels)).sum().float()
         if self.head.sync_num_pos:
             count = reduce_mean(count)
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, levels, by_level, count.clamp(min=1))

@@ -79,7 +79,7 @@ class YOLOXHeadAdapter(HeadAdapter):
             places, self.head.num_classes,
             dtype=found.dtype).masked_scatter(places, found)
         levels = labels.split([h * w for h, w in seen.sizes], 1)
-        return Targets.alike(
+        return Targets.of_all_terms(
             self.outputs, levels, None,
             mean_over_ranks(sum(counts), places.device, at_least=1))
 

@@ -43,7 +43,7 @@ class GIoULoss(mmdet_losses.GIoULoss):
 
 
 #: what they stand in for
-OF_MMDET: dict[type, type] = {
+OURS: dict[type, type] = {
     mmdet_losses.IoULoss: IoULoss, mmdet_losses.GIoULoss: GIoULoss}
 
 

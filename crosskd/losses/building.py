@@ -8,7 +8,7 @@ from torch import nn
 from ..arguments import check_has_type, check_number, naming
 from ..registry import in_our_scope
 from . import box_losses
-from .comparing import FORMS, OF_MMDET, REFUSED, compared_forms
+from .comparing import FORMS, MMDETS_FORMS, REFUSED, compared_forms
 
 
 def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
@@ -25,8 +25,8 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     check_has_type(key, cfg)
     with naming(f'{key}: '):
         loss = MODELS.build(in_our_scope(MODELS, cfg))
-    if type(loss) in box_losses.OF_MMDET:  # the same one, as we call it
-        loss.__class__ = box_losses.OF_MMDET[type(loss)]
+    if type(loss) in box_losses.OURS:  # the same one, as we call it
+        loss.__class__ = box_losses.OURS[type(loss)]
     found = compared_forms(loss)
     if not found and type(loss) in REFUSED:
         raise TypeError(
@@ -63,5 +63,5 @@ def _examples(forms: Sequence[str]) -> list[str]:
     ours = [kind for kind in MODELS.module_dict.values()
             if kind.__module__.startswith('crosskd.')
             and set(vars(kind).get('compares', ())) & set(forms)]
-    mmdets = [kind for kind, form in OF_MMDET.items() if form in forms]
+    mmdets = [kind for kind, form in MMDETS_FORMS.items() if form in forms]
     return [kind.__name__ for kind in (*ours, *mmdets)]

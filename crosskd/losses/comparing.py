@@ -21,7 +21,7 @@ FORMS = dict(
     regions='(B, K, H, W) logit maps')
 
 # Ours say it themselves.  mmdet's bounded IoU takes no weight a box.
-OF_MMDET: dict[type[nn.Module], str] = {
+MMDETS_FORMS: dict[type[nn.Module], str] = {
     IoULoss: 'boxes', GIoULoss: 'boxes', DIoULoss: 'boxes', EIoULoss: 'boxes',
     L1Loss: 'encoded', SmoothL1Loss: 'encoded', CrossEntropyLoss: 'scores'}
 
@@ -47,5 +47,5 @@ def compared_forms(loss: nn.Module) -> tuple[str, ...]:
     said = getattr(loss, 'compares', None)
     if said is not None:
         return (said, ) if isinstance(said, str) else tuple(said)
-    return next(((OF_MMDET[kind], ) for kind in type(loss).__mro__
-                 if kind in OF_MMDET), ())
+    return next(((MMDETS_FORMS[kind], ) for kind in type(loss).__mro__
+                 if kind in MMDETS_FORMS), ())

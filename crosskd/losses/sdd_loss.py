@@ -196,7 +196,7 @@ class SDDLoss(nn.Module):
             found = [
                 self._sums_of([maps[i] for i in alike],
                               weights and [weights[i] for i in alike])
-                for alike in _alike(maps)
+                for alike in _of_one_layout(maps)
             ]
             totals, counts = zip(*found)
             if len(found) == 1:
@@ -205,7 +205,7 @@ class SDDLoss(nn.Module):
 
     def _sums_of(self, maps: Sequence[LogitMaps],
                  weights: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
-        """As :meth:`sums`, of maps that :func:`_alike` puts together."""
+        """As :meth:`sums`, of maps that :func:`_of_one_layout` puts together."""
         first = maps[0]
         regions, classes = first.student.shape[:2]
         students = [at_least_float32(m.student) for m in maps]
@@ -267,7 +267,7 @@ def at_least_one_of(count: Tensor) -> Tensor:
     return count + (count <= 0)
 
 
-def _alike(maps: Sequence[LogitMaps]) -> list[list[int]]:
+def _of_one_layout(maps: Sequence[LogitMaps]) -> list[list[int]]:
     """Indices of maps by what can be computed at once, in their order."""
 
     def key(i: int) -> tuple:

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from ..arguments import naming
-from ..checkpoints.beside import Beside
+from ..checkpoints.auxiliary import Auxiliary
 from ..heads import HeadAdapter
 from ..numerics.randomness import untouched_randomness
 from ..registry import in_our_scope
@@ -20,13 +20,13 @@ SPLIT = 'kd_cfg.reused_teacher_head_idx'
 FEATURES = 'features'
 
 
-class Pair(Beside):
+class Pair(Auxiliary):
     """All that is about two detectors: levels, classes, priors, channels.
 
     What the two heads are like is known when the teacher has been read, so
     :meth:`join` does the matching, once, when training begins.  Its channel
     adapters train with the student and are saved beside its ``state_dict``,
-    see :class:`~crosskd.checkpoints.beside.Beside`.
+    see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
 
     Args:
         split: how many layers of its branches the student keeps for

@@ -8,7 +8,7 @@ import mmdet
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.config import Config, ConfigDict
 
-from ..user_errors import describe, words
+from ..errors import describe, words
 from .pipelines import with_preprocessor
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from ..numerics.alike import alike
 from ..numerics.randomness import untouched_randomness
+from ..numerics.same_function import same_function
 from .probe import exact_copy, has_hooks, pattern
 
 SIDE = 256  # two locations a side at stride 128: a norm needs more than one
@@ -183,7 +183,7 @@ def _objection(detector: SingleStageDetector, channels: int) -> str:
             before = _maps(copied, images)
             for pair in _pairs_of(copied):
                 pair.fuse()
-            same = all(map(alike, before, _maps(copied, images)))
+            same = all(map(same_function, before, _maps(copied, images)))
     except Exception as e:
         return f'a copy of it does not run in float64 ({type(e).__name__})'
     return '' if same else 'that would change its predictions'

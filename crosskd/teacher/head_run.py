@@ -7,8 +7,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..heads import HeadAdapter, HeadRecord, record
-from ..numerics.alike import alike
 from ..numerics.randomness import untouched_randomness
+from ..numerics.same_function import same_function
 from .probe import exact_copy, has_hooks, pattern
 
 SIDE = 16  # of the largest map that a head is looked at with
@@ -106,7 +106,7 @@ def _make_the_same(head: HeadAdapter, channels: Sequence[int],
             ours = _run_layers(copied, features, head.outputs)
     except Exception:  # it cannot be copied, or does not run in float64
         return None
-    return all(alike(a, b) for name in head.outputs
+    return all(same_function(a, b) for name in head.outputs
                for a, b in zip(theirs[name], ours[name], strict=True))
 
 

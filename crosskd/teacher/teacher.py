@@ -17,9 +17,9 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..checkpoints.loading import load_checkpoint
+from ..errors import words
 from ..heads import HeadAdapter, HeadRecord, adapter_of
 from ..numerics.randomness import untouched_randomness
-from ..user_errors import words
 from .finding import model_config
 from .fusing import FusedNorms
 from .head_run import HeadRun

@@ -63,8 +63,8 @@ def run(what: str, file: Path) -> dict[str, dict]:
     import contextlib
     import os
 
-    from crosskd.benchmark.memory import resident_peak
-    from crosskd.benchmark.silence import silence
+    from crosskd.apps.benchmark.memory import resident_peak
+    from crosskd.apps.benchmark.silence import silence
     loader = dict(dataset=dict(
         type='CocoDataset', _scope_='mmdet', ann_file=str(file),
         data_prefix=dict(img=str(file.parent / 'images') + os.sep),
@@ -77,7 +77,7 @@ def run(what: str, file: Path) -> dict[str, dict]:
     from pycocotools.coco import COCO
     from torch import nn
 
-    from crosskd.engine.data_checks import check, check_data
+    from crosskd.data_checks import check, check_data
     parts = {}
 
     def timed(name, *functions):

@@ -11,14 +11,14 @@ import torch
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
-from crosskd.benchmark.detectors import (
+from crosskd.apps.benchmark.detectors import (
     build_distilled,
     build_plain,
     build_teacher,
     random_batch,
 )
-from crosskd.benchmark.setting import Setting, read
-from crosskd.benchmark.silence import silence
+from crosskd.apps.benchmark.setting import Setting, read
+from crosskd.apps.benchmark.silence import silence
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs/crosskd'
 PAIRS = {

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from crosskd.benchmark import Setting
-from crosskd.benchmark.machine import machine
-from crosskd.benchmark.silence import silence
-from crosskd.benchmark.steps import NAMES, Steps
-from crosskd.benchmark.timeline import Timeline
+from crosskd.apps.benchmark import Setting
+from crosskd.apps.benchmark.machine import machine
+from crosskd.apps.benchmark.silence import silence
+from crosskd.apps.benchmark.steps import NAMES, Steps
+from crosskd.apps.benchmark.timeline import Timeline
 
 CONFIGS = Path(__file__).parent.parent.parent / 'configs/crosskd'
 GFL = 'crosskd_r18_gflv1_r50_fpn_1x_coco.py'

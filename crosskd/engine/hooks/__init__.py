@@ -1,11 +1,10 @@
 """The registered hooks."""
+from .auxiliary_state import AuxiliaryStateHook
 from .loss_shares import LossSharesHook
 from .repeatable_epochs import RepeatableEpochsHook
 from .skip_nonfinite import SkipNonFiniteHook
-from .state_beside import StateBesideHook
-from .visualization import DistillationVisualizationHook
 
 __all__ = [
-    'DistillationVisualizationHook', 'LossSharesHook', 'RepeatableEpochsHook',
-    'SkipNonFiniteHook', 'StateBesideHook'
+    'AuxiliaryStateHook', 'LossSharesHook', 'RepeatableEpochsHook',
+    'SkipNonFiniteHook'
 ]

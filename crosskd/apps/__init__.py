@@ -1,0 +1,1 @@
+"""What people call, look at and take away; nothing else imports it."""

@@ -1,0 +1,89 @@
+"""The detectors that are compared: student alone, teacher, distilled."""
+import copy
+import inspect
+from typing import Any
+
+import torch
+from mmdet.models.detectors import SingleStageDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from torch import Tensor
+
+from ...detectors import DistillationMixin
+from ...detectors.inputs import input_channels
+from ...heads import adapter_of
+from ...teacher.finding import model_config
+
+BOXES = 7  # an image of COCO has 7.3
+
+
+def build_distilled(cfg: Config) -> DistillationMixin:
+    """The distilled detector, with a teacher of random weights."""
+    model = copy.deepcopy(cfg.model)
+    # a teacher of random weights has no names of classes
+    kd_cfg = model.get('kd_cfg')
+    if isinstance(kd_cfg, dict):
+        for key in ('classes', 'teacher_classes'):
+            kd_cfg.pop(key, None)
+    torch.manual_seed(0)
+    detector = MODELS.build(model)
+    detector.teacher.join(detector)
+    ours, theirs = (
+        [str(i) for i in range(head.num_classes)]
+        for head in (detector.head_adapter, detector.teacher.head))
+    if len(ours) != len(theirs):  # those of equal number are shared
+        detector.teacher.classes = theirs
+        detector.join_teacher(ours)
+    detector.init_weights()
+    return detector.train()
+
+
+def build_plain(cfg: Config) -> SingleStageDetector:
+    """The same student without a teacher; it has the same weights."""
+    model = copy.deepcopy(cfg.model)
+    model.type = next(
+        kind for kind in model.type.__mro__
+        if not issubclass(kind, DistillationMixin))
+    parameters = inspect.signature(DistillationMixin.__init__).parameters
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            model.pop(name, None)
+    torch.manual_seed(0)
+    detector = MODELS.build(model)
+    detector.init_weights()
+    return detector.train()
+
+
+def build_teacher(cfg: Config) -> SingleStageDetector:
+    """The teacher by itself, as mmdet runs it, in float32."""
+    teacher = MODELS.build(model_config(cfg.model.teacher_config,
+                                        cfg.get('default_scope') or 'mmdet'))
+    return teacher.requires_grad_(False).eval()
+
+
+def random_batch(detector: SingleStageDetector, count: int,
+                 size: tuple[int, int]) -> tuple[Tensor, SampleList]:
+    """Random images and boxes, preprocessed for a detector.
+
+    Args:
+        detector: on the device that the batch shall be on.
+        count: how many images.
+        size: (height, width) of them.
+    """
+    classes = detector.bbox_head.num_classes
+    # mmdet's labels begin with 1
+    data: Any = demo_mm_inputs(
+        count, (input_channels(detector), *size), [BOXES] * count, classes + 1)
+    for sample in data['data_samples']:
+        sample.gt_instances.labels -= 1
+        del sample.ignored_instances
+    batch = detector.data_preprocessor(data, training=True)
+    return batch['inputs'], batch['data_samples']
+
+
+def largest_stride(detector: SingleStageDetector) -> int:
+    """Of a detector's levels, in pixels."""
+    adapter = adapter_of(detector.bbox_head)
+    return max(s for pair in adapter.strides for s in pair)

@@ -1,0 +1,159 @@
+"""What is measured, and the config that says it."""
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from ...detectors import DistillationMixin
+from ...errors import describe, words
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Args:
+        config: file with the config of a distilled detector.
+        options: changes to it, by dotted keys, as ``--cfg-options``.
+        size: (height, width) of the images; by default the largest scale in
+            the config's training pipeline.
+        batch: how many images a step has; by default the config's.
+        device: such as ``'cpu'`` or ``'cuda:0'``.
+        amp: whether to train as the train tool does with ``--amp``.
+        threads: how many threads torch has; by default as many as it takes.
+        repeats: how many rounds are counted.
+        warm_up: how many rounds go before them.
+    """
+    config: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    device: str = 'cpu'
+    amp: bool = False
+    threads: int | None = None
+    repeats: int = 5
+    warm_up: int = 2
+
+    def __post_init__(self) -> None:
+        for name, low in (('batch', 1), ('threads', 1), ('repeats', 1),
+                          ('warm_up', 0)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f'{name} must be at least {low}, '
+                                 f'found {value}')
+        try:
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError) as e:
+            raise ValueError(f'device {self.device!r}: '
+                             f'{words(e).splitlines()[0]}') from None
+
+
+def read(setting: Setting) -> Config:
+    """Read the config, without checkpoints and pretrained weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or is none of a distilled detector.
+    """
+    file = setting.config
+    if not Path(file).is_file():
+        raise FileNotFoundError(f'{file}: no such config (looked from '
+                                f'{Path.cwd()})')
+    try:
+        cfg = Config.fromfile(file)
+        cfg.merge_from_dict(dict(setting.options))
+    except Exception as e:  # a config is a program of its own
+        raise ValueError(f'{file}: cannot be read: {describe(e)}') from None
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    model = cfg.get('model')
+    kind = model.get('type') if isinstance(model, dict) else None
+    found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(found, type) and issubclass(found, DistillationMixin)):
+        raise ValueError(
+            f'{file}: model.type={kind!r} is no detector that is distilled; '
+            'expected one such as CrossKDSingleStageDetector')
+    model.type = found
+    model.teacher_ckpt = 'random'
+    if cfg.get('data_preprocessor') is not None:  # as the Runner merges it
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    _leave_out_pretrained(model)
+    return cfg
+
+
+def batch_size(setting: Setting, cfg: Config) -> int:
+    """How many images a step has.
+
+    Raises:
+        ValueError: neither setting nor config say.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    size = setting.batch or loader.get('batch_size')
+    if size is None:
+        raise ValueError(f'{setting.config}: train_dataloader has no '
+                         'batch_size; give --batch N')
+    return size
+
+
+def image_size(setting: Setting, cfg: Config, stride: int) -> tuple[int, int]:
+    """(height, width) of the images.
+
+    Args:
+        setting: may name a size.
+        cfg: whose training pipeline has one else; the largest, where there
+            are several.
+        stride: the detector's largest.
+
+    Raises:
+        ValueError: there is none, or it is too small.
+    """
+    size = setting.size
+    if size is None:
+        scales = list(_scales(cfg.get('train_dataloader')))
+        if not scales:
+            raise ValueError(
+                f'{setting.config}: no transform in train_dataloader.dataset '
+                'has a scale; give --size H W')
+        width, height = max(scales, key=lambda scale: scale[0] * scale[1])
+        size = height, width
+    # statistics of a level need more than one value a channel
+    if min(size) < 2 * stride:
+        raise ValueError(
+            f'size {size[0]}×{size[1]}: expected sides of at least '
+            f"{2 * stride} pixels, twice the detector's largest stride")
+    return size
+
+
+def _scales(cfg: Any) -> Iterator[tuple[int, int]]:
+    """(width, height) of what the transforms in a config resize to."""
+    if isinstance(cfg, dict):
+        if 'Resize' in str(cfg.get('type')):
+            scale = cfg.get('scale') or cfg.get('scales') or ()
+            several = scale if scale and not isinstance(scale[0], (
+                int, float)) else [scale]
+            yield from (tuple(one) for one in several if len(one) == 2)
+        cfg = cfg.values()
+    if not isinstance(cfg, (str, bytes)):
+        for one in cfg if hasattr(cfg, '__iter__') else ():
+            yield from _scales(one)
+
+
+def _leave_out_pretrained(cfg: Any) -> None:
+    """Take the names of pretrained weights out of a model's config."""
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get('pretrained'), str):
+            cfg['pretrained'] = None
+        inits = cfg.get('init_cfg')
+        if isinstance(inits, dict) and inits.get('type') == 'Pretrained':
+            cfg['init_cfg'] = None
+        elif isinstance(inits, (list, tuple)):
+            cfg['init_cfg'] = [i for i in inits
+                               if i.get('type') != 'Pretrained']
+        cfg = list(cfg.values())
+    if isinstance(cfg, (list, tuple)):
+        for one in cfg:
+            _leave_out_pretrained(one)

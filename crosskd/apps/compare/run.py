@@ -1,0 +1,86 @@
+"""Comparing work directories: evaluate, draw, write."""
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.utils import register_all_modules
+
+from ...checkpoints.loading import restrict_mmengine
+from . import curves, logs, table
+from .data import read_test_sets
+from .evaluation import evaluate
+from .judging import Judged, judge
+from .page import Example, page
+from .pictures import save_picture
+from .work_dirs import group, named, read_work_dir
+
+FILES = ('compare.html', 'compare.json', 'curves.png', 'pictures.png')
+
+
+def compare(folders: Sequence[str | Path], out: str | Path,
+            names: Sequence[str] | None = None, checkpoint: str = 'last',
+            images: int = 30, score: float = 0.3) -> list[dict[str, Any]]:
+    """Compare trained detectors on the test set of their configs.
+
+    Every checkpoint is evaluated once; see
+    :func:`~crosskd.apps.compare.evaluation.evaluate`.
+
+    Args:
+        folders: work directories; those that differ by seed only are one
+            detector, of which the first is in the pictures.
+        out: folder that gets :data:`FILES`.
+        names: of the detectors; by default those of the folders.
+        checkpoint: ``'last'`` or ``'best'``.
+        images: how many are in the page.
+        score: detections below are not drawn and do not count as wrong.
+
+    Returns:
+        list: the rows of the table, as in ``compare.json``.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder lacks something, or they
+            cannot be compared; the message names folder and file.
+        RuntimeError: a test ended with an error.
+    """
+    read = [read_work_dir(Path(f), checkpoint)
+            for f in dict.fromkeys(map(os.path.normpath, folders))]
+    groups = named(group(read), names)
+    register_all_modules()
+    data = read_test_sets(read)
+    restrict_mmengine()
+    results = [[evaluate(member, data) for member in one.members]
+               for one in groups]
+    histories = [[logs.history(member.folder) for member in one.members]
+                 for one in groups]
+    rows = table.rows(groups, results, histories)
+    panels = curves.panels(histories)
+    truth = {number: data.boxes[number] for number in data.sizes
+             if number in data.images}
+    judged: list[dict[Any, Judged]] = []
+    for first, *_ in results:
+        boxes = first.boxes(score)
+        judged.append({
+            number: judge(boxes.get(number, []),
+                          [o for o in objects if not o.get('iscrowd')],
+                          [o for o in objects if o.get('iscrowd')])
+            for number, objects in truth.items()})
+    examples = [Example(number, data.path(number),
+                    [one[number] for one in judged]) for number in truth]
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        html, saved, curve, picture = (Path(scratch, f) for f in FILES)
+        saved.write_text(json.dumps(dict(
+            test_set=data.source, images=len(examples),
+            classes=list(data.names.values()), detectors=rows),
+            indent=1) + '\n')
+        curves.save_png(groups, panels, curve)
+        save_picture(groups, judged, data, score, picture)
+        html.write_text(
+            page(groups, rows, panels, examples, data, images, score),
+            encoding='utf-8')
+        for file in FILES:
+            os.replace(Path(scratch, file), Path(out, file))
+    return rows

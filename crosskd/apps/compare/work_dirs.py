@@ -1,0 +1,206 @@
+"""Finding config and checkpoint in a work directory, and telling seeds."""
+import copy
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...errors import describe
+from .logs import sessions
+
+NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
+# what may differ between trainings that repeat each other: where they were,
+# and how they were started
+OF_THE_RUN = ('work_dir', 'resume', 'launcher', 'log_level', 'gpu_ids')
+
+
+@dataclass(frozen=True)
+class WorkDir:
+    """One trained detector.
+
+    Attributes:
+        folder: as it was named.
+        cfg: of its training.
+        checkpoint: that is compared.
+    """
+    folder: Path
+    cfg: Config
+    checkpoint: Path
+
+    @property
+    def seed(self) -> int | None:
+        return (self.cfg.get('randomness') or {}).get('seed')
+
+
+@dataclass(frozen=True)
+class Group:
+    """Work directories that differ by seed only: one row of the table."""
+    name: str
+    members: tuple[WorkDir, ...]
+
+
+def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
+    """Find what a training left.
+
+    Args:
+        folder: a work directory; a folder with one config and one checkpoint
+            does as well.
+        which: ``'last'`` or ``'best'`` checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder, its config or checkpoint is missing.
+        ValueError: it has several configs, or one that cannot be read.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'{folder}: no such folder (looked from {Path.cwd()}); expected '
+            'the work directory of a training')
+    file = _config_file(folder)
+    try:
+        cfg = Config.fromfile(file)
+    except Exception as e:
+        raise ValueError(f'{file}: this config of {folder} cannot be read: '
+                         f'{describe(e)}') from None
+    gone = [key for key in ('model', 'test_dataloader', 'test_evaluator')
+            if cfg.get(key) is None]
+    if gone:
+        raise ValueError(f'{file}: expected the config of a detector with '
+                         f'its test data, found no {", ".join(gone)}')
+    return WorkDir(folder, cfg, _checkpoint(folder, which))
+
+
+def _config_file(folder: Path) -> Path:
+    """The config that the newest training session wrote."""
+    for scalars in reversed(sessions(folder)):
+        config = scalars.with_name('config.py')
+        if config.is_file():
+            return config
+    configs = sorted(folder.glob('*.py'))
+    if not configs:
+        raise FileNotFoundError(
+            f'{folder}: no config; expected the *.py and the */vis_data/ '
+            'that a training writes there')
+    if len(configs) > 1:
+        raise ValueError(
+            f'{folder}: several configs and no log of a training that says '
+            f'which: {", ".join(c.name for c in configs)}')
+    return configs[0]
+
+
+def _checkpoint(folder: Path, which: str) -> Path:
+    noted = folder / 'last_checkpoint'
+    last = (Path(os.fsdecode(noted.read_bytes()).strip())
+            if noted.is_file() else None)
+    # by its name first: the folder may have been moved since; then where
+    # CheckpointHook's out_dir said
+    places = [folder, *([last.parent] if last else [])]
+    for place in places:
+        found = _chosen(place, which, last)
+        if found is not None:
+            return found
+    where = ' and '.join(dict.fromkeys(map(str, places)))
+    if which == 'best':
+        raise FileNotFoundError(
+            f'{where}: no best_*.pth; a training keeps one with '
+            "default_hooks.checkpoint.save_best='auto'")
+    names = sorted({f.name for place in places for f in place.glob('*.pth')})
+    raise FileNotFoundError(
+        f'{where}: no checkpoint to choose; expected epoch_*.pth, '
+        f'iter_*.pth or one *.pth, found {", ".join(names) or "none"}')
+
+
+def _chosen(place: Path, which: str, last: Path | None) -> Path | None:
+    """A checkpoint of a folder; None where there is none to choose."""
+    files = list(place.glob('*.pth'))
+    if which == 'best':
+        best = [f for f in files if f.name.startswith('best_')]
+        return max(best, key=lambda f: f.stat().st_mtime_ns, default=None)
+    if last is not None and (place / last.name).is_file():
+        return place / last.name
+    numbered = {int(match[2]): f for f in files
+                if (match := NUMBERED.fullmatch(f.name))}
+    if numbered:
+        return numbered[max(numbered)]
+    return files[0] if len(files) == 1 else None
+
+
+def group(work_dirs: Sequence[WorkDir]) -> list[list[WorkDir]]:
+    """Put together what differs by seed only, in order of appearance.
+
+    Configs are compared without the seed and without what is of the run.
+    ``teacher_ckpt`` may differ, too, where seeds do: each may have a teacher
+    of its own.
+    """
+    groups: dict[str, list[WorkDir]] = {}
+    for work_dir in work_dirs:
+        groups.setdefault(_comparable(work_dir.cfg), []).append(work_dir)
+    found = []
+    for members in groups.values():
+        teachers: dict[str, list[WorkDir]] = {}
+        for member in members:
+            teachers.setdefault(
+                str(member.cfg.model.get('teacher_ckpt')), []).append(member)
+        seeds = [m.seed for m in members]
+        if len(set(seeds)) == len(seeds):
+            found.append(members)
+        else:
+            found += teachers.values()
+    return found
+
+
+def _comparable(cfg: Config) -> str:
+    content = copy.deepcopy(cfg.to_dict())
+    if content.get('resume'):
+        content['load_from'] = None  # where it went on, not how it began
+    for key in OF_THE_RUN:
+        content.pop(key, None)
+    (content.get('randomness') or {}).pop('seed', None)
+    content['model'].pop('teacher_ckpt', None)
+    if not content.get('randomness'):
+        content.pop('randomness', None)
+    return json.dumps(content, sort_keys=True, default=str)
+
+
+def named(groups: Sequence[Sequence[WorkDir]],
+          names: Sequence[str] | None = None) -> list[Group]:
+    """Give each group a name of its own.
+
+    Args:
+        groups: of work directories.
+        names: one for each group; by default those of the folders, with
+            as many of the folders above them as tell them apart.
+
+    Raises:
+        ValueError: more or fewer names than groups, or one of them twice.
+    """
+    if names is None:
+        names = _folder_names(groups)
+    elif len(names) != len(groups):
+        found = ', '.join(str(members[0].folder) for members in groups)
+        raise ValueError(
+            f'--names: {len(names)} for {len(groups)} detectors ({found}; '
+            'work directories that differ by seed only count as one)')
+    elif len(set(names)) < len(names):
+        raise ValueError(f'--names: expected different ones, found '
+                         f'{", ".join(names)}')
+    return [Group(name, tuple(members))
+            for name, members in zip(names, groups)]
+
+
+def _folder_names(groups: Sequence[Sequence[WorkDir]]) -> list[str]:
+    parts = [members[0].folder.absolute().parts[1:] for members in groups]
+    depth = 1
+    while depth < max(map(len, parts)) and len(
+            {p[-depth:] for p in parts}) < len(parts):
+        depth += 1
+    names = ['/'.join(p[-depth:]) for p in parts]
+    for index, members in enumerate(groups):
+        own = {m.folder.absolute().name for m in members}
+        shared = os.path.commonprefix(sorted(own)).rstrip('_-. ')
+        if len(own) > 1 and shared and shared not in names:
+            names[index] = shared  # 'gfl_seed' of gfl_seed0 and gfl_seed1
+    return names

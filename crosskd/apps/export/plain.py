@@ -1,0 +1,196 @@
+"""The config of a student without what distilled it."""
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import mmdet.models
+from mmdet import registry as mmdet_registry
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+
+from ...detectors import DistillationMixin
+from ...registry import DISTILLERS, REGIONS, SCOPE
+
+MMDET = 'mmdet'
+# where the training was, which is nothing to the one who gets the student
+OF_THE_RUN = ('work_dir', 'launcher')
+
+
+def plain_config(cfg: Config) -> Config:
+    """The config of the student without its teacher.
+
+    Its detector is the class that distillation was added to, such as mmdet's
+    ``SingleStageDetector``.  Hooks, imports and scopes of this package are
+    left out, and variables that held parts of it; all else stays, with what
+    other packages have registered.  Of those that import this package, such
+    as for a distilled detector of their own, the imports stay where the rest
+    of the config needs them.
+
+    Args:
+        cfg: of a distilled detector, or a plain one.
+
+    Raises:
+        ValueError: it has no model, or names a class of this package where
+            there is none of mmdet's in its place.
+    """
+    if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
+        raise ValueError('CONFIG: expected the config of a detector, with a '
+                         f"'model'; found the keys {sorted(cfg)}")
+    values = cfg.to_dict()
+    scope = values.get('default_scope') or MMDET
+    scope = MMDET if scope == SCOPE else scope
+    values = _without_our_scope(values, scope)
+    values.update(default_scope=scope, load_from=None, resume=False)
+    teacher = values['model'].get('teacher_config')
+    values['model'] = _plain_model(values['model'], scope)
+    if values.get('custom_hooks'):
+        values['custom_hooks'] = [
+            hook for hook in values['custom_hooks'] if not _is_ours(
+                hook.get('type') if isinstance(hook, dict) else hook)]
+    known = inspect.signature(Runner.__init__).parameters
+    for key in list(values):
+        places = [f'{place}.type={kind!r}' for place, kind in _types_in(
+            values[key], key) if _is_ours(kind)]
+        if key in OF_THE_RUN:
+            del values[key]
+        elif key not in known and (places or (
+                teacher and values[key] == teacher)):
+            del values[key]  # a variable that only distillation read
+        elif places:
+            raise ValueError(
+                f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
+                'has none of that name; export a config without it')
+    _leave_out_imports(values)
+    return Config(values)
+
+
+def needs_this_package(plain: Config) -> list[str]:
+    """Imports of a config that import this package in turn."""
+    names = plain.get('custom_imports', {}).get('imports', [])
+    return [name for name in names if _imports_ours(name)]
+
+
+def class_of(model: dict) -> type:
+    """The detector class that a config names.
+
+    Raises:
+        ValueError: no class of that name is registered.
+    """
+    kind = model['type']
+    if not isinstance(kind, str):
+        return kind
+    with MODELS.switch_scope_and_registry(model.get('_scope_')) as current:
+        found = current.get(kind) or MODELS.get(kind)
+    if found is None:
+        raise ValueError(
+            f'CONFIG: model.type={kind!r} is not registered; if it is one of '
+            'your project, name its module in custom_imports')
+    return found
+
+
+def _plain_model(model: dict, scope: str) -> dict:
+    """A detector's config without distillation."""
+    kind = class_of(model)
+    if not issubclass(kind, DistillationMixin):
+        return model
+    base = next(c for c in kind.__mro__
+                if not issubclass(c, DistillationMixin))
+    for distils in kind.__mro__:
+        if issubclass(distils, DistillationMixin):
+            for key in inspect.signature(distils.__init__).parameters:
+                model.pop(key, None)
+    model['type'] = _registered_name(base, model.get('_scope_', scope))
+    return model
+
+
+def _registered_name(kind: type, scope: str) -> str:
+    """The name that a class is found by in a scope."""
+    root = MODELS.root
+    for registry in (MODELS, *root.children.values(), root):
+        for name, registered in registry.module_dict.items():
+            if registered is kind:
+                return (name if registry.scope in (scope, root.scope)
+                        else f'{registry.scope}.{name}')
+    raise ValueError(
+        f'CONFIG: the detector without distillation is {kind.__module__}.'
+        f'{kind.__qualname__}, which is in no registry; register it')
+
+
+def _leave_out_imports(values: dict) -> None:
+    imports = values.pop('custom_imports', None)
+    if not imports:
+        return
+    needed = {kind.__module__ for _, name in _types_in(values, '')
+              for kind in _registered(name)}
+    names = imports['imports']
+    kept = [name for name in ([names] if isinstance(names, str) else names)
+            if not _is_within(name, SCOPE) and (
+                not _imports_ours(name)
+                or any(_is_within(module, name) for module in needed))]
+    if kept:
+        values['custom_imports'] = dict(imports, imports=kept)
+
+
+def _imports_ours(name: str) -> bool:
+    """Whether a module that is imported, or one within, has parts of ours."""
+    return any(
+        _is_within(getattr(value, '__module__', None)
+                   or getattr(value, '__name__', ''), SCOPE)
+        for module in list(sys.modules) if _is_within(module, name)
+        for value in list(vars(sys.modules[module]).values()))
+
+
+def _is_within(module: Any, package: str) -> bool:
+    return f'{module}.'.startswith(f'{package}.')
+
+
+def _without_our_scope(part: Any, default: str) -> Any:
+    """A part of a config without the scopes that inheriting has left."""
+    if isinstance(part, dict):
+        kept = {key: _without_our_scope(value, default)
+                for key, value in part.items()}
+        if kept.get('_scope_') == SCOPE:
+            kept['_scope_'] = MMDET  # what is not ours in it is mmdet's
+        if kept.get('_scope_') == default:
+            del kept['_scope_']
+        return kept
+    if isinstance(part, (list, tuple)):
+        return type(part)(_without_our_scope(x, default) for x in part)
+    return part
+
+
+def _types_in(part: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """The types that a part of a config names, and where."""
+    if isinstance(part, dict):
+        if 'type' in part:
+            yield place, part['type']
+        for key, value in part.items():
+            yield from _types_in(value, f'{place}.{key}')
+    elif isinstance(part, (list, tuple)):
+        for index, value in enumerate(part):
+            yield from _types_in(value, f'{place}[{index}]')
+
+
+def _registered(kind: Any) -> Iterator[type]:
+    """The classes of a name, in all registries; a class is itself."""
+    if not isinstance(kind, str):
+        yield kind
+        return
+    name = kind.rpartition('.')[2]
+    roots = {id(r.root): r.root for r in vars(mmdet_registry).values()
+             if isinstance(r, Registry)}
+    for root in (*roots.values(), DISTILLERS, REGIONS):
+        for registry in (root, *root.children.values()):
+            if name in registry.module_dict:
+                yield registry.module_dict[name]
+
+
+def _is_ours(kind: Any) -> bool:
+    """Whether a type, or its name, is one that only this package has."""
+    # a loss that we register once more is also theirs
+    return not (isinstance(kind, str) and hasattr(mmdet.models, kind)) and any(
+        _is_within(getattr(found, '__module__', ''), SCOPE)
+        for found in _registered(kind))

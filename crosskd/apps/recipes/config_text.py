@@ -1,0 +1,225 @@
+"""The text of a distillation config."""
+import logging
+import os
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mmdet
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+
+from ...errors import describe
+from ...heads import HeadAdapter, adapter_of
+from ...registry import in_our_scope
+from ...teacher import Teacher, find_config
+from .choosing import Choice, detector_for, losses_for, split_for
+from .plain import check_student, class_names, detector_class, read_config
+
+STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
+SAID = 'distillation: '  # what the log says of a pair begins with it
+WIDTH = 79
+OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
+           '--teacher-classes NAME …')
+TEXTS = re.compile(r'''"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*\'''')
+
+
+def make_config(student: str, teacher: str, checkpoint: str,
+                folder: Path | None = None,
+                classes: Mapping[str, str] | None = None,
+                teacher_classes: Sequence[str] | None = None) -> str:
+    """Text of a config with which one detector learns from another.
+
+    Both are built, the checkpoint is read, and the two are joined as when
+    training begins; data is not opened.
+
+    Args:
+        student, teacher: plain configs: a path, or ``'package::….py'``.
+        checkpoint: path or URL of the teacher's.
+        folder: where the config will lie; by default the working directory.
+        classes: the teacher's name for some of the student's classes.
+        teacher_classes: names of the teacher's classes; by default those of
+            its checkpoint.
+
+    Returns:
+        str: the config.  Paths in it are those of the working directory, but
+        ``_base_``, which mmengine looks up from the config's own folder.
+
+    Raises:
+        FileNotFoundError: a config or the checkpoint does not exist.
+        TypeError, ValueError: the two cannot be a pair; the message says why.
+    """
+    files = [find_config(name, key) for name, key in (
+        (student, STUDENT), (teacher, TEACHER))]
+    cfg = read_config(STUDENT, student, files[0])
+    scope = cfg.get('default_scope') or 'mmdet'
+    with DefaultScope.overwrite_default_scope(scope):
+        kind = detector_class(STUDENT, student, cfg)
+        check_student(student, cfg, kind)
+        ours = _head_of(student, cfg)
+        taught = _read_teacher(teacher, files[1], checkpoint, ours)
+        theirs = taught.head
+        choices = losses_for(theirs)
+        if classes:
+            choices.append(Choice('classes', repr(dict(classes)),
+                                  "the teacher's names, as given"))
+        names = teacher_classes or _teacher_classes(
+            taught, files[1], class_names(cfg, 'train_dataloader'))
+        if names:
+            choices.append(Choice(
+                'teacher_classes', repr(tuple(names)), 'as given'
+                if teacher_classes else 'the checkpoint does not name them'))
+        split = split_for(ours, theirs)
+        model = [
+            f'custom_imports = dict(\n    imports={_imports(cfg)}, '
+            'allow_failed_imports=False)', 'model = dict(',
+            f'    type={detector_for(kind, ours)!r},',
+            f'    teacher_config={_path(teacher, files[1], Path.cwd())!r},',
+            f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
+        end = [_lines(split).removesuffix(',') + '))']
+        base = files[0] if '::' not in student else student
+        pair, said = _join(student, '\n'.join(
+            [f'_base_ = {base!r}', *model, *map(_lines, choices), *end]),
+            taught)
+    if pair.adapters:
+        choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
+                              'widths differ: a trained 1x1 convolution'))
+    base = _path(student, files[0], folder or Path.cwd())
+    note = [] if '::' in base or os.path.isabs(base) else [
+        "# from this file's folder; other paths: from the working directory"]
+    return '\n'.join([
+        *_header(student, teacher, ours, theirs, cfg, said), *note,
+        f'_base_ = {base!r}', *model, *map(_lines, choices), *end]) + '\n'
+
+
+def _head_of(student: str, cfg: Config) -> HeadAdapter:
+    try:
+        detector = MODELS.build(in_our_scope(MODELS, cfg.model))
+    except Exception as e:  # of any class that the config names
+        raise ValueError(f'{STUDENT}={student!r}: model cannot be built: '
+                         f'{describe(e)}') from None
+    try:
+        return adapter_of(detector.bbox_head)
+    except TypeError as e:
+        raise TypeError(f'{STUDENT}={student!r}: model.{e}') from None
+
+
+def _read_teacher(name: str, file: str, checkpoint: str,
+                  student: HeadAdapter) -> Teacher:
+    cfg = read_config(TEACHER, name, file)
+    if not any(str(key).startswith('teacher_') for key in cfg.model):
+        with DefaultScope.overwrite_default_scope(
+                cfg.get('default_scope') or 'mmdet'):
+            detector_class(TEACHER, name, cfg)
+    teacher = Teacher(file, checkpoint, trust_ckpt=False)
+    teacher.join(student.head)
+    return teacher
+
+
+def _teacher_classes(teacher: Teacher, file: str,
+                     students: Sequence[str] | None) -> tuple | None:
+    """Names of the teacher's classes, where the config has to say them."""
+    if teacher.classes is not None:
+        return None
+    names = class_names(Config.fromfile(file), 'train_dataloader',
+                        'test_dataloader')
+    if names is None or students is None or tuple(names) == tuple(students):
+        return None  # matched by number, in the same order
+    return tuple(names) if len(names) == teacher.head.num_classes else None
+
+
+def _join(student: str, text: str,
+          teacher: Teacher) -> tuple[Any, list[str]]:
+    """Join the pair of a config; what the log says of it."""
+    try:
+        cfg = Config.fromstring(text, '.py')
+    except Exception as e:  # such as one of mmengine's pure Python style
+        raise ValueError(f'{STUDENT}={student!r}: cannot be inherited by '
+                         f'_base_: {describe(e)}') from None
+    names = class_names(cfg, 'train_dataloader')
+    model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
+    model.teacher = teacher  # which has read its checkpoint
+    with _log() as said:
+        try:
+            model.join_teacher(names)
+        except ValueError as e:
+            if 'classes' not in str(e):
+                raise
+            raise ValueError(f'{e}. {OPTIONS}') from None
+    return model.pair, said
+
+
+@contextmanager
+def _log() -> Iterator[list[str]]:
+    """What is logged of a pair, and is not shown."""
+    said: list[str] = []
+
+    class Kept(logging.Handler):
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith(SAID):
+                said.append(record.getMessage().removeprefix(SAID))
+
+    logger = MMLogger.get_current_instance()
+    shown, logger.handlers = logger.handlers, [Kept()]
+    try:
+        yield said
+    finally:
+        logger.handlers = shown
+
+
+def _imports(cfg: Config) -> list[str]:
+    """What the student's config imports, and this package."""
+    own = (cfg.get('custom_imports') or {}).get('imports') or []
+    own = [own] if isinstance(own, str) else own
+    return list(dict.fromkeys([*own, 'crosskd']))
+
+
+def _lines(choice: Choice) -> str:
+    """A key of ``kd_cfg``, after its comment."""
+    indent, deeper = ' ' * 8, ' ' * 12
+    # names of classes stay in one piece
+    text = TEXTS.sub(lambda found: found[0].replace(' ', '\0'), choice.text)
+    return '\n'.join([
+        *textwrap.wrap(choice.why, WIDTH, initial_indent=f'{indent}# ',
+                       subsequent_indent=f'{indent}# '),
+        *textwrap.wrap(f'{choice.key}={text},', WIDTH,
+                       initial_indent=indent, subsequent_indent=deeper,
+                       break_long_words=False, break_on_hyphens=False)]
+                     ).replace('\0', ' ')
+
+
+def _header(student: str, teacher: str, ours: HeadAdapter,
+            theirs: HeadAdapter, cfg: Config, said: list[str]) -> list[str]:
+    names = [f'{Path(name).stem} ({head.name})' for name, head in (
+        (student, ours), (teacher, theirs))]
+    notes = list(said)
+    neck = cfg.model.get('neck')
+    if ours.name == 'Retina' and isinstance(neck, dict) and (
+            neck.get('add_extra_convs') == 'on_input'):
+        notes.append("the CrossKD paper's RetinaNet students have "
+                     "neck.add_extra_convs='on_output'; this one is as it was")
+    text = [f'{names[0]} learns from {names[1]}, by CrossKD.']
+    text += [f'- {textwrap.shorten(note, 300, placeholder=" …")}'
+             for note in notes]
+    return [line for one in text for line in textwrap.wrap(
+        one, WIDTH, initial_indent='# ', break_long_words=False,
+        subsequent_indent='#   ' if one.startswith('-') else '# ')]
+
+
+def _path(name: str, file: str, folder: Path) -> str:
+    """How a config in a folder names another config."""
+    installed = Path(mmdet.__file__).parent / '.mim/configs'
+    here, path = Path.cwd(), Path(os.path.abspath(file))
+    if '::' in name:
+        return name
+    if path.is_relative_to(installed):
+        return f'mmdet::{path.relative_to(installed)}'
+    if path.is_relative_to(here) and folder.is_relative_to(here):
+        return os.path.relpath(path, folder)
+    return str(path)

@@ -1,0 +1,162 @@
+"""Pictures of what distillation does, while it trains."""
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.visualization import Visualizer
+
+from ...arguments import check_number
+from ...detectors import DistillationMixin
+from ...numerics.randomness import untouched_randomness
+from .panels import draw
+from .views import look
+
+
+@HOOKS.register_module()
+class DistillationVisualizationHook(Hook):
+    """Draw what teacher, student and cross head see on validation images.
+
+    Example config:
+    ``custom_hooks=[dict(type='DistillationVisualizationHook')]``.
+
+    For each image, side by side: ground truth and the detections of teacher,
+    student and, where there are cross-head predictions, of these.  Below, for
+    each level: the highest score of any class of teacher and student, and each
+    distillation loss where it comes from.  (A loss that is not one of single
+    locations, such as those of SDD and PKD, is shown by its gradient at the
+    student's FPN features.)  They go through the run's visualizer, so to all
+    of its ``vis_backends``: files, TensorBoard, and others.
+
+    The run is not changed: it ends with the same weights as without.  Under
+    DDP all ranks look, because the losses of heads talk to the other ranks,
+    and the first one draws.
+
+    Args:
+        images: how many of the first images of the validation data, or a
+            list of their indices.
+        interval: after every so many epochs or iterations; by default as often
+            as the run validates, in its unit.  The last one is drawn, too.
+        by_epoch: the unit of ``interval``; by default that of the run.
+        score_thr: detections with a lower score are not drawn.
+
+    Raises:
+        TypeError: an argument is of another type, or the run trains no
+            detector that is distilled.
+        ValueError: an argument is out of its range, or there are no such
+            validation images.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self,
+                 images: int | Sequence[int] = 4,
+                 interval: int | None = None,
+                 by_epoch: bool | None = None,
+                 score_thr: float = 0.3) -> None:
+        name = type(self).__name__
+        self.images = list(range(_whole(name, 'images', images, 1)) if
+                           isinstance(images, (int, float)) else
+                           (_whole(name, 'images', i, 0) for i in images))
+        if not self.images:
+            raise ValueError(f'{name}: images: expected at least one')
+        self.interval = interval
+        if interval is not None:
+            _whole(name, 'interval', interval, 1)
+        if not (by_epoch is None or isinstance(by_epoch, bool)):
+            raise TypeError(f'{name}: by_epoch must be True, False or None, '
+                            f'found {by_epoch!r}')
+        self.by_epoch = by_epoch
+        self.score_thr = check_number(name, 'score_thr', score_thr, 0)
+        self._items: list[tuple[int, dict, list]] = []
+        self._classes: Sequence[str] | None = None
+        self._tried = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there is something to draw, and read the images."""
+        model = _model(runner)
+        if not isinstance(model, DistillationMixin):
+            raise TypeError(
+                f'custom_hooks: {type(self).__name__} draws what a detector '
+                'learns from its teacher; expected a distilled detector '
+                f'(model.type), found {type(model).__name__}')
+        loop = runner.train_loop
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        if self.interval is None:
+            self.interval, self.by_epoch = loop.val_interval, by_epoch
+        elif self.by_epoch is None:
+            self.by_epoch = by_epoch
+        dataset: Any = runner.val_loop and runner.val_loop.dataloader.dataset
+        count = len(dataset) if dataset else 0
+        if max(self.images) >= count:
+            raise ValueError(
+                f'custom_hooks: {type(self).__name__}: images: expected fewer '
+                f'than the {count} of the validation data '
+                f'(val_dataloader), found the index {max(self.images)}')
+        # not above: mmdet's data sets warn of what they lack when imported
+        from ...data_checks import built_classes
+        self._classes = next(iter(built_classes(dataset)), None)
+        with untouched_randomness():
+            self._items = [
+                (i, dataset[i], dataset.get_data_info(i)['instances'])
+                for i in self.images]
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Draw after every ``interval`` epochs."""
+        if self.by_epoch and (self.every_n_epochs(runner, self.interval or 1)
+                              or self.is_last_train_epoch(runner)):
+            self._draw(runner, runner.epoch + 1)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: dict | None = None) -> None:
+        """Draw after every ``interval`` iterations; try it after the first."""
+        if not self._tried:  # what fails shall not fail after hours
+            self._tried = True
+            self._picture(runner, *self._items[0], '')
+        if not self.by_epoch and (
+                self.every_n_train_iters(runner, self.interval or 1)
+                or self.is_last_train_iter(runner)):
+            self._draw(runner, runner.iter + 1)
+
+    def _draw(self, runner: Runner, step: int) -> None:
+        unit = 'epoch' if self.by_epoch else 'iteration'
+        for item in self._items:
+            picture = self._picture(runner, *item, f'{unit} {step}')
+            if picture is not None:
+                add_image(runner.visualizer, f'distillation_{item[0]}',
+                          picture, step)
+
+    def _picture(self, runner: Runner, index: int, item: dict, truth: list,
+                 when: str) -> np.ndarray | None:
+        """The picture of an image, on the rank that draws."""
+        view = look(_model(runner), item, truth, self._classes)
+        if runner.rank != 0:
+            return None
+        path = item['data_samples'].get('img_path', f'image {index}')
+        return draw(view, f'{path}, {when}', self.score_thr)
+
+
+def add_image(visualizer: Visualizer, name: str, picture: np.ndarray,
+              step: int) -> None:
+    """Give a picture to each backend, under a name that it takes."""
+    for backend in visualizer._vis_backends.values():
+        try:
+            backend.add_image(name, picture, step)
+        except Exception:  # MLflow's takes a name of a file, and no step
+            backend.add_image(f'{name}_{step}.png', picture, step)
+
+
+def _model(runner: Runner) -> Any:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
+def _whole(owner: str, key: str, value: Any, at_least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(
+            f'{owner}: {key} must be an integer, found {value!r}')
+    return int(check_number(owner, key, value, at_least))

@@ -1,0 +1,144 @@
+"""Comparing the classes of data and detector."""
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ..arguments import did_you_mean, few
+from ..errors import describe
+from ..heads import adapter_of
+from .leaves import Leaf
+
+METAINFO = ('classes', 'palette')
+
+
+def classes_of(leaf: Leaf) -> tuple | None:
+    """Names of the classes in a data set's config; None if it has none.
+
+    Raises:
+        TypeError: ``metainfo`` is no dict, or its classes are a string
+            instead of a tuple.
+        ValueError: the classes are under a key that mmdet does not read, or a
+            name is there twice.
+    """
+    own = leaf.cfg.get('metainfo')
+    key = f'{leaf.key}.metainfo'
+    if not isinstance(own, (dict, type(None))):
+        raise TypeError(f'{key}: expected a dict with classes, found {own!r}')
+    own = dict(own or {})
+    for name in own:
+        near = difflib.get_close_matches(str(name).lower(), METAINFO, 1, 0.8)
+        if near and near[0] not in own:
+            raise ValueError(f'{key}.{name} is not read by mmdet; expected '
+                             f'{key}.{near[0]}')
+    classes = own.get('classes', leaf.kind.METAINFO.get('classes'))
+    if isinstance(classes, str):
+        # the name of a file with names is one, too
+        try:
+            classes = leaf.kind._load_metainfo(
+                dict(classes=classes))['classes']
+        except UnicodeDecodeError as e:
+            raise ValueError(f'{key}.classes={classes!r}: expected names in '
+                             f'UTF-8, one a line: {describe(e)}') from None
+    if classes is None:
+        return None
+    if not isinstance(classes, (list, tuple)):
+        raise TypeError(
+            f'{key}.classes={classes!r}: expected a tuple of names, found a '
+            f'{type(classes).__name__}' +
+            (f'; one class is written ({classes!r}, ), with a comma'
+             if isinstance(classes, str) else ''))
+    twice = [n for i, n in enumerate(classes) if n in classes[:i]]
+    if twice:
+        raise ValueError(f'{key}.classes: expected different names, found '
+                         f'{twice[0]!r} twice')
+    return tuple(classes)
+
+
+def check_names(key: str, classes: Sequence, names: Sequence) -> None:
+    """Compare classes with the categories of the file they are read from.
+
+    Args:
+        key: of the data set, for messages.
+        classes: the names in the config.
+        names: names of the file's categories, in the order of the file.
+
+    Raises:
+        ValueError: a class is no category of the file, or several, or the
+            order differs.
+    """
+    for name in classes:
+        if name not in names:
+            raise ValueError(
+                f'{key}.metainfo.classes: {name!r} is no category of '
+                f'ann_file, which has {few(names)}'
+                f'{did_you_mean(name, names)}')
+    # mmdet numbers the classes as the file does, whatever order they are in
+    ordered = [n for n in names if n in classes]
+    if len(ordered) != len(set(ordered)):
+        raise ValueError(
+            f'{key}.ann_file: expected one category of each name, found '
+            f'{few(ordered)}')
+    if tuple(ordered) != tuple(classes):
+        raise ValueError(
+            f'{key}.metainfo.classes: expected the order of the '
+            f'categories in ann_file, {few(ordered)}, found {few(classes)}')
+
+
+def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
+    """Compare the classes of a data set with those of the student.
+
+    Args:
+        key: of the data loader, for messages.
+        dataset: the built data set.
+        model: the detector.
+
+    Raises:
+        ValueError: the number of classes differs from the student's, or the
+            parts of the data for a distilled one have different classes.
+    """
+    every = built_classes(dataset)
+    for classes in every:
+        _compare(key, classes, model)
+        # a teacher's are matched by name
+        if classes != every[0] and hasattr(model, 'teacher'):
+            raise ValueError(
+                f'{key}.dataset: expected the same classes in the same order '
+                f'in all of its parts, found {few(every[0])} and '
+                f'{few(classes)}')
+
+
+def check_same_classes(train: Any, val: Any) -> None:
+    """Compare the classes of training and validation data, both built.
+
+    Raises:
+        ValueError: they differ: the AP would be that of other classes.
+    """
+    ours, theirs = built_classes(train), built_classes(val)
+    if len(ours) == len(theirs) == 1 and ours != theirs:
+        raise ValueError(
+            'val_dataloader.dataset.metainfo.classes: expected those of '
+            f'train_dataloader.dataset, {few(ours[0])}, in the same order; '
+            f'found {few(theirs[0])}')
+
+
+def built_classes(dataset: Any) -> list[tuple]:
+    """The classes of a built data set; several where its parts differ."""
+    metainfo = getattr(dataset, 'metainfo', None)
+    # that of concatenated data sets which differ is a list
+    metas = metainfo if isinstance(metainfo, list) else [metainfo]
+    every = [(meta or {}).get('classes') for meta in metas]
+    return [tuple(classes) for classes in every if classes is not None]
+
+
+def _compare(key: str, classes: tuple, model: nn.Module) -> None:
+    try:
+        head = adapter_of(getattr(model, 'bbox_head', None)).head
+    except TypeError:  # other heads know what their num_classes means
+        return
+    if head.num_classes != len(classes):
+        raise ValueError(
+            f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
+            f'has {len(classes)} classes ({few(classes)}); they must be '
+            'equal')

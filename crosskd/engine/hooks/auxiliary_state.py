@@ -1,0 +1,58 @@
+"""Saving and resuming parameters that are not the student's."""
+from mmdet.registry import HOOKS
+from mmengine.hooks import EMAHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ...checkpoints.auxiliary import auxiliary_state, load_auxiliary_state
+
+KEY = 'distillation_state_dict'
+
+
+@HOOKS.register_module()
+class AuxiliaryStateHook(Hook):
+    """Save and resume what distillers and channel adapters have learned.
+
+    They are in the checkpoint under ``distillation_state_dict`` (and their
+    averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
+    in ``state_dict``, which holds the student alone.  Where there are none,
+    the checkpoint has no such key.  ``tools/train.py`` of this package adds
+    this hook.
+
+    Example config, for other tools:
+    ``custom_hooks=[dict(type='AuxiliaryStateHook')]``.
+
+    Raises:
+        ValueError: a run resumes from a checkpoint with other losses or
+            channel adapters than those of ``kd_cfg`` and the teacher.
+    """
+
+    def before_save_checkpoint(self, runner: Runner,
+                               checkpoint: dict) -> None:
+        """Add them to the checkpoint."""
+        for key, module in _modules(runner).items():
+            state = auxiliary_state(module)
+            if state:
+                checkpoint[key] = {
+                    name: value.detach().cpu()
+                    for name, value in state.items()
+                }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Load them, if the run is resumed."""
+        if not runner._resume:  # only the student starts from that file
+            return
+        for key, module in _modules(runner).items():
+            load_auxiliary_state(module, checkpoint.get(key, {}),
+                              f"--resume: the checkpoint's {key}")
+
+
+def _modules(runner: Runner) -> dict[str, nn.Module]:
+    """The model, and its average where there is one, by key."""
+    model = runner.model
+    found = {KEY: model.module if is_model_wrapper(model) else model}
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            found[f'ema_{KEY}'] = hook.ema_model.module
+    return found

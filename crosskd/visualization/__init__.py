@@ -1,1 +1,0 @@
-"""What people look at: pictures of what distillation does."""
