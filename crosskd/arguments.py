@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .errors import words
+from .errors import (
+    ConfigFileNotFoundError,
+    ConfigTypeError,
+    ConfigValueError,
+    words,
+)
 
 NUMBERS: Any = (int, float, np.integer, np.floating)
 
@@ -29,11 +34,12 @@ def check_number(owner: str, key: str, value: Any, low: float,
         ValueError: it is not finite, or too low.
     """
     if isinstance(value, bool) or not isinstance(value, NUMBERS):
-        raise TypeError(f'{owner}: {key} must be a number, found {value!r}')
+        raise ConfigTypeError(
+            f'{owner}: {key} must be a number, found {value!r}')
     if not math.isfinite(value) or value < low or (
             value == low and not inclusive):
         sign = '>=' if inclusive else '>'
-        raise ValueError(
+        raise ConfigValueError(
             f'{owner}: {key} must be finite and {sign} {low}, found {value!r}')
     return value
 
@@ -50,8 +56,8 @@ def one_of(key: str, value: str, values: Sequence[str]) -> str:
         ValueError: it is not.
     """
     if value not in values:
-        raise ValueError(f'{key} must be one of {tuple(values)}, '
-                         f'found {value!r}')
+        raise ConfigValueError(f'{key} must be one of {tuple(values)}, '
+                               f'found {value!r}')
     return value
 
 
@@ -67,8 +73,8 @@ def check_known(owner: str, key: str, known: Iterable[str]) -> None:
         ValueError: it is not; the message names one that is near.
     """
     if key not in known:
-        raise ValueError(f'{owner}: unknown key {key!r}, expected '
-                         f'{", ".join(known)}{did_you_mean(key, known)}')
+        raise ConfigValueError(f'{owner}: unknown key {key!r}, expected '
+                               f'{", ".join(known)}{did_you_mean(key, known)}')
 
 
 def did_you_mean(name: Any, known: Iterable[Any]) -> str:
@@ -94,7 +100,8 @@ def check_has_type(key: str, cfg: Any) -> None:
         TypeError: it is not.
     """
     if not isinstance(cfg, dict) or 'type' not in cfg:
-        raise TypeError(f"{key} must be a dict with a 'type', found {cfg!r}")
+        raise ConfigTypeError(
+            f"{key} must be a dict with a 'type', found {cfg!r}")
 
 
 def missing(key: str, path: str, expected: str) -> FileNotFoundError:
@@ -112,7 +119,7 @@ def missing(key: str, path: str, expected: str) -> FileNotFoundError:
     others = sorted(one.name for one in file.parent.glob(f'*{file.suffix}')
                     if file.suffix and one.is_file())
     has = f'; that folder has {few(others)}' if others else ''
-    return FileNotFoundError(
+    return ConfigFileNotFoundError(
         f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
         f'{expected}{has}')
 
@@ -135,8 +142,8 @@ def naming(where: str) -> Iterator[None]:
     try:
         yield
     except TypeError as e:
-        raise TypeError(f'{where}{words(e)}') from None
+        raise ConfigTypeError(f'{where}{words(e)}') from None
     except (AssertionError, KeyError, ValueError) as e:
         # a KeyError's own text is in quotes
         text = e.args[0] if isinstance(e, KeyError) and e.args else words(e)
-        raise ValueError(f'{where}{text}') from None
+        raise ConfigValueError(f'{where}{text}') from None

@@ -6,6 +6,7 @@ from .arguments import check_has_type, check_known, one_of
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
 from .distillers.predictions import OUTPUTS
+from .errors import ConfigTypeError, ConfigValueError
 from .heads import HeadAdapter
 from .pairs import Pair
 from .pairs.pair import ADAPTER, SPLIT, check_split
@@ -56,26 +57,29 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
             message names the key, what was found and what was expected.
     """
     if not isinstance(kd_cfg, dict):
-        raise TypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
+        raise ConfigTypeError(f'kd_cfg must be a dict, found {kd_cfg!r}')
     for key in kd_cfg:
         check_known('kd_cfg', key, KEYS)
     given = {k: v for k, v in kd_cfg.items() if v is not None}
     for key in required:
         if key not in given:
-            raise ValueError(f'kd_cfg: {key} is missing; expected a dict '
-                             "with the 'type' of a loss")
+            raise ConfigValueError(
+                f'kd_cfg: {key} is missing; expected a dict '
+                "with the 'type' of a loss")
     if 'loss_sdd' not in given:
         for key in SDD_KEYS:
             if key in given:
-                raise ValueError(f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
-                                 'is missing')
+                raise ConfigValueError(
+                    f'kd_cfg.{key} needs kd_cfg.loss_sdd, which '
+                    'is missing')
     whose = one_of('kd_cfg.prediction', given.get('prediction', prediction),
                    PREDICTIONS)
     distillers = Distillers(_distillers(given, whose))
     if not list(distillers.children()):
-        raise ValueError('kd_cfg: nothing is distilled; expected one of '
-                         f'{", ".join(k for k in KEYS if "loss" in k)} or '
-                         'distillers')
+        raise ConfigValueError(
+            'kd_cfg: nothing is distilled; expected one of '
+            f'{", ".join(k for k in KEYS if "loss" in k)} or '
+            'distillers')
     split = _split(given) if 'cross_head' in distillers.needs else None
     if split is not None:
         check_split('student', split[0], student)
@@ -99,8 +103,9 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
     add('features', 'FeatureDistiller', ('loss_feat_kd', ))
     more = given.get('distillers', [])
     if not isinstance(more, (list, tuple)):
-        raise TypeError('kd_cfg.distillers must be a list of configs, found '
-                        f'{more!r}')
+        raise ConfigTypeError(
+            'kd_cfg.distillers must be a list of configs, found '
+            f'{more!r}')
     for index, cfg in enumerate(more):
         built[f'further_{index}'] = build_distiller(
             f'kd_cfg.distillers[{index}]', cfg)
@@ -112,7 +117,7 @@ def _split(given: dict) -> tuple[int, int]:
     both = found if isinstance(found, (list, tuple)) else (found, found)
     if len(both) != 2 or any(
             isinstance(n, bool) or not isinstance(n, int) for n in both):
-        raise TypeError(
+        raise ConfigTypeError(
             f'{SPLIT} must be an integer (how many tower layers the student '
             'keeps), or two where teacher and student differ (how many the '
             'student keeps, how many of the teacher are left out), found '
@@ -132,7 +137,7 @@ def _synonyms(given: dict) -> dict[str, str]:
     if not isinstance(classes, dict) or not all(
             isinstance(name, str) for pair in classes.items()
             for name in pair):
-        raise TypeError(
+        raise ConfigTypeError(
             'kd_cfg.classes must be a dict of names, student to teacher, '
             f"such as dict(pedestrian='person'), found {classes!r}")
     return classes
@@ -142,6 +147,7 @@ def _names(given: dict) -> tuple[str, ...] | None:
     names: Any = given.get('teacher_classes')
     if names is not None and (not isinstance(names, (list, tuple)) or not all(
             isinstance(name, str) for name in names)):
-        raise TypeError('kd_cfg.teacher_classes must be a tuple of names, '
-                        f'found {names!r}')
+        raise ConfigTypeError(
+            'kd_cfg.teacher_classes must be a tuple of names, '
+            f'found {names!r}')
     return None if names is None else tuple(names)

@@ -1,26 +1,33 @@
-"""Telling errors in a config from defects, and showing them without noise."""
-import dis
+"""Errors about what a user wrote, and showing them without noise."""
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-RAISE = dis.opmap['RAISE_VARARGS']
 BYTE_ORDER_MARK = 'U+FEFF'
-KINDS = (FileNotFoundError, TypeError, ValueError)
 
 
-def is_for_user(error: BaseException) -> bool:
-    """Whether this package raised the error on purpose, about a config.
+class ConfigError(Exception):
+    """What a user wrote in a config or on a command line cannot be used.
 
-    Its message is all that the user needs.  A TypeError that Python itself
-    raises in this package's code is a defect of the package.
+    Its message is all that the user needs: it names the key, what was found
+    and what was expected.  The tools of this package show that message without
+    a traceback.  Head adapters, losses and distillers of other packages raise
+    one of its subclasses to be told in the same way.
     """
-    place = _place(error)
-    return (place is not None and isinstance(error, KINDS)
-            and _module(place).startswith('crosskd.')
-            and place.tb_frame.f_code.co_code[place.tb_lasti] == RAISE)
+
+
+class ConfigTypeError(ConfigError, TypeError):
+    """Something is of another type than expected."""
+
+
+class ConfigValueError(ConfigError, ValueError):
+    """A value is out of its range, or does not fit what else there is."""
+
+
+class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
+    """A file or a folder that a config names does not exist."""
 
 
 def readable(error: Exception) -> Exception:
@@ -36,16 +43,17 @@ def readable(error: Exception) -> Exception:
     while root.__context__ is not None and (
             root.__cause__ is not None or not root.__suppress_context__):
         root = root.__context__
-    if isinstance(root, Exception) and is_for_user(root):
+    if isinstance(root, ConfigError):
         return root.with_traceback(None)
     place = _place(root)
     if (place is not None and isinstance(root, KeyError)
             and _module(place).startswith('mmengine.registry')):
-        return ValueError(f'config: {root.args[0]}')  # a type nobody knows
+        # a type nobody knows
+        return ConfigValueError(f'config: {root.args[0]}')
     is_encoded = isinstance(root, UnicodeDecodeError) or (
         isinstance(root, SyntaxError) and BYTE_ORDER_MARK in str(root))
     if is_encoded and (file := _config_of(root)):
-        return ValueError(
+        return ConfigValueError(
             f'config {file!r}: {describe(root)}. Expected Python in UTF-8 '
             'without a byte order mark')
     return error
@@ -58,7 +66,11 @@ def describe(error: BaseException) -> str:
     raised the error stands in its place.
     """
     text = _message(error)
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+    name = type(error).__name__
+    if isinstance(error, ConfigError):  # by the name that Python's users know
+        name = next(kind.__name__ for kind in type(error).__mro__
+                    if kind.__module__ == 'builtins')
+    return f'{name}: {text}' if text else name
 
 
 def words(error: BaseException) -> str:

@@ -141,7 +141,8 @@ def test_it_is_saved_under_its_own_key_and_resumed(tmp_path):
     assert loss_of(resumed.model).seen == loss_of(whole.model).seen == 4
     average, = (h.ema_model.module for h in resumed.hooks
                 if isinstance(h, EMAHook))
-    assert auxiliary_state(average)[NAMES[1]] == expected[f'ema_{KEY}'][NAMES[1]]
+    assert auxiliary_state(average)[NAMES[1]] == expected[
+        f'ema_{KEY}'][NAMES[1]]
     # a run that only starts from it learns them anew
     started, _ = train(learned(), tmp_path / 'start', 1, load_from=str(start))
     assert loss_of(started.model).seen == 2

@@ -318,7 +318,8 @@ def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='torch 2.8 or newer, found 2.1'):
         export(*args)
     monkeypatch.setattr('torch.__version__', '2.13.0')
-    monkeypatch.setattr('crosskd.apps.export.onnx.find_spec', lambda name: None)
+    monkeypatch.setattr('crosskd.apps.export.onnx.find_spec',
+                        lambda name: None)
     with pytest.raises(SystemExit, match='pip install onnx onnxscript onn'):
         export(*args)
     assert not list(tmp_path.iterdir())

@@ -386,7 +386,8 @@ def test_a_channel_adapter_trains_beside_the_student(folder):
         assert type(adapter).__name__ == 'NormedAdapter'
         assert adapter.widen.weight.shape[:2] == (WIDTH, WIDTH // 2)
     assert {f'pair.adapters.{n}' for n in adapters} <= changed
-    assert set(auxiliary_state(model)) == {f'pair.adapters.{n}' for n in adapters}
+    assert set(auxiliary_state(model)) == {
+        f'pair.adapters.{n}' for n in adapters}
     assert has_plain_keys(model, cfg)
 
 

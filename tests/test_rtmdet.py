@@ -369,7 +369,8 @@ def test_depthwise_layers_and_another_width(depthwise, split):
     if depthwise != 'student':
         cfg['teacher_config']['model']['bbox_head'].update(layers)
     model = build(cfg)
-    shapes = {name: tuple(x.shape) for name, x in auxiliary_state(model).items()}
+    shapes = {name: tuple(x.shape)
+              for name, x in auxiliary_state(model).items()}
     assert shapes == {
         f'pair.adapters.{branch}.conv.{name}': shape
         for branch in ('cls', 'reg')

@@ -5,6 +5,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..errors import ConfigValueError
+
 
 class Auxiliary(BaseModule):
     """Base class of modules whose parameters stay out of state dicts.
@@ -18,8 +20,8 @@ class Auxiliary(BaseModule):
     synchronised (DDP) like the rest.
 
     :func:`auxiliary_state` reads them, and
-    :class:`~crosskd.engine.hooks.AuxiliaryStateHook` saves them in checkpoints,
-    under a key of their own beside ``state_dict``.
+    :class:`~crosskd.engine.hooks.AuxiliaryStateHook` saves them in
+    checkpoints, under a key of their own beside ``state_dict``.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,7 @@ class Auxiliary(BaseModule):
 
 
 def auxiliary_state(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of all :class:`Auxiliary` in a module, by name."""
+    """What the :class:`Auxiliary` modules in a module hold, by name."""
     return {
         f'{name}.{key}': value
         for name, m in module.named_modules() if isinstance(m, Auxiliary)
@@ -66,13 +68,13 @@ def load_auxiliary_state(module: nn.Module, state: dict[str, Tensor],
     for kind, names in (('has no', own.keys() - state.keys()),
                         ('has', state.keys() - own.keys())):
         if names:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found} {kind} {", ".join(sorted(names))}, unlike the '
                 'losses and channel adapters of this run; resume with the '
                 'kd_cfg and the teacher that the checkpoint was written with')
     for name, value in own.items():
         if state[name].shape != value.shape:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: {name} is of shape {tuple(state[name].shape)}, '
                 f'expected {tuple(value.shape)}')
     for name, value in own.items():

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from mmengine.logging import print_log
 
-from ..errors import words
+from ..errors import ConfigFileNotFoundError, ConfigValueError, words
 
 # mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
@@ -46,7 +46,7 @@ def download(url: str, key: str) -> Path:
     """
     found = f'{key}={url!r}'
     if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
-        raise ValueError(
+        raise ConfigValueError(
             f'{found}: what comes over http can be changed on the way; '
             f'use https, or set the environment variable {ALLOW_HTTP}=1')
     name = Path(urlparse(url).path).name
@@ -65,7 +65,7 @@ def download(url: str, key: str) -> Path:
             found_hash = _sha256(file)[:len(published[1])]
             if new:
                 file.unlink()
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: {"the downloaded file" if new else file} has the '
                 f'hash {found_hash}, expected {published[1]} as its name '
                 f'says; {"it was removed" if new else "remove it"}')
@@ -94,7 +94,7 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
             print_log(f'{key}: no answer from {url!r}; taken from its mirror '
                       f'{source!r}', 'current', logging.WARNING)
         return
-    raise FileNotFoundError(
+    raise ConfigFileNotFoundError(
         f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). Where '
         'the host is not reachable, fetch the file elsewhere and put it at '
         f'{file}, or name its path: {key}=/path/to/file.pth')

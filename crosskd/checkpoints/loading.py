@@ -10,7 +10,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..arguments import missing
-from ..errors import describe
+from ..errors import ConfigValueError, describe
 from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
 
@@ -30,7 +30,7 @@ NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
             ArithmeticError)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ConfigValueError):
     """A file is not a checkpoint, or is a truncated one."""
 
 
@@ -71,7 +71,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             weights_only=False,
             pickle_module=pickle if trusted else allow_list_pickle)
     except Refused as e:
-        raise ValueError(
+        raise ConfigValueError(
             f"{found}: refused, because it names '{e}', which is not on "
             'the allow-list of things a checkpoint may hold; nothing of it '
             f'was run. {if_refused}') from None
@@ -128,7 +128,7 @@ def load_from_allow_list(filename: str, map_location: Any = None,
 def load_from_elsewhere(filename: str, map_location: Any = None,
                         key: str = 'checkpoint') -> dict:
     """Refuse storage whose loaders unpickle without restriction."""
-    raise ValueError(
+    raise ConfigValueError(
         f'{key}={filename!r}: this storage cannot be read through the '
         'allow-list; fetch the file and name its path')
 

@@ -11,6 +11,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..arguments import did_you_mean, missing
+from ..errors import ConfigFileNotFoundError, ConfigValueError
 from .downloads import download, is_url
 from .loading import (
     REFUSED_STORAGE,
@@ -49,16 +50,17 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             if listed is None:
                 listed = {rest: path}
             if rest not in listed:
-                raise ValueError(f'{name}={path!r}: {rest!r} is not in the '
-                                 f'list behind {scheme}://'
-                                 f'{did_you_mean(rest, listed)}')
+                raise ConfigValueError(
+                    f'{name}={path!r}: {rest!r} is not in the '
+                    f'list behind {scheme}://'
+                    f'{did_you_mean(rest, listed)}')
             path = listed[rest]
         if is_url(path):
             try:
                 download(path, name)
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
-                raise FileNotFoundError(
+                raise ConfigFileNotFoundError(
                     f'{e}, or begin with random weights: {part}=None (each '
                     'after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():

@@ -7,6 +7,8 @@ from mmengine.runner import activation_checkpointing
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import ConfigTypeError, ConfigValueError
+
 
 def prepare_checkpointing(model: nn.Module,
                           modules: str | Sequence[str] | None) -> None:
@@ -30,15 +32,16 @@ def prepare_checkpointing(model: nn.Module,
     names = [modules] if isinstance(modules, str) else modules
     if not isinstance(names, Sequence) or not all(
             isinstance(name, str) for name in names):
-        raise TypeError('activation_checkpointing must be a list of names of '
-                        f'modules, found {modules!r}')
+        raise ConfigTypeError(
+            'activation_checkpointing must be a list of names of '
+            f'modules, found {modules!r}')
     for name in names:
         try:
             found = attrgetter(name)(model)
         except AttributeError:
             found = None
         if not isinstance(found, nn.Module):
-            raise ValueError(
+            raise ConfigValueError(
                 f'activation_checkpointing: {type(model).__name__} has no '
                 f'module {name!r}; expected names such as \'backbone\' or '
                 "'backbone.layer1'")

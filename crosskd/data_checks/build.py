@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from ..arguments import few, missing
-from ..errors import describe, words
+from ..errors import ConfigFileNotFoundError, ConfigValueError, describe, words
 from .coco_file import CocoFile
 from .content import compare, look_at
 from .leaves import Leaf
@@ -57,9 +57,9 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
                 not os.path.exists(path)):
             raise missing(f'{leaf.key}.ann_file', path,
                           'annotations') from None
-        raise FileNotFoundError(f'{leaf.key}: {words(e)}') from None
+        raise ConfigFileNotFoundError(f'{leaf.key}: {words(e)}') from None
     except Exception as e:
-        raise ValueError(f'{leaf.key}: {describe(e)}') from e
+        raise ConfigValueError(f'{leaf.key}: {describe(e)}') from e
     if len(dataset):
         return
     if file is not None and file.boxes:
@@ -68,7 +68,7 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
     boxes = sum(look_at(leaf.key, whole).labels.values())
     said = (f'{boxes} boxes of the classes' if boxes else
             'no image has a box of the classes')
-    raise ValueError(
+    raise ConfigValueError(
         f'{leaf.key}: no image is left of {len(whole)} with filter_cfg='
         f'{leaf.cfg.get("filter_cfg")}, indices={leaf.cfg.get("indices")}: '
         f'{said} {few(whole.metainfo.get("classes") or ())} in '

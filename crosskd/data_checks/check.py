@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..errors import ConfigTypeError
 from .build import build, names_in
 from .classes import built_classes, check_classes, check_names, classes_of
 from .coco_file import CocoFile, look_through, read_json
@@ -96,7 +97,7 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
             continue
         key, path = f'{leaf.key}.ann_file', ann_file_of(leaf.cfg)
         if not path or not isinstance(path, str):
-            raise TypeError(
+            raise ConfigTypeError(
                 f'{key}: expected the path of COCO annotations, found '
                 f'{path!r} (several files are several data sets in a '
                 'ConcatDataset)')

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from ..arguments import did_you_mean, few
-from ..errors import describe
+from ..errors import ConfigTypeError, ConfigValueError, describe
 from ..heads import adapter_of
 from .leaves import Leaf
 
@@ -25,13 +25,15 @@ def classes_of(leaf: Leaf) -> tuple | None:
     own = leaf.cfg.get('metainfo')
     key = f'{leaf.key}.metainfo'
     if not isinstance(own, (dict, type(None))):
-        raise TypeError(f'{key}: expected a dict with classes, found {own!r}')
+        raise ConfigTypeError(
+            f'{key}: expected a dict with classes, found {own!r}')
     own = dict(own or {})
     for name in own:
         near = difflib.get_close_matches(str(name).lower(), METAINFO, 1, 0.8)
         if near and near[0] not in own:
-            raise ValueError(f'{key}.{name} is not read by mmdet; expected '
-                             f'{key}.{near[0]}')
+            raise ConfigValueError(
+                f'{key}.{name} is not read by mmdet; expected '
+                f'{key}.{near[0]}')
     classes = own.get('classes', leaf.kind.METAINFO.get('classes'))
     if isinstance(classes, str):
         # the name of a file with names is one, too
@@ -39,20 +41,22 @@ def classes_of(leaf: Leaf) -> tuple | None:
             classes = leaf.kind._load_metainfo(
                 dict(classes=classes))['classes']
         except UnicodeDecodeError as e:
-            raise ValueError(f'{key}.classes={classes!r}: expected names in '
-                             f'UTF-8, one a line: {describe(e)}') from None
+            raise ConfigValueError(
+                f'{key}.classes={classes!r}: expected names in '
+                f'UTF-8, one a line: {describe(e)}') from None
     if classes is None:
         return None
     if not isinstance(classes, (list, tuple)):
-        raise TypeError(
+        raise ConfigTypeError(
             f'{key}.classes={classes!r}: expected a tuple of names, found a '
             f'{type(classes).__name__}' +
             (f'; one class is written ({classes!r}, ), with a comma'
              if isinstance(classes, str) else ''))
     twice = [n for i, n in enumerate(classes) if n in classes[:i]]
     if twice:
-        raise ValueError(f'{key}.classes: expected different names, found '
-                         f'{twice[0]!r} twice')
+        raise ConfigValueError(
+            f'{key}.classes: expected different names, found '
+            f'{twice[0]!r} twice')
     return tuple(classes)
 
 
@@ -70,18 +74,18 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
     """
     for name in classes:
         if name not in names:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{key}.metainfo.classes: {name!r} is no category of '
                 f'ann_file, which has {few(names)}'
                 f'{did_you_mean(name, names)}')
     # mmdet numbers the classes as the file does, whatever order they are in
     ordered = [n for n in names if n in classes]
     if len(ordered) != len(set(ordered)):
-        raise ValueError(
+        raise ConfigValueError(
             f'{key}.ann_file: expected one category of each name, found '
             f'{few(ordered)}')
     if tuple(ordered) != tuple(classes):
-        raise ValueError(
+        raise ConfigValueError(
             f'{key}.metainfo.classes: expected the order of the '
             f'categories in ann_file, {few(ordered)}, found {few(classes)}')
 
@@ -103,7 +107,7 @@ def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
         _compare(key, classes, model)
         # a teacher's are matched by name
         if classes != every[0] and hasattr(model, 'teacher'):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{key}.dataset: expected the same classes in the same order '
                 f'in all of its parts, found {few(every[0])} and '
                 f'{few(classes)}')
@@ -117,7 +121,7 @@ def check_same_classes(train: Any, val: Any) -> None:
     """
     ours, theirs = built_classes(train), built_classes(val)
     if len(ours) == len(theirs) == 1 and ours != theirs:
-        raise ValueError(
+        raise ConfigValueError(
             'val_dataloader.dataset.metainfo.classes: expected those of '
             f'train_dataloader.dataset, {few(ours[0])}, in the same order; '
             f'found {few(theirs[0])}')
@@ -138,7 +142,7 @@ def _compare(key: str, classes: tuple, model: nn.Module) -> None:
     except TypeError:  # other heads know what their num_classes means
         return
     if head.num_classes != len(classes):
-        raise ValueError(
+        raise ConfigValueError(
             f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
             f'has {len(classes)} classes ({few(classes)}); they must be '
             'equal')

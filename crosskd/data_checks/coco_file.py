@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import few, missing
+from ..errors import ConfigValueError
 from .messages import warn
 
 # what pycocotools reads of each entry to begin with
@@ -87,16 +88,17 @@ def read_json(key: str, path: str) -> dict:
             content = json.load(file)
     except ValueError as e:
         if 'BOM' in str(e):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: begins with a byte order mark, which pycocotools '
                 'cannot read; save it as UTF-8 without one') from None
-        raise ValueError(f'{found}: no JSON, or truncated, or not in UTF-8 '
-                         f'({e})') from None
+        raise ConfigValueError(
+            f'{found}: no JSON, or truncated, or not in UTF-8 '
+            f'({e})') from None
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
         # a part of the data may be without boxes
         if not isinstance(value, list) or not (value or part == 'annotations'):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: expected COCO annotations with {part}, found '
                 f'{type(value).__name__ if value else "none"}')
         every = set(needed)
@@ -104,8 +106,9 @@ def read_json(key: str, path: str) -> dict:
             if not (isinstance(one, dict) and one.keys() >= every):
                 gone = [k for k in needed
                         if not isinstance(one, dict) or k not in one]
-                raise ValueError(f'{found}: {part}[{index}]: {one} has no '
-                                 f'{", ".join(map(repr, gone))}')
+                raise ConfigValueError(
+                    f'{found}: {part}[{index}]: {one} has no '
+                    f'{", ".join(map(repr, gone))}')
         _check_ids(found, part, 'id', value)
     return content
 
@@ -140,11 +143,11 @@ def look_through(key: str, path: str, content: dict,
     for index, image in enumerate(images):
         for side in ('width', 'height'):
             if not (_is_number(image[side]) and image[side] > 0):
-                raise ValueError(
+                raise ConfigValueError(
                     f'{found}: images[{index}].{side}={image[side]!r} (id '
                     f'{image["id"]!r}): expected a number of pixels above 0')
         if not isinstance(image['file_name'], str):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: images[{index}].file_name={image["file_name"]!r}: '
                 'expected a string')
         file.sizes[image['id']] = image['width'], image['height']
@@ -173,7 +176,7 @@ def look_through(key: str, path: str, content: dict,
             reason = UNDECLARED
         crowd = annotation.get('iscrowd')
         if crowd not in (None, 0, 1):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: annotations[{index}].iscrowd={crowd!r} (id '
                 f'{annotation["id"]!r}): expected 0 or 1')
         if not crowd:
@@ -206,11 +209,11 @@ def _problem(found: str, index: int, annotation: dict, width: float,
         # mmdet does not look at the area of others
         usable = inside and annotation['area'] > 0
     except (KeyError, TypeError, ValueError):
-        raise ValueError(_unreadable(found, index, annotation)) from None
+        raise ConfigValueError(_unreadable(found, index, annotation)) from None
     finite = math.isfinite(x + y + w + h)
     if usable and w >= 1 and h >= 1:
         if not finite:
-            raise ValueError(_unreadable(found, index, annotation))
+            raise ConfigValueError(_unreadable(found, index, annotation))
         return None
     if not finite:
         return 'not finite'
@@ -270,7 +273,7 @@ def _check_ids(found: str, part: str, key: str, entries: list[dict],
     right = first if first in allowed else allowed[0]
     for index, one in enumerate(entries):
         if _kind(type(one[key])) != right:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: {part}[{index}].{key}={one[key]!r} is a '
                 f'{type(one[key]).__name__}; expected a {right} as '
                 f'{"the ids it refers to" if owners else "an id"}')
@@ -287,7 +290,7 @@ def _check_unique(found: str, part: str, entries: list[dict]) -> None:
     first: dict[Any, int] = {}
     for index, one in enumerate(ids):
         if one in first:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{found}: {part}[{first[one]}] and {part}[{index}] have the '
                 f'same id, {one!r}; expected an id of its own for each')
         first[one] = index
@@ -298,7 +301,7 @@ def _check_shifts(found: str, annotations: list[dict], declared: set,
     """Find ids that are counted from 0 in one place and from 1 in another."""
     used = {a['category_id'] for a in annotations if a['image_id'] in listed}
     if _are_shifted(used, declared):
-        raise ValueError(
+        raise ConfigValueError(
             f'{found}: the annotations have the category ids '
             f'{few(sorted(used))}, categories declares '
             f'{few(sorted(declared))}: they look shifted by one, so that all '

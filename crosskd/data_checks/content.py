@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 
 from ..arguments import few
+from ..errors import ConfigValueError
 from .coco_file import UNDECLARED, CocoFile
 from .messages import warn
 
@@ -103,12 +104,12 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
              'images; are they corners? Expected [x, y, width, height]')
     why = '; '.join(reasons)
     if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
-        raise ValueError(
+        raise ConfigValueError(
             f'{found}: {left} of {meant} boxes are left: {why}{_hint(file)}')
     if lost > 0:
         message = f'{found}: {lost} of {meant} boxes cannot be used: {why}'
         if lost > TOLERATED * meant:
-            raise ValueError(message + _hint(file))
+            raise ConfigValueError(message + _hint(file))
         warn(f'{message}; they are left out')
     elif small:
         warn(f'{found}: {why}; they are left out')
@@ -145,8 +146,9 @@ def check_boxes(dataset: BaseDataset, kept: Content) -> None:
     message = (f'{kept.key}: {count} of {total} boxes have no size or lie '
                f'outside their images (such as {example})')
     if count > TOLERATED * total:
-        raise ValueError(f'{message}; expected corners [x1, y1, x2, y2] in '
-                         'pixels, with x1 < x2 and y1 < y2')
+        raise ConfigValueError(
+            f'{message}; expected corners [x1, y1, x2, y2] in '
+            'pixels, with x1 < x2 and y1 < y2')
     warn(message)
 
 
@@ -208,12 +210,12 @@ def check_not_empty(key: str, every: list[Content], classes: tuple,
                    f'in {", ".join(files)} (crowds and what is marked ignore '
                    'or difficult do not count)')
         if key.startswith('train'):
-            raise ValueError(message)
+            raise ConfigValueError(message)
         warn(f'{message}; there is nothing to validate')
     strange = [label for label in labels if isinstance(label, int)
                and not 0 <= label < len(classes)]
     if strange:
-        raise ValueError(
+        raise ConfigValueError(
             f'{at}: {", ".join(files)} has boxes with the label {strange[0]}; '
             f'expected 0 to {len(classes) - 1}, for the classes '
             f'{few(classes)}')

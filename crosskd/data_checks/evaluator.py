@@ -8,6 +8,7 @@ from mmdet.evaluation import CocoMetric
 from mmengine.registry import METRICS
 
 from ..arguments import few, missing
+from ..errors import ConfigTypeError, ConfigValueError
 from .coco_file import CocoFile, look_through, read_json
 from .content import Content
 from .leaves import resolve
@@ -62,7 +63,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
             if (getattr(kind, 'process', None) is CocoMetric.process
                     and 'instances' not in packed
                     and not cfg.get('format_only')):
-                raise ValueError(
+                raise ConfigValueError(
                     f'{at}.ann_file is not given; expected the annotations of '
                     f'validation data, {few(paths)}')
             continue
@@ -70,7 +71,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
                 isinstance(kind, type) and issubclass(kind, CocoMetric)):
             continue  # another metric may write it, or find it elsewhere
         if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f'{at}.ann_file={path!r}: expected a path')
+            raise ConfigTypeError(f'{at}.ann_file={path!r}: expected a path')
         path = os.fspath(path)
         if not is_local(path, cfg.get('backend_args')):
             continue
@@ -99,7 +100,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
 def _check_categories(found: str, file: CocoFile, classes: tuple) -> None:
     names = tuple(n for n in file.names if n in classes)
     if names != classes:
-        raise ValueError(
+        raise ConfigValueError(
             f'{found} has the categories {few(file.names)}; expected those of '
             f'val_dataloader.dataset, {few(classes)}')
 
@@ -107,14 +108,15 @@ def _check_categories(found: str, file: CocoFile, classes: tuple) -> None:
 def _check_images(found: str, file: CocoFile, every: list[Content],
                   same: bool) -> None:
     if file.evaluable is not None:
-        raise ValueError(f'{found}: {file.evaluable}, which the evaluation '
-                         'needs')
+        raise ConfigValueError(
+            f'{found}: {file.evaluable}, which the evaluation '
+            'needs')
     seen = set()
     for kept in every:
         for number, path in kept.paths:
             name = file.files.get(number)
             if name is None or _stem(name) != _stem(path):
-                raise ValueError(
+                raise ConfigValueError(
                     f'{found} has '
                     f'{"no image" if name is None else f"the image {name!r}"} '
                     f'under the id {number!r}, {kept.key} has {path!r}; '
@@ -127,8 +129,9 @@ def _check_images(found: str, file: CocoFile, every: list[Content],
     message = (f'{found} has {len(over)} images, with {boxes} boxes, that '
                'val_dataloader.dataset does not have')
     if not same:
-        raise ValueError(f'{message}; all of them would count as missed. '
-                         'Expected the annotations of the validation data')
+        raise ConfigValueError(
+            f'{message}; all of them would count as missed. '
+            'Expected the annotations of the validation data')
     warn(f'{message}; all of them count as missed')
 
 

@@ -8,7 +8,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 
-from ..errors import describe
+from ..errors import ConfigFileNotFoundError, ConfigValueError, describe
 from .messages import is_local, warn
 
 
@@ -37,7 +37,7 @@ def check_images(key: str, dataset: BaseDataset,
     message = (f'{key}: {len(gone)} of {len(paths)} images are not there, the '
                f'first is {gone[0]!r} (looked from {os.getcwd()})')
     if not reader.ignore_empty:
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'{message}; expected them in data_root + data_prefix')
     warn(f'{message}; they are skipped (ignore_empty)')
 
@@ -113,8 +113,8 @@ class WatchedReader(LoadImageFromFile):
         except MemoryError:
             raise
         except Exception as e:
-            kind = (FileNotFoundError if isinstance(e, FileNotFoundError) else
-                    ValueError)
+            kind = (ConfigFileNotFoundError if isinstance(
+                e, FileNotFoundError) else ConfigValueError)
             raise kind(
                 f'{self._key}: the image {results.get("img_path")!r} cannot '
                 'be read, it is missing, empty or broken '

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..compat.mmcv_ext import announce
 from ..config import read_kd_cfg
+from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, adapter_of, record
 from ..numerics.randomness import untouched_randomness
 from ..pairs import PairedPass
@@ -87,7 +88,7 @@ class DistillationMixin(SingleStageDetector):
         announce()
         head = self.head_adapter
         if self.family is not None and not isinstance(head, self.family):
-            raise TypeError(
+            raise ConfigTypeError(
                 f'bbox_head: {type(self).__name__} distils '
                 f'{self.family.name} heads, found '
                 f'{type(self.bbox_head).__name__} ({head.name}); use '

@@ -9,6 +9,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 from torch.autograd import Variable
 
+from ..errors import ConfigValueError
 from ..numerics.constants import constant
 
 # configs are written for some number of images a step
@@ -130,7 +131,7 @@ def check_images(inputs: Tensor, samples: SampleList) -> None:
     for image, sample in zip(inputs, samples, strict=True):
         if not image.isfinite().all():
             path = sample.get('img_path', sample.get('img_id'))
-            raise ValueError(
+            raise ConfigValueError(
                 f'image {path!r} has values that are NaN or infinite after '
                 'the pipeline and the preprocessor; expected finite pixels')
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..arguments import check_has_type, check_number, naming
 from ..checkpoints.auxiliary import Auxiliary
+from ..errors import ConfigTypeError, ConfigValueError
 from ..heads import HeadAdapter
 from ..pairs import Pair, PairedPass
 from ..registry import DISTILLERS
@@ -114,7 +115,7 @@ class Distillers(Auxiliary):
             distiller.check(pair, student, teacher)
             for name in sorted(distiller.needs - NO_OUTPUTS):
                 if name not in teacher.outputs:
-                    raise ValueError(
+                    raise ConfigValueError(
                         f'kd_cfg: {type(distiller).__name__} needs the output '
                         f'{name!r}, and {teacher.name} heads of teachers have '
                         f'{", ".join(teacher.outputs)} alone')
@@ -129,7 +130,7 @@ class Distillers(Auxiliary):
         for distiller in self.children():
             for name, loss in distiller(paired).items():
                 if name in losses:
-                    raise ValueError(
+                    raise ConfigValueError(
                         f'kd_cfg: two distillers have a loss {name!r}')
                 losses[name] = loss
         self.loss_names = frozenset(losses)
@@ -171,13 +172,13 @@ def build_distiller(key: str, cfg: dict) -> Distiller:
     # the losses that are built inside
     found = DISTILLERS.module_dict.get(kind) if isinstance(kind, str) else kind
     if found is None:
-        raise ValueError(f'{key}: no distiller {kind!r} is registered; '
-                         f'expected {", ".join(DISTILLERS.module_dict)}')
+        raise ConfigValueError(f'{key}: no distiller {kind!r} is registered; '
+                               f'expected {", ".join(DISTILLERS.module_dict)}')
     with naming(f'{key}.'):
         distiller = found(**arguments)
     if not isinstance(distiller, Distiller):
-        raise TypeError(f'{key}: expected a Distiller, found '
-                        f'{type(distiller).__name__}')
+        raise ConfigTypeError(f'{key}: expected a Distiller, found '
+                              f'{type(distiller).__name__}')
     return distiller
 
 
@@ -189,7 +190,7 @@ def check_priors_per_location(student: HeadAdapter,
         ValueError: the heads have different numbers of priors a location.
     """
     if student.num_priors != teacher.num_priors:
-        raise ValueError(
+        raise ConfigValueError(
             'teacher_config does not fit the student: priors per location '
             f'must be equal, found {student.num_priors} (student) and '
             f"{teacher.num_priors} (teacher); with kd_cfg.prediction="

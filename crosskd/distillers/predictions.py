@@ -6,6 +6,7 @@ from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from ..arguments import one_of
+from ..errors import ConfigValueError
 from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.comparing import compared_forms
@@ -105,13 +106,13 @@ class PredictionDistiller(Distiller):
         check_priors_per_location(whose, teacher)
         for head in (whose, teacher):
             if self.form is not None and self.form not in head.forms:
-                raise ValueError(
+                raise ConfigValueError(
                     f'kd_cfg.loss_reg_kd: {type(self.loss_reg_kd).__name__} '
                     f'compares {self.form}, and {head.name} heads predict '
                     'none; use GIoULoss')
             for key, output in OUTPUTS.items():
                 if output in self.needs and output not in head.outputs:
-                    raise ValueError(
+                    raise ConfigValueError(
                         f'kd_cfg.{key}: {head.name} heads have no {output} '
                         f'branch, but {", ".join(head.outputs)}; remove it')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
@@ -130,7 +131,7 @@ class PredictionDistiller(Distiller):
                 self.form == 'bins' or not teacher.can_encode_for(
                     [level for _, level in pair.levels], student)):
             numbers = 'encoded boxes' if self.form == 'encoded' else 'bins'
-            raise ValueError(
+            raise ConfigValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
                 f'compares {numbers}, and equal ones are different boxes in '
                 'the two heads: their priors lie in different places, or '
@@ -205,7 +206,7 @@ def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
     """The loss of each prior: (N, P), which is the shape."""
     rows = loss(ours, theirs, reduction_override='none')
     if rows.shape[:1] != ours.shape[:1]:
-        raise ValueError(
+        raise ConfigValueError(
             f'kd_cfg: {type(loss).__name__} must return a loss for each of '
             f"{len(ours)} rows with reduction_override='none', found the "
             f'shape {tuple(rows.shape)}')
@@ -214,6 +215,6 @@ def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
 
 
 def _differ(what: str, ours: object, theirs: object) -> None:
-    raise ValueError(
+    raise ConfigValueError(
         f'teacher_config does not fit the student: {what} must be equal, '
         f'found {ours} (student) and {theirs} (teacher)')

@@ -7,6 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import ModuleDict
 
 from ..arguments import check_known, one_of
+from ..errors import ConfigTypeError, ConfigValueError
 from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.sdd_bases import SOFTMAX_BASES
@@ -64,9 +65,9 @@ class RegionDistiller(Distiller):
             sdd_regions = dict(map=dict(), box=dict())
         if not isinstance(sdd_regions, dict) or all(
                 changes is None for changes in sdd_regions.values()):
-            raise TypeError('sdd_regions must be a dict such as '
-                            f'dict(map=dict(), box=dict()), found '
-                            f'{sdd_regions!r}')
+            raise ConfigTypeError('sdd_regions must be a dict such as '
+                                  f'dict(map=dict(), box=dict()), found '
+                                  f'{sdd_regions!r}')
         self.losses = ModuleDict({
             kind: _build(kind, loss_sdd, changes)
             for kind, changes in sdd_regions.items()
@@ -93,7 +94,7 @@ class RegionDistiller(Distiller):
             check_priors_per_location(student, teacher)
         for kind, loss in self.losses.items():
             if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
-                raise ValueError(
+                raise ConfigValueError(
                     f'kd_cfg.loss_sdd: base {loss.base!r} compares classes '
                     'with each other, and there is one '
                     f"({kind} regions); use 'bernoulli' or 'qfl'")
@@ -135,7 +136,7 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     """The loss of a kind of region."""
     check_known('sdd_regions', kind, REGIONS.module_dict)
     if not isinstance(changes, dict):
-        raise TypeError(
+        raise ConfigTypeError(
             f'sdd_regions.{kind} must be a dict of what differs '
             f'from loss_sdd there, found {changes!r}')
     key, cfg = 'loss_sdd', common
@@ -143,11 +144,11 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
     loss = build_loss(key, cfg, ('regions', ))
     if not isinstance(loss, SDDLoss):  # whose grids and sums are used
-        raise TypeError(f'{key}: expected an SDDLoss or a subclass, '
-                        f'found {type(loss).__name__}')
+        raise ConfigTypeError(f'{key}: expected an SDDLoss or a subclass, '
+                              f'found {type(loss).__name__}')
     points = getattr(REGIONS.module_dict[kind], 'points', None)
     if points is not None and max(loss.scales) > points:
-        raise ValueError(
+        raise ConfigValueError(
             f'{key}: scales: {max(loss.scales)} does not fit {kind} '
             f'regions, which are sampled at {points}×{points} points; set '
             f'sdd_regions.{kind}.scales, or sdd_regions.{kind}=None')

@@ -9,7 +9,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
 from ..checkpoints.loading import CheckpointError, load_from_allow_list
-from ..errors import describe
+from ..errors import ConfigFileNotFoundError, ConfigValueError, describe
 
 
 def choose_checkpoint(work_dir: str) -> str | None:
@@ -88,7 +88,7 @@ def _newest_readable(work_dir: Path) -> str | None:
     if newest is not None:
         return str(newest[1])
     if unreadable:
-        raise ValueError(
+        raise ConfigValueError(
             f'--resume: no checkpoint in {work_dir} can be read; name one, '
             f'or begin anew in another work directory. {unreadable[0]}')
     return None
@@ -142,7 +142,7 @@ def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
         folders.append(last.parent)
     elif last is None and noted != work_dir and noted.name and not any(
             _numbered(kind, folders, None) for kind in ('epoch', 'iter')):
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'--resume: {note} names {noted}, which is not there, and there '
             f'is no other checkpoint in {work_dir}; name one, or begin anew '
             'in another work directory')

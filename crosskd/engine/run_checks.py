@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..arguments import did_you_mean, missing
 from ..checkpoints.pretrained import named_weights
-from ..errors import words
+from ..errors import ConfigValueError, words
 
 # what mmengine, mmdet and torch raise about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
@@ -87,7 +87,7 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
     except COMPLAINTS as e:
         kind = cfg.get('type', 'OptimWrapper')
         amp = ' (--amp)' if 'Amp' in str(kind) else ''
-        raise ValueError(
+        raise ConfigValueError(
             f'optim_wrapper.type={kind!r}{amp} with optimizer.type='
             f'{cfg["optimizer"].get("type")!r}: {words(e)}') from None
 
@@ -119,8 +119,9 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
         if known is None:
             hint = did_you_mean(
                 cfg['type'], [*scoped.module_dict, *registry.module_dict])
-            raise ValueError(f'{key}.type={cfg["type"]!r} is not in the '
-                             f'{scoped.scope}::{scoped.name} registry{hint}')
+            raise ConfigValueError(
+                f'{key}.type={cfg["type"]!r} is not in the '
+                f'{scoped.scope}::{scoped.name} registry{hint}')
 
 
 def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
@@ -136,7 +137,7 @@ def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
     try:
         build()
     except COMPLAINTS as e:
-        raise ValueError(f'{key}: {words(e)}') from None
+        raise ConfigValueError(f'{key}: {words(e)}') from None
 
 
 def built_dataset(loader: DataLoader | dict) -> Dataset:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..detectors import DistillationMixin
 from ..detectors.eval_mode import copied_head, eval_mode
-from ..errors import describe, is_for_user
+from ..errors import ConfigError, ConfigTypeError, ConfigValueError, describe
 from ..numerics.randomness import untouched_randomness
 from .run_checks import quiet
 
@@ -58,7 +58,7 @@ def _pass(model: DistillationMixin, inputs: Tensor,
     try:
         model.head_adapter.check_outputs(outputs)
     except TypeError as e:
-        raise TypeError(f'model.{e}') from None
+        raise ConfigTypeError(f'model.{e}') from None
     with _naming('model', model, inputs):
         _, paired = model.paired(
             inputs, samples, partial(model.bbox_head.loss, features, samples),
@@ -118,8 +118,9 @@ def _preprocessed(model: SingleStageDetector,
     try:
         batch = model.data_preprocessor(pseudo_collate([data]), training=False)
     except Exception as e:
-        raise ValueError(f'model.data_preprocessor: cannot take the first '
-                         f'image of the data: {describe(e)}') from None
+        raise ConfigValueError(
+            f'model.data_preprocessor: cannot take the first '
+            f'image of the data: {describe(e)}') from None
     inputs = batch['inputs'].to(device)
     stride = _largest_stride(model)
     height, width = (_cut(n, stride) for n in inputs.shape[2:])
@@ -166,11 +167,12 @@ def _items(key: str, dataset: Any) -> Iterator[dict]:
         try:
             item = dataset.prepare_data(index)
         except Exception as e:
-            if isinstance(e, MemoryError) or is_for_user(e):
+            if isinstance(e, (ConfigError, MemoryError)):
                 raise
             path = dataset.get_data_info(index).get('img_path')
-            raise ValueError(f'{key}.pipeline: fails on the image {path!r}: '
-                             f'{describe(e)}') from None
+            raise ConfigValueError(
+                f'{key}.pipeline: fails on the image {path!r}: '
+                f'{describe(e)}') from None
         # None is dropped; what a wrapper packs is no item yet
         if item is not None and {'inputs', 'data_samples'} <= set(item):
             yield item
@@ -195,11 +197,12 @@ def _naming(key: str, model: DistillationMixin,
     try:
         yield
     except Exception as e:
-        if isinstance(e, MemoryError) or is_for_user(e):
+        if isinstance(e, (ConfigError, MemoryError)):
             raise
         size = '×'.join(map(str, inputs.shape))
-        raise ValueError(f'{_part(model, e) or key}: cannot take a batch of '
-                         f'{size}: {describe(e)}') from None
+        raise ConfigValueError(
+            f'{_part(model, e) or key}: cannot take a batch of '
+            f'{size}: {describe(e)}') from None
 
 
 def _part(model: DistillationMixin, error: Exception) -> str:

@@ -9,6 +9,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..errors import ConfigTypeError
 from ..numerics.precision import at_least_float32
 from .boxes import Boxes
 from .frozen import keep_little
@@ -73,13 +74,14 @@ class HeadAdapter(Boxes):
         name = type(head).__name__
         missing = [p for p in self.needed_layers() if not hasattr(head, p)]
         if missing:
-            raise TypeError(
+            raise ConfigTypeError(
                 f'bbox_head: {name} is taken for a {self.name} head but has '
                 f'no {", ".join(missing)}')
         if not getattr(head, 'use_sigmoid_cls', True):
-            raise TypeError(f'bbox_head: {name} predicts softmax scores; '
-                            'distillation needs sigmoid scores '
-                            '(loss_cls.use_sigmoid=True)')
+            raise ConfigTypeError(
+                f'bbox_head: {name} predicts softmax scores; '
+                'distillation needs sigmoid scores '
+                '(loss_cls.use_sigmoid=True)')
 
     def __deepcopy__(self, memo: dict) -> 'HeadAdapter':
         # a copy of a detector needs no copy of the priors
@@ -175,7 +177,7 @@ class HeadAdapter(Boxes):
                   for x in levels] if isinstance(levels, (list, tuple)) else
                  type(levels).__name__ for levels in outputs]
         if found != wanted:
-            raise TypeError(
+            raise ConfigTypeError(
                 f'bbox_head: the forward of {type(self.head).__name__} must '
                 f'return maps of {", ".join(self.outputs)} with {wanted} '
                 f'channels per level, as {self.name} heads do; found {found}')

@@ -1,6 +1,7 @@
 """Finding the adapter of a head."""
 from mmengine.model import BaseModule
 
+from ..errors import ConfigTypeError
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
 
@@ -29,8 +30,9 @@ def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
                 teaches and _inherits_forward(base)):
             break
     names = ', '.join(sorted(kind.__name__ for kind in known))
-    raise TypeError(f'bbox_head: {type(head).__name__} cannot be distilled; '
-                    f'expected one of {names}, or a subclass')
+    raise ConfigTypeError(
+        f'bbox_head: {type(head).__name__} cannot be distilled; '
+        f'expected one of {names}, or a subclass')
 
 
 def _inherits_forward(head: type) -> bool:

@@ -2,6 +2,7 @@
 import torch
 from mmdet.models.dense_heads import PAAHead, paa_head
 
+from ..errors import ConfigValueError
 from ..registry import HEAD_ADAPTERS
 from .atss import ATSSHeadAdapter
 from .layout import HeadRecord, Targets
@@ -22,7 +23,7 @@ class PAAHeadAdapter(ATSSHeadAdapter):
 
     def check_learns(self) -> None:
         if paa_head.skm is None:
-            raise ValueError(
+            raise ConfigValueError(
                 'model.bbox_head: PAAHead assigns targets with scikit-learn, '
                 'which is not installed (pip install scikit-learn)')
 

@@ -6,6 +6,7 @@ from mmdet.registry import MODELS
 from torch import nn
 
 from ..arguments import check_has_type, check_number, naming
+from ..errors import ConfigTypeError, ConfigValueError
 from ..registry import in_our_scope
 from . import box_losses
 from .comparing import FORMS, MMDETS_FORMS, REFUSED, compared_forms
@@ -29,11 +30,11 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
         loss.__class__ = box_losses.OURS[type(loss)]
     found = compared_forms(loss)
     if not found and type(loss) in REFUSED:
-        raise TypeError(
+        raise ConfigTypeError(
             f'{key}: {type(loss).__name__} {REFUSED[type(loss)]}; expected '
             f'{", ".join(_examples(forms))}')
     if not set(found) & set(forms):
-        raise TypeError(
+        raise ConfigTypeError(
             f'{key}: expected a loss that compares '
             f'{" or ".join(f"{f} {FORMS[f]}" for f in forms)}, such as '
             f'{", ".join(_examples(forms))}; found {type(loss).__name__}, '
@@ -42,17 +43,17 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     check_number(f'{key}: {type(loss).__name__}', 'loss_weight',
                  getattr(loss, 'loss_weight', 1.0), 0)
     if getattr(loss, 'reduction', 'mean') != 'mean':
-        raise ValueError(f"{key}: reduction must be 'mean', "
-                         f'found {loss.reduction!r}')
+        raise ConfigValueError(f"{key}: reduction must be 'mean', "
+                               f'found {loss.reduction!r}')
     if not getattr(loss, 'use_sigmoid', True):
-        raise ValueError(f'{key}: use_sigmoid must be True, found '
-                         f'{loss.use_sigmoid}')
+        raise ConfigValueError(f'{key}: use_sigmoid must be True, found '
+                               f'{loss.use_sigmoid}')
     if not set(found) <= {'features', 'regions'}:
         try:
             inspect.signature(loss.forward).bind(
                 None, None, reduction_override='none')
         except TypeError as e:
-            raise TypeError(
+            raise ConfigTypeError(
                 f'{key}: {type(loss).__name__} must take (pred, '
                 f"target, reduction_override='none'): {e}") from None
     return loss

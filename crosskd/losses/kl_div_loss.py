@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ..arguments import check_number
+from ..errors import ConfigValueError
 from ..numerics.precision import at_least_float32
 
 CLASS_REDUCTIONS = ('mean', 'sum')
@@ -99,8 +100,9 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
         check_number(name, 'T', T, 0, inclusive=False)
         check_number(name, 'loss_weight', loss_weight, 0)
         if class_reduction not in CLASS_REDUCTIONS:
-            raise ValueError(f'{name}: class_reduction must be one of '
-                             f'{CLASS_REDUCTIONS}, found {class_reduction!r}')
+            raise ConfigValueError(
+                f'{name}: class_reduction must be one of '
+                f'{CLASS_REDUCTIONS}, found {class_reduction!r}')
         # mmdet's asserts T >= 1; any positive temperature is defined
         super().__init__(reduction=reduction, loss_weight=loss_weight)
         self.T = T

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..errors import ConfigValueError
+
 
 @dataclass
 class LogitMaps:
@@ -28,7 +30,7 @@ class LogitMaps:
     def __post_init__(self) -> None:
         if self.extents is not None and (
                 not self.extents or len(self.student) % len(self.extents)):
-            raise ValueError(
+            raise ConfigValueError(
                 'extents must be a height and a width of images that have as '
                 f'many of the {len(self.student)} maps each, found '
                 f'{self.extents!r}')

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ConfigValueError
 from ..numerics.constants import to_device
 
 # The published method pools to this grid first; its divisors come from it.
@@ -90,8 +91,9 @@ def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
     for size, images, fits in zip(sizes, extents, fitting):
         inside = np.array(images)
         if inside.min() < 0 or (inside > size).any():
-            raise ValueError(f'extents must be at most {size[0]}×{size[1]}, '
-                             f'the size of the logit maps, found {images}')
+            raise ConfigValueError(
+                f'extents must be at most {size[0]}×{size[1]}, '
+                f'the size of the logit maps, found {images}')
         rows, columns = (_bins(inside[:, axis], size[axis], fits)
                          for axis in (0, 1))
         # the last, of nothing, stands in where cells have fewer rows

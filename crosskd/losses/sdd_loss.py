@@ -9,6 +9,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from ..arguments import check_number
+from ..errors import ConfigTypeError, ConfigValueError
 from ..numerics.precision import at_least_float32
 from .logit_maps import LogitMaps
 from .sdd_bases import BASES, SOFTMAX_BASES, base_loss
@@ -105,8 +106,8 @@ class SDDLoss(nn.Module):
         super().__init__()
         name = type(self).__name__
         if base not in BASES:
-            raise ValueError(f'{name}: base must be one of {BASES}, '
-                             f'found {base!r}')
+            raise ConfigValueError(f'{name}: base must be one of {BASES}, '
+                                   f'found {base!r}')
         self.base = base
         self.scales = _check_scales(name, scales)
         self.parameters_of_base = dict(
@@ -118,12 +119,14 @@ class SDDLoss(nn.Module):
         self.complementary_weight = check_number(
             name, 'complementary_weight', complementary_weight, 0)
         if not isinstance(label_free, bool):
-            raise TypeError(f'{name}: label_free must be True or False, found '
-                            f'{label_free!r}')
+            raise ConfigTypeError(
+                f'{name}: label_free must be True or False, found '
+                f'{label_free!r}')
         self.label_free = label_free
         if not isinstance(warmup_iters, int):
-            raise TypeError(f'{name}: warmup_iters must be an integer, found '
-                            f'{warmup_iters!r}')
+            raise ConfigTypeError(
+                f'{name}: warmup_iters must be an integer, found '
+                f'{warmup_iters!r}')
         self.warmup_iters = check_number(name, 'warmup_iters', warmup_iters, 0)
         self.loss_weight = check_number(name, 'loss_weight', loss_weight, 0)
         # a Runner makes its hub before its model
@@ -205,7 +208,7 @@ class SDDLoss(nn.Module):
 
     def _sums_of(self, maps: Sequence[LogitMaps],
                  weights: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
-        """As :meth:`sums`, of maps that :func:`_of_one_layout` puts together."""
+        """As :meth:`sums`, of maps of one layout."""
         first = maps[0]
         regions, classes = first.student.shape[:2]
         students = [at_least_float32(m.student) for m in maps]
@@ -284,8 +287,8 @@ def _check_scales(owner: str, scales: Sequence[int]) -> tuple[int, ...]:
         isinstance(m, int) and not isinstance(m, bool) and m > 0
         for m in scales)
     if not fine or len(set(scales)) < len(scales):
-        raise ValueError(f'{owner}: scales must be different positive '
-                         f'integers, found {scales!r}')
+        raise ConfigValueError(f'{owner}: scales must be different positive '
+                               f'integers, found {scales!r}')
     return tuple(scales)
 
 
@@ -294,26 +297,30 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
                 weight: Tensor | None = None,
                 extents: Sequence[tuple[int, int]] | None = None) -> None:
     if student.dim() != 4 or student.shape != teacher.shape:
-        raise ValueError(
+        raise ConfigValueError(
             'student and teacher logits must be of one shape (B, K, H, W), '
             f'found {tuple(student.shape)} and {tuple(teacher.shape)}')
     b, classes, *size = student.shape
     if max(scales, default=0) > min(size):
-        raise ValueError(f'scales: {max(scales)} does not fit logit maps of '
-                         f'{size[0]}×{size[1]}; expected {min(size)} at most')
+        raise ConfigValueError(
+            f'scales: {max(scales)} does not fit logit maps of '
+            f'{size[0]}×{size[1]}; expected {min(size)} at most')
     if base in SOFTMAX_BASES and classes < 2:
-        raise ValueError(f'base {base!r} compares classes with each other; '
-                         f'expected at least 2, found {classes}')
+        raise ConfigValueError(
+            f'base {base!r} compares classes with each other; '
+            f'expected at least 2, found {classes}')
     if labels is not None:
         if labels.shape != (b, ):
-            raise ValueError(f'labels must be of shape ({b}, ), found '
-                             f'{tuple(labels.shape)}')
+            raise ConfigValueError(f'labels must be of shape ({b}, ), found '
+                                   f'{tuple(labels.shape)}')
         if b and not 0 <= labels.min() <= labels.max() < classes:
-            raise ValueError(f'labels must be between 0 and {classes - 1}, '
-                             f'found {labels.min()} to {labels.max()}')
+            raise ConfigValueError(
+                f'labels must be between 0 and {classes - 1}, '
+                f'found {labels.min()} to {labels.max()}')
     if weight is not None and weight.shape != (b, *size):
-        raise ValueError(f'weight must be of shape {(b, *size)}, found '
-                         f'{tuple(weight.shape)}')
+        raise ConfigValueError(f'weight must be of shape {(b, *size)}, found '
+                               f'{tuple(weight.shape)}')
     if extents is not None and len(extents) != b:
-        raise ValueError(f'extents must be a height and a width for each of '
-                         f'{b} maps, found {extents!r}')
+        raise ConfigValueError(
+            f'extents must be a height and a width for each of '
+            f'{b} maps, found {extents!r}')

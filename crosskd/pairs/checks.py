@@ -1,4 +1,5 @@
 """Checking that the passes of two heads can be compared."""
+from ..errors import ConfigTypeError, ConfigValueError
 from ..heads import HeadAdapter, HeadRecord
 from .pair import Pair
 
@@ -24,11 +25,11 @@ def check_passes(pair: Pair, student: HeadAdapter, learned: HeadRecord,
             if seen.raw is not None:
                 adapter.check_outputs(seen.raw)
         except TypeError as e:
-            raise TypeError(f'{key}.{e}') from None
+            raise ConfigTypeError(f'{key}.{e}') from None
         levels = len(seen.sizes)
         for branch, features in seen.intermediates.items():
             if len(features) != levels:
-                raise TypeError(
+                raise ConfigTypeError(
                     f'{key}.bbox_head: {len(features)} of {levels} levels '
                     f'went through the {branch} branch of '
                     f'{type(adapter.head).__name__}; CrossKD needs a head '
@@ -37,7 +38,7 @@ def check_passes(pair: Pair, student: HeadAdapter, learned: HeadRecord,
     for i, j in pair.levels if taught.sizes else ():
         ours, theirs = learned.sizes[i], taught.sizes[j]
         if ours != theirs:
-            raise ValueError(
+            raise ConfigValueError(
                 f'teacher_config: at stride {student.strides[i][0]} the maps '
                 f'of the teacher are {_text(theirs)} and those of the student '
                 f'{_text(ours)}, for a batch of {_text(size[2:])} pixels. '

@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..errors import ConfigValueError
+
 KEY = 'kd_cfg.classes'
 
 
@@ -47,14 +49,14 @@ def match_classes(student: Sequence[str] | None,
             ('kd_cfg.teacher_classes (by default those in teacher_ckpt)',
              teacher, counts[1])):
         if names is not None and len(names) != count:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{key}: expected {count} names, as many as the head predicts '
                 f'classes, found {len(names)}: {_few(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
     pairs = _pairs(student, teacher, synonyms)
     if not pairs:
-        raise ValueError(
+        raise ConfigValueError(
             f'{KEY}: student and teacher have no class in common. The '
             f'student has {_few(student)}, the teacher {_few(teacher)}; '
             "synonyms are written classes=dict(pedestrian='person')")
@@ -71,11 +73,13 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
     renamed: dict[int, str] = {}
     for name, other in synonyms.items():
         if not ours(name):
-            raise ValueError(f'{KEY}: {name!r} is no class of the student, '
-                             f'which has {_few(student)}')
+            raise ConfigValueError(
+                f'{KEY}: {name!r} is no class of the student, '
+                f'which has {_few(student)}')
         if not theirs(other):
-            raise ValueError(f'{KEY}: {other!r} is no class of the teacher, '
-                             f'which has {_few(teacher)}')
+            raise ConfigValueError(
+                f'{KEY}: {other!r} is no class of the teacher, '
+                f'which has {_few(teacher)}')
         renamed.update(dict.fromkeys(ours(name), other))
     alike = Counter(map(_plain, student))
     pairs = []
@@ -88,7 +92,7 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
             hint = ('; if you mean one of them, name it: '
                     f'{KEY}={{{own!r}: {spelled[0]!r}}}'
                     if len({*spelled}) == len(spelled) else '')
-            raise ValueError(
+            raise ConfigValueError(
                 f'{KEY}: the teacher has several classes of the name {name!r},'
                 f' expected one: {_few(teacher)}{hint}')
         pairs += [(i, j) for j in found]
@@ -116,13 +120,14 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
         unknown.append('those of the teacher are not in its checkpoint '
                        '(set kd_cfg.teacher_classes)')
     if counts[0] != counts[1]:
-        raise ValueError(
+        raise ConfigValueError(
             f'{KEY}: the student has {counts[0]} classes and the teacher '
             f'{counts[1]}, so they are matched by name, and '
             + ' and '.join(unknown))
     if synonyms:
-        raise ValueError(f'{KEY}: synonyms need the names of the classes, and '
-                         + ' and '.join(unknown))
+        raise ConfigValueError(
+            f'{KEY}: synonyms need the names of the classes, and '
+            + ' and '.join(unknown))
     every = list(range(counts[0]))
     return SharedClasses(
         every, every, f'{counts[0]} classes are matched by their number: '

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..arguments import naming
 from ..checkpoints.auxiliary import Auxiliary
+from ..errors import ConfigValueError
 from ..heads import HeadAdapter
 from ..numerics.randomness import untouched_randomness
 from ..registry import in_our_scope
@@ -110,7 +111,7 @@ class Pair(Auxiliary):
         if self.split is not None:
             check_split('teacher', self.split[1], teacher)
             if student.branches != teacher.branches:
-                raise ValueError(
+                raise ConfigValueError(
                     'teacher_config does not fit the student: the branches '
                     f'of a {teacher.name} head are {teacher.branches}, those '
                     f'of a {student.name} head {student.branches}; cross-head '
@@ -134,7 +135,7 @@ class Pair(Auxiliary):
         self.levels = [(i, theirs.index(stride))
                        for i, stride in enumerate(ours) if stride in theirs]
         if not self.levels:
-            raise ValueError(
+            raise ConfigValueError(
                 'teacher_config does not fit the student: no level of the '
                 f'teacher has a stride of the student. Strides: {ours} '
                 f'(student) and {theirs} (teacher)')
@@ -215,7 +216,7 @@ class Pair(Auxiliary):
         adapted = self.adapters[key](features)
         expected = (len(features), self._widths[key], *features.shape[2:])
         if adapted.shape != expected:
-            raise ValueError(
+            raise ConfigValueError(
                 f'kd_cfg.adapter: {type(self.adapters[key]).__name__} must '
                 f'return features of the shape {expected}, found '
                 f'{tuple(adapted.shape)}')
@@ -248,7 +249,7 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
         ValueError: they have fewer layers.
     """
     if not 0 <= split <= head.depth:
-        raise ValueError(
+        raise ConfigValueError(
             f'{SPLIT} must be between 0 and the number '
             f"of tower layers ({head.depth} in the {whose}'s head), "
             f'found {split}{head.why_no_deeper}; two numbers '

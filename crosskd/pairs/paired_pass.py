@@ -7,6 +7,7 @@ import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
+from ..errors import ConfigTypeError
 from ..heads import Geometry, HeadAdapter, HeadRecord, Targets
 from ..numerics.statistics import align_statistics
 from .pair import Pair
@@ -194,7 +195,7 @@ class PairedPass:
     def _targets(self) -> Targets:
         for name, results in self._learned.returned.items():
             if not results:
-                raise TypeError(
+                raise ConfigTypeError(
                     f'bbox_head: the loss of '
                     f'{type(self.student.head).__name__} did not call '
                     f'{name}, whose result distillation needs')

@@ -8,7 +8,7 @@ import mmdet
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.config import Config, ConfigDict
 
-from ..errors import describe, words
+from ..errors import ConfigFileNotFoundError, ConfigValueError, describe, words
 from .pipelines import with_preprocessor
 
 
@@ -29,7 +29,8 @@ def find_config(name: str, key: str = 'teacher_config') -> str:
         try:
             return Config._get_cfg_path(name, '')[0]
         except (AssertionError, ImportError, OSError, ValueError) as e:
-            raise FileNotFoundError(f'{key}={name!r}: {words(e)}') from None
+            raise ConfigFileNotFoundError(
+                f'{key}={name!r}: {words(e)}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     beside = [
@@ -41,7 +42,7 @@ def find_config(name: str, key: str = 'teacher_config') -> str:
         if (place / path).is_file():
             return str(place / path)
     looked = [str(place / path) for place in places]
-    raise FileNotFoundError(
+    raise ConfigFileNotFoundError(
         f'{key}={name!r}: no such config file; looked for '
         f'{" and ".join(dict.fromkeys(looked))}')
 
@@ -60,12 +61,13 @@ def model_config(config: str | Path | dict | Config,
         try:
             config = Config.fromfile(file)
         except Exception as e:  # a config is a program of its own
-            raise ValueError(f'teacher_config={file!r}: cannot be read: '
-                             f'{describe(e)}') from None
+            raise ConfigValueError(f'teacher_config={file!r}: cannot be read: '
+                                   f'{describe(e)}') from None
     model = config.get('model')
     if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError("teacher_config: expected a config with a 'model', "
-                         f'found the keys {sorted(config)}')
+        raise ConfigValueError(
+            "teacher_config: expected a config with a 'model', "
+            f'found the keys {sorted(config)}')
     model = ConfigDict(copy.deepcopy(dict(model)))
     if config.get('data_preprocessor') is not None:  # as the Runner merges it
         model.setdefault('data_preprocessor',

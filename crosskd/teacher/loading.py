@@ -8,6 +8,8 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..errors import ConfigValueError
+
 # torch's wrappers (compile, activation checkpointing, FSDP) stand in names
 WRAPPERS = re.compile(r'(^|(?<=\.))(_orig_mod|_checkpoint_wrapped_module|'
                       r'_fsdp_wrapped_module)\.')
@@ -80,8 +82,8 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
     """
     readings = list(_readings(checkpoint, detector))
     if not readings:
-        raise ValueError(f'{found}: holds no weights (its keys: '
-                         f'{sorted(map(str, checkpoint))[:8]})')
+        raise ConfigValueError(f'{found}: holds no weights (its keys: '
+                               f'{sorted(map(str, checkpoint))[:8]})')
     problems = [_load(detector, reading) for reading in readings]
     name = type(detector).__name__
     fitting = [r for r, found in zip(readings, problems) if not found]
@@ -91,11 +93,11 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
         best = max(range(len(readings)),
                    key=lambda i: len(own & readings[i].weights.keys()))
         at = '' if readings[best].is_plain else str(readings[best])
-        raise ValueError(
+        raise ConfigValueError(
             f'{found} does not fit the model of {config} ({name})'
             f'{at and f", read from {at}"}: ' + '; '.join(problems[best]))
     if len(chosen) > 1:
-        raise ValueError(
+        raise ConfigValueError(
             f'{found}: more than one set of its weights fits the model of '
             f'{config} ({name}): {"; ".join(map(str, chosen))}. Expected '
             'one: save the set that you mean in a file of its own, as '

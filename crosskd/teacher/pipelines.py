@@ -10,6 +10,8 @@ from mmengine.dataset import Compose
 from mmengine.logging import print_log
 from torch import Tensor
 
+from ..errors import ConfigValueError
+
 # where a config says what its images go through, first what tests it;
 # those in 'data' are mmdet 2's
 PLACES = (('test_dataloader', ), ('data', 'test'), ('test_pipeline', ),
@@ -85,7 +87,7 @@ def with_preprocessor(model: ConfigDict, config: Mapping) -> None:
     if len(found) > 1:
         raise _differ(f'teacher_config.{place}', found)
     if found and mean is not None:
-        raise ValueError(
+        raise ConfigValueError(
             f'teacher_config.{place} normalises ({next(iter(found))}), and so '
             f'does data_preprocessor (mean={list(mean)}); expected one of '
             'them: remove the one that its checkpoint was not trained with')
@@ -188,8 +190,8 @@ def _read(cfg: Mapping) -> Normalized:
     try:
         (found, ) = _found(Normalize(**cfg))
     except (TypeError, ValueError) as e:
-        raise ValueError(f'teacher_config: Normalize({dict(cfg)}): {e}'
-                         ) from None
+        raise ConfigValueError(f'teacher_config: Normalize({dict(cfg)}): {e}'
+                               ) from None
     return found
 
 
@@ -197,6 +199,6 @@ def _differ(key: str, ways: set[Normalized],
             not_all: bool = False) -> ValueError:
     some = ['nothing'] if not_all else []
     found = '; '.join(some + sorted(map(str, ways)))
-    return ValueError(
+    return ConfigValueError(
         f'{key} normalises images in different ways ({found}); expected the '
         'same Normalize for all, or mean and std in data_preprocessor')

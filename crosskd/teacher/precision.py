@@ -6,6 +6,8 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import nn
 
+from ..errors import ConfigTypeError, ConfigValueError
+
 TYPES = {str(t).removeprefix('torch.'): t
          for t in (torch.float32, torch.bfloat16, torch.float16)}
 HALVES = (torch.bfloat16, torch.float16)
@@ -22,10 +24,12 @@ def read_type(name: Any) -> torch.dtype | None:
         return None
     expected = f'expected {", ".join(map(repr, TYPES))} or None'
     if not isinstance(name, str):
-        raise TypeError(f'teacher_dtype must be a string, found {name!r}; '
-                        f'{expected}')
+        raise ConfigTypeError(
+            f'teacher_dtype must be a string, found {name!r}; '
+            f'{expected}')
     if name not in TYPES:
-        raise ValueError(f'teacher_dtype={name!r}: no such type; {expected}')
+        raise ConfigValueError(
+            f'teacher_dtype={name!r}: no such type; {expected}')
     return TYPES[name]
 
 

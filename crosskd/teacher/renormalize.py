@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from torch import Tensor
 
+from ..errors import ConfigValueError
 from .pipelines import Normalized
 
 FAR = 10  # times what a teacher expects, or pixels
@@ -55,13 +56,13 @@ class Renormalization:
         if not self._changes:
             return
         if t_mean.size(0) not in (1, channels):
-            raise ValueError(
+            raise ConfigValueError(
                 'teacher_config.model.data_preprocessor normalises '
                 f'{t_mean.size(0)} channels, and the images of the student '
                 f'have {channels}; expected a teacher of images with '
                 f'{channels}')
         if not (t_std > 0).all():
-            raise ValueError(
+            raise ConfigValueError(
                 'teacher_config.model.data_preprocessor.std='
                 f'{_shown(t_std)}: expected numbers above 0')
         s_mean, s_std, t_mean, t_std = (

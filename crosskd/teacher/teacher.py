@@ -17,7 +17,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..checkpoints.loading import load_checkpoint
-from ..errors import words
+from ..errors import ConfigTypeError, ConfigValueError, words
 from ..heads import HeadAdapter, HeadRecord, adapter_of
 from ..numerics.randomness import untouched_randomness
 from .finding import model_config
@@ -130,11 +130,11 @@ class Teacher:
 
     def _read(self) -> SingleStageDetector:
         if not isinstance(self.config, (str, Path, dict, Config)):
-            raise TypeError(
+            raise ConfigTypeError(
                 'teacher_config must be the path of a config file, a dict or '
                 f'a Config, found {self.config!r}')
         if not isinstance(self.ckpt, (str, Path)):
-            raise ValueError(
+            raise ConfigValueError(
                 f'teacher_ckpt={self.ckpt!r}: a teacher needs weights. '
                 f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
                 'a teacher with random weights')
@@ -326,13 +326,13 @@ def _build(model: ConfigDict) -> SingleStageDetector:
         detector = MODELS.build(model)
     except (AssertionError, KeyError, RuntimeError, TypeError,
             ValueError) as e:
-        raise ValueError(f'teacher_config: {words(e)}') from None
+        raise ConfigValueError(f'teacher_config: {words(e)}') from None
     if not isinstance(detector, SingleStageDetector):
-        raise TypeError(
+        raise ConfigTypeError(
             f'teacher_config: {type(detector).__name__} is no single-stage '
             'detector; expected one with a dense bbox_head')
     try:
         adapter_of(detector.bbox_head, teaches=True)
     except TypeError as e:
-        raise TypeError(f'teacher_config.model.{e}') from None
+        raise ConfigTypeError(f'teacher_config.model.{e}') from None
     return detector

@@ -10,7 +10,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ...detectors import DistillationMixin
-from ...errors import describe, words
+from ...errors import (
+    ConfigFileNotFoundError,
+    ConfigValueError,
+    describe,
+    words,
+)
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,13 @@ class Setting:
                           ('warm_up', 0)):
             value = getattr(self, name)
             if value is not None and value < low:
-                raise ValueError(f'{name} must be at least {low}, '
-                                 f'found {value}')
+                raise ConfigValueError(f'{name} must be at least {low}, '
+                                       f'found {value}')
         try:
             torch.zeros(1, device=self.device)
         except (RuntimeError, AssertionError) as e:
-            raise ValueError(f'device {self.device!r}: '
-                             f'{words(e).splitlines()[0]}') from None
+            raise ConfigValueError(f'device {self.device!r}: '
+                                   f'{words(e).splitlines()[0]}') from None
 
 
 def read(setting: Setting) -> Config:
@@ -62,19 +67,20 @@ def read(setting: Setting) -> Config:
     """
     file = setting.config
     if not Path(file).is_file():
-        raise FileNotFoundError(f'{file}: no such config (looked from '
-                                f'{Path.cwd()})')
+        raise ConfigFileNotFoundError(f'{file}: no such config (looked from '
+                                      f'{Path.cwd()})')
     try:
         cfg = Config.fromfile(file)
         cfg.merge_from_dict(dict(setting.options))
     except Exception as e:  # a config is a program of its own
-        raise ValueError(f'{file}: cannot be read: {describe(e)}') from None
+        raise ConfigValueError(
+            f'{file}: cannot be read: {describe(e)}') from None
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     model = cfg.get('model')
     kind = model.get('type') if isinstance(model, dict) else None
     found = MODELS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(found, type) and issubclass(found, DistillationMixin)):
-        raise ValueError(
+        raise ConfigValueError(
             f'{file}: model.type={kind!r} is no detector that is distilled; '
             'expected one such as CrossKDSingleStageDetector')
     model.type = found
@@ -94,8 +100,8 @@ def batch_size(setting: Setting, cfg: Config) -> int:
     loader = cfg.get('train_dataloader') or {}
     size = setting.batch or loader.get('batch_size')
     if size is None:
-        raise ValueError(f'{setting.config}: train_dataloader has no '
-                         'batch_size; give --batch N')
+        raise ConfigValueError(f'{setting.config}: train_dataloader has no '
+                               'batch_size; give --batch N')
     return size
 
 
@@ -115,14 +121,14 @@ def image_size(setting: Setting, cfg: Config, stride: int) -> tuple[int, int]:
     if size is None:
         scales = list(_scales(cfg.get('train_dataloader')))
         if not scales:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{setting.config}: no transform in train_dataloader.dataset '
                 'has a scale; give --size H W')
         width, height = max(scales, key=lambda scale: scale[0] * scale[1])
         size = height, width
     # statistics of a level need more than one value a channel
     if min(size) < 2 * stride:
-        raise ValueError(
+        raise ConfigValueError(
             f'size {size[0]}×{size[1]}: expected sides of at least '
             f"{2 * stride} pixels, twice the detector's largest stride")
     return size

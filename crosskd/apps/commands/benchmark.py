@@ -1,12 +1,11 @@
 """The command that measures what distillation costs."""
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from ...errors import readable
+from .endings import told_without_traceback
 from .mmdet_tools import config_file
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
@@ -52,18 +51,13 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
     args = parser.parse_args(argv)
     # not for other commands: it imports mmdet's models
     from ..benchmark import Setting, draw, format_table, run_benchmark
-    try:
+    with told_without_traceback(prog):
         result = run_benchmark(
             Setting(
                 config_file(args.config), args.cfg_options,
                 tuple(args.size) if args.size else None, args.batch,
                 args.device, args.amp, args.threads, args.repeats),
             memory=not args.no_memory)
-    except Exception as e:
-        wrong = readable(e)
-        if wrong is e and wrong.__traceback__ is not None:
-            raise  # not about what was asked for
-        sys.exit(f'{prog}: {wrong}')
     if args.png:
         draw(result, args.png)
     if args.json:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from ...errors import readable
+from .endings import told_without_traceback
 
 
 def run_compare(argv: Sequence[str], prog: str) -> None:
@@ -46,20 +46,14 @@ def run_compare(argv: Sequence[str], prog: str) -> None:
     if args.images < 0 or not 0 <= args.score < 1:
         parser.error('expected --images of 0 or more and --score of 0 to 1, '
                      f'found {args.images} and {args.score}')
-    try:
+    with told_without_traceback(
+            prog, 'stopped; the same command continues from here'):
         # what mmdet and mmengine print is no part of the table
         with redirect_stdout(sys.stderr):
             # not for other commands: it imports mmdet's models
             from ..compare import compare, format_table
             rows = compare(args.work_dirs, args.out, args.names,
                            args.checkpoint, args.images, args.score)
-    except KeyboardInterrupt:
-        sys.exit('\nStopped. The same command continues from here.')
-    except Exception as e:
-        wrong = readable(e)
-        if wrong is e and wrong.__traceback__ is not None:
-            raise  # not about what was asked for
-        sys.exit(f'{prog}: {wrong}')
     print(format_table(rows, args.classes))
     print(f'\nPage: {Path(args.out, "compare.html").resolve()}',
           file=sys.stderr)

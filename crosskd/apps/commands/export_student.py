@@ -1,12 +1,16 @@
 """The command that exports a trained student."""
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from ...errors import describe, readable
+from ...errors import (
+    ConfigFileNotFoundError,
+    ConfigValueError,
+    describe,
+)
+from .endings import told_without_traceback
 from .mmdet_tools import config_file
 
 MIB = 2**20
@@ -60,20 +64,13 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
 
     from ..export import export_student
     register_all_modules(init_default_scope=False)
-    try:
+    with told_without_traceback(
+            prog, 'interrupted; nothing was written'):
         done = export_student(
             _read(config_file(args.config), args.cfg_options),
             args.checkpoint, args.out, args.weights,
             args.onnx or bool(args.onnx_size),
             onnx_size=tuple(args.onnx_size) if args.onnx_size else None)
-    except KeyboardInterrupt:
-        print(f'{prog}: interrupted; nothing was written', file=sys.stderr)
-        sys.exit(130)
-    except Exception as e:
-        wrong = readable(e)
-        if wrong is e and wrong.__traceback__ is not None:
-            raise  # not about what was asked for
-        sys.exit(f'{prog}: {wrong}')
     print(f'{done.files[0]}: the plain config')
     print(f'{done.files[1]}: {done.after / MIB:.1f} MiB, before '
           f'{done.before / MIB:.1f} MiB')
@@ -92,12 +89,12 @@ def _read(path: str, changes: dict) -> Config:
         FileNotFoundError, ValueError: it is not there, or cannot be read.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'CONFIG={path!r}: no such file (looked from {Path.cwd()})')
     try:
         cfg = Config.fromfile(path)
     except Exception as e:  # a config is a program of its own
-        raise ValueError(f'CONFIG={path!r}: cannot be read: '
-                         f'{describe(e)}') from None
+        raise ConfigValueError(f'CONFIG={path!r}: cannot be read: '
+                               f'{describe(e)}') from None
     cfg.merge_from_dict(changes)
     return cfg

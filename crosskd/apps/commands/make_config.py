@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from ...errors import readable
+from .endings import told_without_traceback
 
 HELP = """\
 Print a config with which one detector learns from another by CrossKD. Both
@@ -73,7 +73,7 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
         help="names of all of the teacher's classes, in its order: "
         'kd_cfg.teacher_classes (default: those that TEACHER_CKPT says)')
     args = parser.parse_args(argv)
-    try:
+    with told_without_traceback(prog):
         # what mmengine and a config print is no part of the result
         with redirect_stdout(sys.stderr):
             # not for other commands: it imports mmdet's models
@@ -81,11 +81,6 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
             text = make_config(args.student, args.teacher, args.checkpoint,
                                _folder_of_output(), args.classes,
                                args.teacher_classes)
-    except Exception as e:
-        wrong = readable(e)
-        if wrong is e and wrong.__traceback__ is not None:
-            raise  # not about what was asked for
-        sys.exit(f'{prog}: {wrong}')
     print(_encodable(text), end='')
 
 

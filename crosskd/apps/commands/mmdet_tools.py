@@ -15,7 +15,12 @@ import torch
 from ...checkpoints.loading import load_from_allow_list, restrict_mmengine
 from ...compat.seaborn_styles import provide_seaborn_styles
 from ...engine.cpu_ranks import use_gloo
-from ...errors import KINDS, describe, for_users, is_for_user
+from ...errors import (
+    ConfigError,
+    ConfigFileNotFoundError,
+    describe,
+    for_users,
+)
 
 TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
 # they are commands of their own
@@ -52,8 +57,9 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
     """
     path = TOOLS / tool
     if not path.is_file():
-        raise FileNotFoundError(f"mmdet's {tool} is not at {path}; install "
-                                'mmdet as a package or in editable mode')
+        raise ConfigFileNotFoundError(
+            f"mmdet's {tool} is not at {path}; install "
+            'mmdet as a package or in editable mode')
     sys.argv = [prog, *map(config_file, argv)]
     use_gloo(sys.argv)
     restrict_mmengine()
@@ -80,9 +86,7 @@ def run(tool: str, argv: Sequence[str], prog: str, example: str = '') -> None:
                    'checkpoint' if tool == 'train.py' else '')
         print(f'{prog}: interrupted{goes_on}', file=sys.stderr)
         sys.exit(130)
-    except KINDS as e:
-        if not is_for_user(e):
-            raise
+    except ConfigError as e:
         # where it was raised is of no use to who wrote the config
         sys.exit(describe(e))
 

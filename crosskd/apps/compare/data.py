@@ -19,6 +19,7 @@ from ...data_checks import built_classes
 from ...data_checks.build import build
 from ...data_checks.evaluator import metrics
 from ...data_checks.leaves import leaves, resolve
+from ...errors import ConfigFileNotFoundError, ConfigValueError
 from ..visualization.pixels import as_picture
 from .images import Place, places, read_pixels
 from .work_dirs import WorkDir
@@ -91,7 +92,7 @@ def read_test_sets(work_dirs: Sequence[WorkDir]) -> TestSet:
     first = _read(work_dirs[0])
     gone = [c for c in first.classes if c not in first.names.values()]
     if gone:
-        raise ValueError(
+        raise ConfigValueError(
             f'{work_dirs[0].folder}: {first.source} has no '
             f'{", ".join(map(repr, gone))}; expected the classes of its '
             'config among the categories, which are '
@@ -99,12 +100,12 @@ def read_test_sets(work_dirs: Sequence[WorkDir]) -> TestSet:
     for work_dir in work_dirs[1:]:
         found = _read(work_dir)
         if found.digest != first.digest:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{work_dirs[0].folder} and {work_dir.folder} have different '
                 f'test sets: {first.source} and {found.source}; an AP on '
                 'the one says nothing about the other')
         if set(found.classes) != set(first.classes):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{work_dirs[0].folder} and {work_dir.folder} detect '
                 f'different classes in {first.source}: '
                 f'{_only(first, found)} in the first alone, '
@@ -134,11 +135,11 @@ def _read(work_dir: WorkDir) -> TestSet:
     with DefaultScope.overwrite_default_scope(scope_of(cfg)):
         evaluators = coco_metrics(cfg)
         if not evaluators:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{folder}: no CocoMetric in the test_evaluator of its '
                 'config; expected a test set of COCO annotations')
         if any(e.get('format_only') for e in evaluators):
-            raise ValueError(
+            raise ConfigValueError(
                 f'{folder}: its test_evaluator is format_only; expected a '
                 'test set with annotations')
         files = {str(e.get('ann_file') or '') for e in evaluators}
@@ -148,7 +149,7 @@ def _read(work_dir: WorkDir) -> TestSet:
         dataset = _build(folder, cfg)
     every = built_classes(dataset)
     if not every or any(classes != every[0] for classes in every):
-        raise ValueError(
+        raise ConfigValueError(
             f'{folder}: expected one list of classes for all of '
             f'test_dataloader.dataset, found {every or None}')
     images = list(places(dataset))
@@ -162,7 +163,7 @@ def _read(work_dir: WorkDir) -> TestSet:
         content = _loaded(source, data)
         ids = [place.info()['img_id'] for place in images]
         if not {i['id'] for i in content['images']} & {*ids}:
-            raise ValueError(
+            raise ConfigValueError(
                 f'{folder}: test_evaluator.ann_file={source!r} has none of '
                 f'the {len(ids)} images of test_dataloader.dataset')
     return TestSet(source, content, every[0],
@@ -177,7 +178,7 @@ def _of_file(folder: Path, evaluator: dict) -> tuple[str, bytes]:
         return file, fileio.get(file,
                                 backend_args=evaluator.get('backend_args'))
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'{folder}: its test_evaluator.ann_file={file!r} is not there '
             f'(looked from {Path.cwd()}); run this where it was '
             'trained') from None
@@ -187,7 +188,7 @@ def _loaded(file: str, data: bytes) -> dict[str, Any]:
     try:
         return json.loads(data)
     except ValueError as e:
-        raise ValueError(f'{file}: is no JSON: {e}') from None
+        raise ConfigValueError(f'{file}: is no JSON: {e}') from None
 
 
 def _of_images(images: Sequence[Place],
@@ -214,8 +215,8 @@ def _build(folder: Path, cfg: Config) -> Any:
     try:
         return build(dataset, list(leaves(key, dataset)), {})
     except Exception as e:  # a data set is a program of its own
-        kind = (FileNotFoundError if isinstance(e, FileNotFoundError) else
-                ValueError)
+        kind = (ConfigFileNotFoundError if isinstance(
+            e, FileNotFoundError) else ConfigValueError)
         raise kind(f'{folder}: its test data cannot be built: {e}') from None
 
 

@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from ...data_checks.leaves import built_leaves
+from ...errors import ConfigValueError
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def places(dataset: Any) -> Iterator[Place]:
     """
     for key, part in built_leaves('test_dataloader.dataset', dataset):
         if not isinstance(part, BaseDataset):
-            raise ValueError(
+            raise ConfigValueError(
                 f"{key}: expected a subclass of mmengine's BaseDataset, found "
                 f'{type(part).__name__}')
         part.full_init()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...errors import describe
+from ...errors import ConfigFileNotFoundError, ConfigValueError, describe
 from .logs import sessions
 
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
@@ -56,20 +56,22 @@ def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
         ValueError: it has several configs, or one that cannot be read.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'{folder}: no such folder (looked from {Path.cwd()}); expected '
             'the work directory of a training')
     file = _config_file(folder)
     try:
         cfg = Config.fromfile(file)
     except Exception as e:
-        raise ValueError(f'{file}: this config of {folder} cannot be read: '
-                         f'{describe(e)}') from None
+        raise ConfigValueError(
+            f'{file}: this config of {folder} cannot be read: '
+            f'{describe(e)}') from None
     gone = [key for key in ('model', 'test_dataloader', 'test_evaluator')
             if cfg.get(key) is None]
     if gone:
-        raise ValueError(f'{file}: expected the config of a detector with '
-                         f'its test data, found no {", ".join(gone)}')
+        raise ConfigValueError(
+            f'{file}: expected the config of a detector with '
+            f'its test data, found no {", ".join(gone)}')
     return WorkDir(folder, cfg, _checkpoint(folder, which))
 
 
@@ -81,11 +83,11 @@ def _config_file(folder: Path) -> Path:
             return config
     configs = sorted(folder.glob('*.py'))
     if not configs:
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'{folder}: no config; expected the *.py and the */vis_data/ '
             'that a training writes there')
     if len(configs) > 1:
-        raise ValueError(
+        raise ConfigValueError(
             f'{folder}: several configs and no log of a training that says '
             f'which: {", ".join(c.name for c in configs)}')
     return configs[0]
@@ -104,11 +106,11 @@ def _checkpoint(folder: Path, which: str) -> Path:
             return found
     where = ' and '.join(dict.fromkeys(map(str, places)))
     if which == 'best':
-        raise FileNotFoundError(
+        raise ConfigFileNotFoundError(
             f'{where}: no best_*.pth; a training keeps one with '
             "default_hooks.checkpoint.save_best='auto'")
     names = sorted({f.name for place in places for f in place.glob('*.pth')})
-    raise FileNotFoundError(
+    raise ConfigFileNotFoundError(
         f'{where}: no checkpoint to choose; expected epoch_*.pth, '
         f'iter_*.pth or one *.pth, found {", ".join(names) or "none"}')
 
@@ -181,12 +183,12 @@ def named(groups: Sequence[Sequence[WorkDir]],
         names = _folder_names(groups)
     elif len(names) != len(groups):
         found = ', '.join(str(members[0].folder) for members in groups)
-        raise ValueError(
+        raise ConfigValueError(
             f'--names: {len(names)} for {len(groups)} detectors ({found}; '
             'work directories that differ by seed only count as one)')
     elif len(set(names)) < len(names):
-        raise ValueError(f'--names: expected different ones, found '
-                         f'{", ".join(names)}')
+        raise ConfigValueError(f'--names: expected different ones, found '
+                               f'{", ".join(names)}')
     return [Group(name, tuple(members))
             for name, members in zip(names, groups)]
 

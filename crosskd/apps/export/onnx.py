@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...compat.deformable_onnx import traceable
 from ...detectors.inputs import input_channels
-from ...errors import words
+from ...errors import ConfigTypeError, ConfigValueError, words
 from ...heads import adapter_of
 
 OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
@@ -74,12 +74,13 @@ def write_onnx(detector: SingleStageDetector, file: Path,
             else.
     """
     if size and (min(size) < DIVISOR or any(s % DIVISOR for s in size)):
-        raise ValueError(
+        raise ConfigValueError(
             f'--onnx-size: expected height and width as multiples of '
             f'{DIVISOR}, found {size[0]} {size[1]}')
     if not isinstance(detector, SingleStageDetector):
-        raise TypeError(f'--onnx: expected a single-stage detector, found '
-                        f'{type(detector).__name__}; see mmdeploy for others')
+        raise ConfigTypeError(
+            f'--onnx: expected a single-stage detector, found '
+            f'{type(detector).__name__}; see mmdeploy for others')
     head = adapter_of(detector.bbox_head, teaches=True)
     names = [f'{name}_{stride[0]}' for name in head.outputs
              for stride in head.strides]
@@ -111,15 +112,15 @@ def write_onnx(detector: SingleStageDetector, file: Path,
                 program.model.metadata_props.update(description or {})
                 program.save(str(file), external_data=False)
         except torch.onnx.OnnxExporterError as e:
-            raise ValueError(
+            raise ConfigValueError(
                 '--onnx: torch cannot export this detector: '
                 f'{words(e.__cause__ or e)}{way_out}') from e
     try:
         difference = _difference(file, others, expected)
     except ValueError as e:
-        raise ValueError(f'{e}{way_out}') from e
+        raise ConfigValueError(f'{e}{way_out}') from e
     if not difference <= TOLERANCE:
-        raise ValueError(
+        raise ConfigValueError(
             f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
             f'the largest value, expected at most {TOLERANCE}{way_out}')
     return difference
@@ -133,13 +134,15 @@ def check_packages() -> None:
     """
     need = '.'.join(map(str, OLDEST_TORCH))
     if tuple(map(int, torch.__version__.split('.')[:2])) < OLDEST_TORCH:
-        raise ValueError(f'--onnx: needs torch {need} or newer, found '
-                         f'{torch.__version__}; without --onnx, config and '
-                         'checkpoint are exported')
+        raise ConfigValueError(
+            f'--onnx: needs torch {need} or newer, found '
+            f'{torch.__version__}; without --onnx, config and '
+            'checkpoint are exported')
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise ValueError('--onnx: needs what is not installed; get it with: '
-                         f'pip install {" ".join(missing)}')
+        raise ConfigValueError(
+            '--onnx: needs what is not installed; get it with: '
+            f'pip install {" ".join(missing)}')
 
 
 def _difference(file: Path, images: Tensor,
@@ -150,7 +153,7 @@ def _difference(file: Path, images: Tensor,
             str(file), providers=['CPUExecutionProvider'])
         found = session.run(None, {'images': images.numpy()})
     except Exception as e:  # its errors have no base class of their own
-        raise ValueError(
+        raise ConfigValueError(
             f'--onnx: onnxruntime {onnxruntime.__version__} cannot run what '
             f'torch exported: {words(e).splitlines()[0]}') from e
     return max(

@@ -12,6 +12,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from ...detectors import DistillationMixin
+from ...errors import ConfigValueError
 from ...registry import DISTILLERS, REGIONS, SCOPE
 
 MMDET = 'mmdet'
@@ -37,8 +38,9 @@ def plain_config(cfg: Config) -> Config:
             there is none of mmdet's in its place.
     """
     if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
-        raise ValueError('CONFIG: expected the config of a detector, with a '
-                         f"'model'; found the keys {sorted(cfg)}")
+        raise ConfigValueError(
+            'CONFIG: expected the config of a detector, with a '
+            f"'model'; found the keys {sorted(cfg)}")
     values = cfg.to_dict()
     scope = values.get('default_scope') or MMDET
     scope = MMDET if scope == SCOPE else scope
@@ -60,7 +62,7 @@ def plain_config(cfg: Config) -> Config:
                 teacher and values[key] == teacher)):
             del values[key]  # a variable that only distillation read
         elif places:
-            raise ValueError(
+            raise ConfigValueError(
                 f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
                 'has none of that name; export a config without it')
     _leave_out_imports(values)
@@ -85,7 +87,7 @@ def class_of(model: dict) -> type:
     with MODELS.switch_scope_and_registry(model.get('_scope_')) as current:
         found = current.get(kind) or MODELS.get(kind)
     if found is None:
-        raise ValueError(
+        raise ConfigValueError(
             f'CONFIG: model.type={kind!r} is not registered; if it is one of '
             'your project, name its module in custom_imports')
     return found
@@ -114,7 +116,7 @@ def _registered_name(kind: type, scope: str) -> str:
             if registered is kind:
                 return (name if registry.scope in (scope, root.scope)
                         else f'{registry.scope}.{name}')
-    raise ValueError(
+    raise ConfigValueError(
         f'CONFIG: the detector without distillation is {kind.__module__}.'
         f'{kind.__qualname__}, which is in no registry; register it')
 

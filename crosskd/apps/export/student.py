@@ -17,6 +17,7 @@ from torch import nn
 
 from ...checkpoints.downloads import download, is_url
 from ...checkpoints.loading import load_checkpoint
+from ...errors import ConfigValueError
 from ...registry import SCOPE
 from ...teacher.loading import classes_of, load_strictly
 from .describing import describe
@@ -91,7 +92,7 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
         str(file), 'CHECKPOINT', 'Export the file that the training wrote')
     averaged = 'ema_state_dict' in loaded
     if weights is not None and not averaged:
-        raise ValueError(
+        raise ConfigValueError(
             f'--weights {weights}: CHECKPOINT={checkpoint!r} was not written '
             'by a training with EMAHook, so it has one set of weights; export '
             'them without --weights')
@@ -167,5 +168,5 @@ def _written_at_once(folder: Path) -> Iterator[Path]:
 
 
 def _cannot_write(folder: Path, error: OSError) -> ValueError:
-    return ValueError(f'OUT={str(folder)!r}: cannot be written: '
-                      f'{error.strerror or error}')
+    return ConfigValueError(f'OUT={str(folder)!r}: cannot be written: '
+                            f'{error.strerror or error}')

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
-from ...errors import describe
+from ...errors import ConfigTypeError, ConfigValueError, describe
 from ...heads import HeadAdapter, adapter_of
 from ...registry import in_our_scope
 from ...teacher import Teacher, find_config
@@ -101,12 +101,13 @@ def _head_of(student: str, cfg: Config) -> HeadAdapter:
     try:
         detector = MODELS.build(in_our_scope(MODELS, cfg.model))
     except Exception as e:  # of any class that the config names
-        raise ValueError(f'{STUDENT}={student!r}: model cannot be built: '
-                         f'{describe(e)}') from None
+        raise ConfigValueError(
+            f'{STUDENT}={student!r}: model cannot be built: '
+            f'{describe(e)}') from None
     try:
         return adapter_of(detector.bbox_head)
     except TypeError as e:
-        raise TypeError(f'{STUDENT}={student!r}: model.{e}') from None
+        raise ConfigTypeError(f'{STUDENT}={student!r}: model.{e}') from None
 
 
 def _read_teacher(name: str, file: str, checkpoint: str,
@@ -139,8 +140,9 @@ def _join(student: str, text: str,
     try:
         cfg = Config.fromstring(text, '.py')
     except Exception as e:  # such as one of mmengine's pure Python style
-        raise ValueError(f'{STUDENT}={student!r}: cannot be inherited by '
-                         f'_base_: {describe(e)}') from None
+        raise ConfigValueError(
+            f'{STUDENT}={student!r}: cannot be inherited by '
+            f'_base_: {describe(e)}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
     model.teacher = teacher  # which has read its checkpoint
@@ -150,7 +152,7 @@ def _join(student: str, text: str,
         except ValueError as e:
             if 'classes' not in str(e):
                 raise
-            raise ValueError(f'{e}. {OPTIONS}') from None
+            raise ConfigValueError(f'{e}. {OPTIONS}') from None
     return model.pair, said
 
 

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ...data_checks.classes import classes_of
 from ...data_checks.leaves import leaves, resolve
 from ...detectors import DistillationMixin
-from ...errors import describe
+from ...errors import ConfigTypeError, ConfigValueError, describe
 
 
 def read_config(key: str, name: str, file: str) -> Config:
@@ -26,12 +26,13 @@ def read_config(key: str, name: str, file: str) -> Config:
     try:
         cfg = Config.fromfile(file)
     except Exception as e:  # a config is a program of its own
-        raise ValueError(f'{key}={name!r}: cannot be read: '
-                         f'{describe(e)}') from None
+        raise ConfigValueError(f'{key}={name!r}: cannot be read: '
+                               f'{describe(e)}') from None
     model = cfg.get('model')
     if not isinstance(model, dict) or 'type' not in model:
-        raise ValueError(f"{key}={name!r}: expected a config with a 'model', "
-                         f'found the keys {sorted(cfg)}')
+        raise ConfigValueError(
+            f"{key}={name!r}: expected a config with a 'model', "
+            f'found the keys {sorted(cfg)}')
     return cfg
 
 
@@ -45,10 +46,11 @@ def detector_class(key: str, name: str, cfg: Config) -> type:
     found = f'{key}={name!r}: model.type={cfg.model.type!r}'
     kind: Any = resolve(MODELS, cfg.model.type, cfg.model.get('_scope_'))
     if kind is None:
-        raise ValueError(f'{found} is in no registry; expected a detector of '
-                         "mmdet's, or custom_imports that register it")
+        raise ConfigValueError(
+            f'{found} is in no registry; expected a detector of '
+            "mmdet's, or custom_imports that register it")
     if not issubclass(kind, SingleStageDetector):
-        raise TypeError(
+        raise ConfigTypeError(
             f'{found} is no single-stage detector; expected one with a dense '
             'bbox_head (detectors of two stages and transformers such as '
             'DETR cannot be distilled)')
@@ -69,15 +71,16 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
     """
     found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
     if issubclass(kind, DistillationMixin):
-        raise TypeError(f'{found} is distilled already; expected the plain '
-                        "student's config")
+        raise ConfigTypeError(
+            f'{found} is distilled already; expected the plain '
+            "student's config")
     own = kind.__mro__[:kind.__mro__.index(SingleStageDetector)]
     methods = sorted(
         name for base in own for name, value in vars(base).items()
         if callable(value) and (not base.__module__.startswith('mmdet.')
                                 or name != '__init__'))
     if methods:
-        raise TypeError(
+        raise ConfigTypeError(
             f'{found} has methods of its own ({", ".join(methods)}), which '
             'the distilled detector would not have. Register '
             f'class Mine(DistillationMixin, {kind.__name__}), with '

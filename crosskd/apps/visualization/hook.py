@@ -11,6 +11,7 @@ from mmengine.visualization import Visualizer
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
+from ...errors import ConfigTypeError, ConfigValueError
 from ...numerics.randomness import untouched_randomness
 from .panels import draw
 from .views import look
@@ -62,13 +63,14 @@ class DistillationVisualizationHook(Hook):
                            isinstance(images, (int, float)) else
                            (_whole(name, 'images', i, 0) for i in images))
         if not self.images:
-            raise ValueError(f'{name}: images: expected at least one')
+            raise ConfigValueError(f'{name}: images: expected at least one')
         self.interval = interval
         if interval is not None:
             _whole(name, 'interval', interval, 1)
         if not (by_epoch is None or isinstance(by_epoch, bool)):
-            raise TypeError(f'{name}: by_epoch must be True, False or None, '
-                            f'found {by_epoch!r}')
+            raise ConfigTypeError(
+                f'{name}: by_epoch must be True, False or None, '
+                f'found {by_epoch!r}')
         self.by_epoch = by_epoch
         self.score_thr = check_number(name, 'score_thr', score_thr, 0)
         self._items: list[tuple[int, dict, list]] = []
@@ -79,7 +81,7 @@ class DistillationVisualizationHook(Hook):
         """Check that there is something to draw, and read the images."""
         model = _model(runner)
         if not isinstance(model, DistillationMixin):
-            raise TypeError(
+            raise ConfigTypeError(
                 f'custom_hooks: {type(self).__name__} draws what a detector '
                 'learns from its teacher; expected a distilled detector '
                 f'(model.type), found {type(model).__name__}')
@@ -92,7 +94,7 @@ class DistillationVisualizationHook(Hook):
         dataset: Any = runner.val_loop and runner.val_loop.dataloader.dataset
         count = len(dataset) if dataset else 0
         if max(self.images) >= count:
-            raise ValueError(
+            raise ConfigValueError(
                 f'custom_hooks: {type(self).__name__}: images: expected fewer '
                 f'than the {count} of the validation data '
                 f'(val_dataloader), found the index {max(self.images)}')
@@ -157,6 +159,6 @@ def _model(runner: Runner) -> Any:
 
 def _whole(owner: str, key: str, value: Any, at_least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(
+        raise ConfigTypeError(
             f'{owner}: {key} must be an integer, found {value!r}')
     return int(check_number(owner, key, value, at_least))

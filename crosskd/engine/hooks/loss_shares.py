@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
+from ...errors import ConfigTypeError
 
 # On the demo's images distillation begins at two thirds of the loss and ends
 # below one half where it helps; where it stayed above 0.84 the student became
@@ -62,9 +63,9 @@ class LossSharesHook(Hook):
         name = type(self).__name__
         if gradient_interval is not None:
             if not isinstance(gradient_interval, int):
-                raise TypeError(f'{name}: gradient_interval must be an '
-                                f'integer or None, found '
-                                f'{gradient_interval!r}')
+                raise ConfigTypeError(f'{name}: gradient_interval must be an '
+                                      f'integer or None, found '
+                                      f'{gradient_interval!r}')
             check_number(name, 'gradient_interval', gradient_interval, 1)
         self.gradient_interval = gradient_interval
         self._warned: set[str] = set()

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...detectors.nonfinite import ADVICE
+from ...errors import ConfigTypeError
 
 
 @HOOKS.register_module()
@@ -43,8 +44,9 @@ class SkipNonFiniteHook(Hook):
     def __init__(self, max_in_a_row: int = 50) -> None:
         name = type(self).__name__
         if not isinstance(max_in_a_row, int):
-            raise TypeError(f'{name}: max_in_a_row must be an integer, found '
-                            f'{max_in_a_row!r}')
+            raise ConfigTypeError(
+                f'{name}: max_in_a_row must be an integer, found '
+                f'{max_in_a_row!r}')
         self.max_in_a_row = check_number(name, 'max_in_a_row', max_in_a_row, 1)
         self._in_a_row = 0
         self._stepped = False

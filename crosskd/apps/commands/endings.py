@@ -1,0 +1,30 @@
+"""How a command ends that cannot go on."""
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ...errors import readable
+
+
+@contextmanager
+def told_without_traceback(prog: str,
+                           interrupted: str = 'interrupted') -> Iterator[None]:
+    """End the process with one line where the user's input cannot be used.
+
+    Args:
+        prog: how the command was called.
+        interrupted: what is said where the user stops the command.
+
+    Raises:
+        SystemExit: with that line, or with 130 after Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f'{prog}: {interrupted}', file=sys.stderr)
+        sys.exit(130)
+    except Exception as e:
+        wrong = readable(e)
+        if wrong is e and wrong.__traceback__ is not None:
+            raise  # a defect, whose traceback matters
+        sys.exit(f'{prog}: {wrong}')
