@@ -15,15 +15,17 @@ else:
 
 import torch  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / 'lib'), *(
+    str(room) for room in HERE.iterdir() if room.is_dir())]
 
 import crosskd  # noqa: E402, F401  # first: it may stand in for mmcv._ext
 
 # isort: split
+from fast_start import fast_start  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
 
 from crosskd.apps.demo import shapes  # noqa: E402
-from fast_start import fast_start  # noqa: E402
 
 register_all_modules()
 fast_start()

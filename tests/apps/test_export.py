@@ -1,0 +1,390 @@
+"""Students for those who do not have this package: plain mmdet, and ONNX."""
+import importlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from experiments import CLASSES, experiment, model_cfg, weights, write
+from helpers import (
+    FAMILIES,
+    build,
+    distiller_cfg,
+    plain_cfg,
+    wide_teacher,
+)
+from mmengine.config import Config
+from practitioners import results_of_plain_mmdet
+from test_tools import metrics, python
+from tool_server import run as tool
+from torch import nn
+
+from conftest import REPO
+from crosskd.apps.commands import run_export_command
+from crosskd.apps.commands.export_student import MIB, SAID
+from crosskd.apps.export.onnx import TOLERANCE, check_packages, write_onnx
+from crosskd.apps.export.student import FILES
+from crosskd.compat.mmcv_ext import is_installed
+
+PROG = 'python -m crosskd export'
+# a project with a backbone, a detector and a hook of its own
+MY_PROJECT = '''
+from mmdet.models.detectors import GFL
+from mmdet.registry import HOOKS, MODELS
+from mmengine.hooks import Hook
+from torch import nn
+
+
+@MODELS.register_module(force=True)
+class FewConvs(nn.Module):
+    def __init__(self, maps=3):
+        super().__init__()
+        self.convs = nn.ModuleList([
+            nn.Conv2d(3, 8, 3, 8, 1), nn.Conv2d(8, 8, 3, 2, 1),
+            nn.Conv2d(8, 8, 3, 2, 1)][:maps])
+
+    def forward(self, x):
+        maps = []
+        for conv in self.convs:
+            x = conv(x).relu()
+            maps.append(x)
+        return maps
+
+
+@MODELS.register_module('TheirGFL', force=True)
+class MyGFL(GFL):
+    pass
+
+
+@HOOKS.register_module(force=True)
+class MyHook(Hook):
+    pass
+'''
+MY_STUDENT = '''
+from mmdet.registry import MODELS
+
+from crosskd.detectors import DistillationMixin
+from my_project import MyGFL
+
+
+@MODELS.register_module(force=True)
+class MyDistilledGFL(DistillationMixin, MyGFL):
+    required = ('loss_cls_kd', )
+
+    def __init__(self, *args, note='', **kwargs):
+        super().__init__(*args, **kwargs)
+'''
+
+
+def export(*args):
+    run_export_command([str(a) for a in args], PROG)
+
+
+def own(cfg, **kwargs):
+    """The same detector with the project's backbone, and no neck."""
+    cfg.update(backbone=dict(type='FewConvs', **kwargs), neck=None)
+    return cfg
+
+
+def of_two_levels(part):
+    """A part of a detector's config with its first two strides alone."""
+    if not isinstance(part, dict):
+        return part
+    return {key: value[:2] if key in ('strides', 'regress_ranges') else
+            of_two_levels(value) for key, value in part.items()}
+
+
+@pytest.fixture(scope='module')
+def trained(shapes_root, tmp_path_factory):
+    """A student with channel adapter, averaged weights and parts of its own.
+
+    Returns:
+        tuple: its folder, and what its training printed.
+    """
+    folder = tmp_path_factory.mktemp('trained')
+    (folder / 'data').symlink_to(shapes_root / 'data')
+    (folder / 'my_project.py').write_text(MY_PROJECT)
+    (folder / 'my_student.py').write_text(MY_STUDENT)
+    model = own(model_cfg(wide_teacher(distiller_cfg('gfl'))))
+    teacher = model['teacher_config']
+    model.update(type='MyDistilledGFL', note='theirs')
+    cfg = experiment(model, epochs=1, teacher=teacher, custom_hooks=[
+        dict(type='EMAHook', momentum=0.5), dict(type='MyHook'),
+        dict(type='SkipNonFiniteHook')])
+    cfg['custom_imports']['imports'] = ['crosskd', 'my_project', 'my_student']
+    cfg['default_hooks']['checkpoint']['save_optimizer'] = True
+    write(folder / 'mine.py', cfg)
+    out = tool('train.py', 'mine.py', '--cfg-options',
+               f'val_evaluator.outfile_prefix={folder}/ours', cwd=folder,
+               env=dict(PYTHONPATH=str(folder)))
+    assert 'loss_reg_kd' in out
+    return folder, out
+
+
+@pytest.fixture(scope='module')
+def exported(trained):
+    """The folder of the student, with an export of it in ``out/``."""
+    folder, _ = trained
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        export('mine.py', 'work_dirs/mine/epoch_1.pth', 'out')
+    return folder
+
+
+def found_by_our_tool(config, checkpoint, folder):
+    """What our test tool prints and detects."""
+    out = tool('test.py', config, checkpoint, '--work-dir', folder / 'tested',
+               '--cfg-options', f'test_evaluator.outfile_prefix={folder}/test',
+               cwd=folder, env=dict(PYTHONPATH=str(folder)))
+    return metrics(out), json.loads((folder / 'test.bbox.json').read_text())
+
+
+def test_the_export_is_the_plain_student(trained, exported):
+    """With its own detector, hook and backbone, and the averaged weights."""
+    folder, out = trained
+    text = (folder / 'out/student.py').read_text()
+    assert not re.search('crosskd|teacher|kd_cfg|note|SkipNonFinite', text)
+    cfg = Config.fromfile(folder / 'out/student.py')
+    assert cfg.model.type == 'TheirGFL'
+    assert cfg.custom_imports.imports == ['my_project']
+    assert [h.type for h in cfg.custom_hooks] == ['EMAHook', 'MyHook']
+    trained_with = Config.fromfile(folder / 'mine.py')
+    for key in ('train_dataloader', 'val_evaluator', 'optim_wrapper'):
+        assert cfg[key] == trained_with[key]
+    before, after = (torch.load(folder / name, weights_only=False)
+                     for name in ('work_dirs/mine/epoch_1.pth',
+                                  'out/student.pth'))
+    assert {'optimizer', 'distillation_state_dict'} < set(before)
+    assert set(after) == {'meta', 'state_dict'}
+    assert after['state_dict'].keys() == build(own(model_cfg(
+        plain_cfg('gfl')))).state_dict().keys()
+    assert after['meta']['dataset_meta'] == before['meta']['dataset_meta']
+    assert Config.fromstring(after['meta']['cfg'], '.py').model == cfg.model
+    ours = json.loads((folder / 'ours.bbox.json').read_text())
+    assert ours and found_by_our_tool(
+        'out/student.py', 'out/student.pth', folder) == (metrics(out), ours)
+
+
+def test_weights_are_the_averaged_ones_or_those_that_were_trained(
+        exported, monkeypatch, capsys):
+    monkeypatch.chdir(exported)
+    file = Path('work_dirs/mine/epoch_1.pth')
+    saved = torch.load(file, weights_only=False)
+    kinds = dict(ema=saved['state_dict'], raw={
+        k.removeprefix('module.'): v
+        for k, v in saved['ema_state_dict'].items()})
+    name = 'bbox_head.gfl_reg.weight'
+    assert not torch.equal(kinds['ema'][name], kinds['raw'][name])
+    for kind, expected in kinds.items():
+        export('mine.py', file, kind, '--weights', kind)
+        found = weights(Path(kind, 'student.pth'))
+        assert all(torch.equal(v, expected[k]) for k, v in found.items())
+        out = capsys.readouterr().out
+        assert SAID[kind] in out
+        sizes = (f'{f.stat().st_size / MIB:.1f} MiB'
+                 for f in (Path(kind, 'student.pth'), file))
+        assert '{}, before {}'.format(*sizes) in out
+
+
+def test_an_exported_student_teaches(exported, tmp_path):
+    """Of other channels than its own student, for one step."""
+    model = model_cfg(distiller_cfg('gfl'))
+    model['neck']['out_channels'] = 4
+    model['bbox_head'].update(in_channels=4, feat_channels=4)
+    model.update(teacher_config='out/student.py',
+                 teacher_ckpt='out/student.pth')
+    cfg = experiment(model, epochs=1)
+    cfg['train_dataloader']['batch_size'] = 12
+    write(exported / 'next.py', cfg)
+    out = tool('train.py', 'next.py', '--work-dir', tmp_path, cwd=exported,
+               env=dict(PYTHONPATH=str(exported)))
+    assert re.search(r'Epoch\(train\) +\[1\]\[1/1\].* loss_cls_kd: \d', out)
+    assert '4 channels and the teacher 8' in out
+
+
+@pytest.mark.skipif(is_installed(), reason='needs compiled ops of mmcv')
+def test_plain_mmdet_finds_what_our_validation_found(trained, exported,
+                                                     monkeypatch):
+    """Where crosskd cannot be imported: the same AP, the same boxes."""
+    folder, out = trained
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join(
+        [str(folder), os.environ.get('PYTHONPATH', '')]))
+    ours = json.loads((folder / 'ours.bbox.json').read_text())
+    assert results_of_plain_mmdet(
+        'out/student.py', 'out/student.pth', folder / 'plain', folder) == (
+            metrics(out), ours)
+
+
+def test_a_detector_without_a_teacher_is_exported_as_it_is(project, tmp_path):
+    """Smaller, too: without optimizer and message hub."""
+    file = project / 'work_dirs/teacher/epoch_1.pth'
+    export(project / 'teacher.py', file, tmp_path)
+    whole, plain = (Config.fromfile(f) for f in (
+        project / 'teacher.py', tmp_path / 'student.py'))
+    assert plain.model == whole.model and 'custom_imports' not in plain
+    old, new = weights(file), weights(tmp_path / 'student.pth')
+    assert old.keys() == new.keys() and all(
+        torch.equal(old[k], new[k]) for k in old)
+
+
+def test_a_module_that_needs_this_package_is_named(exported, tmp_path,
+                                                   monkeypatch, capsys):
+    """Which the plain student needs; else it is left out."""
+    (tmp_path / 'mixed.py').write_text(
+        'import crosskd\nfrom mmdet.registry import MODELS\n'
+        'from my_project import FewConvs\n\n\n'
+        '@MODELS.register_module(force=True)\n'
+        'class MixedConvs(FewConvs):\n    pass\n')
+    for folder in (exported, tmp_path):
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(exported)
+    (tmp_path / 'mixed_student.py').write_text(
+        f"_base_ = '{exported}/mine.py'\n"
+        "custom_imports = dict(imports=['crosskd', 'mixed', 'my_project', "
+        "'my_student'])\n"
+        "model = dict(backbone=dict(type='MixedConvs'))\n")
+    export(tmp_path / 'mixed_student.py', 'work_dirs/mine/epoch_1.pth',
+           tmp_path)
+    assert 'mixed, which CONFIG imports and needs' in capsys.readouterr().out
+    assert Config.fromfile(tmp_path / 'student.py').custom_imports.imports == [
+        'mixed', 'my_project']
+
+
+@pytest.mark.parametrize('args, said', [
+    (['gone.py', 'CKPT', 'out'], r"CONFIG='gone.py': no such file"),
+    (['CKPT', 'distilled.py', 'out'], "CONFIG='CKPT': cannot be read: "),
+    (['data.py', 'CKPT', 'out'], "CONFIG: expected .* with a 'model'"),
+    (['distilled.py', 'gone.pth', 'out'], "CHECKPOINT='gone.pth': no such fi"),
+    (['distilled.py', 'data.py', 'out'], "CHECKPOINT='data.py': not a checkp"),
+    (['teacher.py', 'CKPT', 'out'],
+     "CHECKPOINT='CKPT' does not fit the model of CONFIG.*misshapen"),
+    (['distilled.py', 'CKPT', 'data.py'],
+     "OUT='data.py': cannot be written: data.py is a file"),
+    (['distilled.py', 'CKPT', 'data.py/out'],
+     "OUT='data.py/out': cannot be written: data.py is a file"),
+    (['distilled.py', 'CKPT', '/proc/out'], "OUT='/proc/out': cannot be wri"),
+    (['distilled.py', 'CKPT', 'out', '--weights', 'raw'],
+     '--weights raw: .* not written by a training with EMAHook'),
+    (['distilled.py', 'CKPT', 'out', '--cfg-options',
+      'model.bbox_head.loss_cls.type=KDQualityFocalLoss'],
+     'CONFIG: model.bbox_head.loss_cls.type=.KDQualityFocalLoss. is a class'),
+])
+def test_what_cannot_be_exported_is_one_error(project, tmp_path, monkeypatch,
+                                              args, said):
+    ckpt = str(project / 'work_dirs/distilled/epoch_2.pth')
+    monkeypatch.chdir(tmp_path)
+    for name in ('distilled.py', 'teacher.py'):
+        (tmp_path / name).write_bytes((project / name).read_bytes())
+    (tmp_path / 'data.py').write_text("data_root = 'data/'\n")
+    with pytest.raises(SystemExit) as ended:
+        export(*(ckpt if a == 'CKPT' else a for a in args))
+    message = ended.value.code
+    assert re.match(f'{PROG}: {said.replace("CKPT", re.escape(ckpt))}',
+                    message), message
+    assert len(message.splitlines()) == 1
+    assert sorted(os.listdir()) == ['data.py', 'distilled.py', 'teacher.py']
+
+
+def test_an_export_that_is_interrupted_leaves_the_one_before(
+        exported, tmp_path, monkeypatch, capsys):
+    before = dict.fromkeys(FILES, 'before')
+    for name, text in before.items():
+        (tmp_path / name).write_text(text)
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    args = exported / 'out/student.py', exported / 'out/student.pth', tmp_path
+    monkeypatch.syspath_prepend(str(exported))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr('torch.save', interrupt)
+        export(*args)
+    assert 'interrupted; nothing was written' in capsys.readouterr().err
+    assert {f.name: f.read_text() for f in tmp_path.iterdir()} == before
+    export(*args)
+    # not one of other weights beside the new ones
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        'student.pth', 'student.py']
+
+
+def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
+    args = ['out/student.py', 'out/student.pth', tmp_path, '--onnx']
+    monkeypatch.chdir(exported)
+    monkeypatch.syspath_prepend(str(exported))
+    monkeypatch.setattr('torch.__version__', '2.1.2+cpu')
+    with pytest.raises(SystemExit, match='torch 2.8 or newer, found 2.1'):
+        export(*args)
+    monkeypatch.setattr('torch.__version__', '2.13.0')
+    monkeypatch.setattr('crosskd.apps.export.onnx.find_spec',
+                        lambda name: None)
+    with pytest.raises(SystemExit, match='pip install onnx onnxscript onn'):
+        export(*args)
+    assert not list(tmp_path.iterdir())
+
+
+def why_no_onnx():
+    try:
+        check_packages()
+    except ValueError as e:
+        return str(e)
+
+
+needs_onnx = pytest.mark.skipif(bool(why_no_onnx()),
+                                reason=why_no_onnx() or '')
+
+
+@needs_onnx
+def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
+                                         capsys):
+    """With the page's script, which has neither torch nor mmdet."""
+    from mmdet.apis import inference_detector, init_detector
+    monkeypatch.chdir(exported)
+    monkeypatch.syspath_prepend(str(exported))
+    export('out/student.py', 'out/student.pth', tmp_path, '--onnx')
+    said = re.search(r'student.onnx: .* within (\S+) of torch',
+                     capsys.readouterr().out)
+    assert float(said[1]) <= TOLERANCE
+    import onnx
+    (given, ) = onnx.load(tmp_path / 'student.onnx').graph.input
+    batch, channels, *sides = given.type.tensor_type.shape.dim
+    assert batch.dim_param and channels.dim_value == 3
+    assert all(side.dim_param for side in sides)
+    image, score = 'data/shapes/val/00000.png', 0.01
+    cfg = Config.fromfile('out/student.py')
+    cfg.model.test_cfg.update(score_thr=score, nms_pre=10**4, max_per_img=10)
+    found = inference_detector(
+        init_detector(cfg, 'out/student.pth', device='cpu'),
+        image).pred_instances
+    assert len(found) == 10
+    lines = python(REPO / 'docs/export/detect.py', tmp_path / 'student.onnx',
+                   image, '--score', score, cwd=exported).splitlines()[:10]
+    scores, *boxes = torch.tensor(
+        [[float(x) for x in line.split()[:5]] for line in lines]).T
+    assert [line.split()[5] for line in lines] == [
+        CLASSES[label] for label in found.labels]
+    torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.stack(boxes, 1), found.bboxes,
+                               atol=1e-2, rtol=0)
+
+
+@needs_onnx
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', [
+    *(k for k in FAMILIES if k != 'gfl'), pytest.param(
+        'ddod', id='ddod with dcn', marks=pytest.mark.skipif(
+            is_installed(), reason='needs compiled ops of mmcv'))])
+def test_onnx_of_every_head(kind, request, tmp_path, monkeypatch):
+    """In another batch and size than it was exported with."""
+    (tmp_path / 'my_project.py').write_text(MY_PROJECT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module('my_project')
+    dcn = dict(use_dcn=True) if 'dcn' in request.node.name else {}
+    detector = build(of_two_levels(
+        own(plain_cfg(kind, **dcn), maps=2))).eval()
+    for name, weight in detector.named_parameters():
+        if 'conv_offset' in name:  # which are zeros at first
+            nn.init.normal_(weight, std=0.3)
+    assert 0 < write_onnx(detector, tmp_path / 'x.onnx') <= TOLERANCE

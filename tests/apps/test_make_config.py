@@ -1,0 +1,331 @@
+"""A distillation config for any two plain ones, from the command line."""
+import os
+import re
+import shutil
+from contextlib import contextmanager, redirect_stdout
+
+import pytest
+import torch
+from experiments import experiment, model_cfg, write
+from helpers import (
+    COMPILED_KINDS,
+    DISTILLER,
+    KINDS,
+    MORE_KINDS,
+    Writes,
+    build,
+    distiller_cfg,
+    plain_cfg,
+    wide_teacher,
+)
+from mmdet.models.detectors import GFL
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from tool_server import run as tool
+
+from conftest import REPO
+from crosskd.apps.commands import main
+from crosskd.apps.recipes import make_config
+from crosskd.apps.recipes.choosing import losses_for, split_for
+from crosskd.heads import adapter_of
+from crosskd.teacher import find_config
+
+EVERY = (*KINDS, *MORE_KINDS, *COMPILED_KINDS)
+RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
+OTHER_CLASSES = ('Square', 'light, ' + 'red or green ' * 4, 'circle')
+
+
+@contextmanager
+def standard_output(path):
+    """As ``> path`` of a shell."""
+    kept = os.dup(1)
+    with open(path, 'w') as file, redirect_stdout(file):
+        os.dup2(file.fileno(), 1)
+        try:
+            yield
+            file.flush()
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def save(path, model, classes=None):
+    """The checkpoint of a model with random weights."""
+    meta = dict(dataset_meta=dict(classes=classes)) if classes else {}
+    torch.save(dict(state_dict=build(model).state_dict(), meta=meta), path)
+
+
+@pytest.fixture
+def pair(shapes_root, tmp_path, monkeypatch):
+    """A folder with a plain student and a teacher of another family.
+
+    The teacher is wider, deeper, and knows two of the student's classes.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').symlink_to(shapes_root / 'data')
+    write(tmp_path / 'student.py', experiment(model_cfg(plain_cfg('retina')),
+                                              epochs=1))
+    teacher = wide_teacher(distiller_cfg(
+        'retina', teacher_kind='yolox'), stacked_convs=3,
+        num_classes=3)['teacher_config']
+    write(tmp_path / 'teacher.py', teacher)
+    save(tmp_path / 'teacher.pth', teacher['model'], OTHER_CLASSES)
+    return tmp_path
+
+
+def test_what_it_writes_trains(project, tmp_path, monkeypatch):
+    """Wherever the shell puts it, from the directory where it was called."""
+    monkeypatch.chdir(project)
+    folder = project / 'my_configs'
+    folder.mkdir()
+    with standard_output(folder / 'made.py'):
+        main(['make_config', 'plain.py', 'teacher.py',
+              'work_dirs/teacher/epoch_1.pth'])
+    text = (folder / 'made.py').read_text()
+    code = [line for line in text.splitlines() if line.strip()[0] != '#']
+    assert len(code) <= 16 and max(map(len, text.splitlines())) < 80
+    cfg = Config.fromfile(folder / 'made.py')
+    assert cfg.model.type == 'CrossKDGFL'
+    assert cfg.model.kd_cfg.loss_reg_kd.loss_weight == 4
+    assert cfg.model.kd_cfg.reused_teacher_head_idx == 1
+    out = tool('train.py', 'my_configs/made.py', '--work-dir', tmp_path,
+               cwd=project)
+    assert re.search(r'loss_cls_kd: [\d.]+ .*loss_reg_kd: [\d.]+', out)
+    assert (tmp_path / 'epoch_2.pth').is_file()
+
+
+def test_another_family_width_depth_and_other_classes(pair):
+    text = make_config('student.py', 'teacher.py', 'teacher.pth')
+    comments = ' '.join(line.strip(' #') for line in text.splitlines()
+                        if line.strip().startswith('#'))
+    for words in ('student (Retina) learns from teacher (YOLOX)',
+                  '2 of 5 classes are distilled: circle, square',
+                  'has 8 channels and the teacher 16',
+                  'paper has no YOLOX head', 'the teacher predicts objectness',
+                  "first 1 of 2 layers, then the teacher's without 2 of 3"):
+        assert words in comments, words
+    (pair / 'made.py').write_text(text)
+    cfg = Config.fromfile('made.py')
+    assert cfg.model.kd_cfg.reused_teacher_head_idx == (1, 2)
+    assert cfg.model.kd_cfg.adapter == dict(type='ChannelAdapter')
+    out = tool('train.py', 'made.py', cwd=pair)
+    assert '2 of 5 classes are distilled: circle, square' in out
+    assert re.search(r'loss_reg_kd: [\d.]+ .*loss_obj_kd: [\d.]+', out)
+    # moved, it says which file it misses
+    (pair / 'moved').mkdir()
+    shutil.move('made.py', 'moved')
+    out = tool('train.py', 'moved/made.py', cwd=pair, ok=False)
+    assert re.search(r"FileNotFoundError: .*moved/student\.py", out)
+
+
+def test_classes_that_no_checkpoint_names(pair):
+    """Are those of the teacher's data, in its config."""
+    teacher = Config.fromfile('teacher.py').to_dict()
+    write(pair / 'teacher.py', dict(teacher, train_dataloader=dict(
+        dataset=dict(type='CocoDataset', metainfo=dict(
+            classes=OTHER_CLASSES)))))
+    save(pair / 'teacher.pth', teacher['model'])
+    text = make_config('student.py', 'teacher.py', 'teacher.pth')
+    kd_cfg = Config.fromstring(text.replace(
+        "_base_ = '", f"_base_ = '{pair}/"), '.py').model.kd_cfg
+    assert kd_cfg.teacher_classes == OTHER_CLASSES
+    assert '2 of 5 classes are distilled' in text
+
+
+def test_paths_are_those_of_the_folder_or_whole(pair, monkeypatch):
+    work = pair / 'work'
+    work.mkdir()
+    shutil.move('student.py', 'work/student.py')
+    monkeypatch.chdir(work)
+    texts = [make_config('student.py', '../teacher.py', '../teacher.pth',
+                         folder)
+             for folder in (None, work / 'inner', pair)]
+    bases = [re.search("_base_ = '(.*)'", text)[1] for text in texts]
+    assert bases == ['student.py', '../student.py', f'{work}/student.py']
+    for text in texts:
+        assert f"teacher_config='{pair}/teacher.py'" in text
+        assert "teacher_ckpt='../teacher.pth'" in text
+
+
+@pytest.mark.parametrize('kind', EVERY)
+def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
+    """A family is joined with the next one as its teacher."""
+    monkeypatch.chdir(tmp_path)
+    following = EVERY[(EVERY.index(kind) + 1) % len(EVERY)]
+    for name in (kind, following):
+        write(tmp_path / f'{name}.py', dict(model=plain_cfg(name)))
+    (tmp_path / 'made.py').write_text(
+        make_config(f'{kind}.py', f'{following}.py', 'random'))
+    cfg = Config.fromfile('made.py')
+    assert cfg.model.type == ('CrossKDRTMDet' if kind == 'rtmdet'
+                              else DISTILLER[kind])
+    assert build(cfg.model).pair.is_joined
+
+
+def config_value(text):
+    return Config.fromstring(f'value = {text}', '.py').value
+
+
+@pytest.mark.parametrize('recipe', RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_those_of_the_configs(recipe):
+    cfg = Config.fromfile(recipe)
+    student, teacher = (
+        adapter_of(MODELS.build(dict(
+            model.bbox_head, in_channels=32, feat_channels=32,
+            train_cfg=model.get('train_cfg'))))
+        for model in (cfg.model, Config.fromfile(
+            find_config(cfg.model.teacher_config)).model))
+    choices = [*losses_for(teacher), split_for(student, teacher)]
+    assert {c.key: config_value(c.text) for c in choices} == cfg.model.kd_cfg
+
+
+class MyGFL(GFL):
+    """A student of a project's own."""
+
+    def loss(self, *args):
+        return super().loss(*args)
+
+
+REFUSED = {
+    'two stages': (
+        ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'teacher.py',
+         'teacher.pth'],
+        "STUDENT_CONFIG='mmdet::faster.*'FasterRCNN' is no single-stage"),
+    'a transformer teaches': (
+        ['student.py', 'mmdet::detr/detr_r50_8xb2-150e_coco.py',
+         'teacher.pth'],
+        "TEACHER_CONFIG='mmdet::detr.*'DETR' is no single-stage detector"),
+    'another head': (
+        ['mmdet::ssd/ssd300_coco.py', 'teacher.py', 'teacher.pth'],
+        'SSDHead cannot be distilled; expected one of'),
+    'a class of its own': (
+        ['own.py', 'teacher.py', 'teacher.pth'],
+        r"'MyGFL' has methods of its own \(loss\).*DistillationMixin, MyGFL"),
+    'distilled already': (
+        ['distilled.py', 'teacher.py', 'teacher.pth'],
+        "'CrossKDGFL' is distilled already; expected the plain"),
+    'an unknown type': (
+        ['unknown.py', 'teacher.py', 'teacher.pth'],
+        "'NoSuchDetector' is in no registry"),
+    'no config': (
+        ['gone.py', 'teacher.py', 'teacher.pth'],
+        "STUDENT_CONFIG='gone.py': no such config file; looked for "),
+    'no config of the teacher': (
+        ['student.py', 'gone.py', 'teacher.pth'], "TEACHER_CONFIG='gone.py'"),
+    'no model': (
+        ['empty.py', 'teacher.py', 'teacher.pth'],
+        "STUDENT_CONFIG='empty.py': expected a config with a 'model'"),
+    'no Python': (
+        ['broken.py', 'teacher.py', 'teacher.pth'],
+        "STUDENT_CONFIG='broken.py': cannot be read: SyntaxError"),
+    'a config that is Python': (
+        ['pure.py', 'student.py', 'random'],
+        "STUDENT_CONFIG='pure.py': cannot be inherited by _base_: .*lazy"),
+    'no checkpoint': (
+        ['student.py', 'teacher.py', 'gone.pth'],
+        "teacher_ckpt='gone.pth': no such file"),
+    'an unreadable checkpoint': (
+        ['student.py', 'teacher.py', 'garbage.pth'],
+        "teacher_ckpt='garbage.pth': not a checkpoint that torch can read"),
+    'a checkpoint that runs code': (
+        ['student.py', 'teacher.py', 'code.pth'], 'refused, because it names'),
+    "another detector's checkpoint": (
+        ['student.py', 'student.py', 'teacher.pth'],
+        'teacher.pth.* does not fit the model of teacher_config'),
+    'no class in common': (
+        ['student.py', 'teacher.py', 'others.pth'],
+        'student and teacher have no class in common'),
+    'no level in common': (
+        ['student.py', 'far.py', 'random'],
+        'no level of the teacher has a stride of the student'),
+    'data of other classes': (
+        ['unlike.py', 'teacher.py', 'teacher.pth'],
+        'expected 3 names, as many as the head predicts classes, found 5'),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_cannot_work_is_refused(pair, capsys, case):
+    teacher = Config.fromfile('teacher.py').to_dict()['model']
+    write(pair / 'distilled.py', dict(model=distiller_cfg('gfl')))
+    write(pair / 'unlike.py', experiment(plain_cfg('retina')))
+    write(pair / 'empty.py', dict(data='data/'))
+    write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))
+    (pair / 'pure.py').write_text(
+        'from mmdet.models import GFL\n'
+        f'model = dict({model_cfg(plain_cfg("gfl"))!r}, type=GFL)')
+    (pair / 'broken.py').write_text('model = dict(')
+    MODELS.register_module(module=MyGFL, force=True)
+    write(pair / 'own.py', dict(model=dict(plain_cfg('gfl'), type='MyGFL')))
+    write(pair / 'far.py', dict(model=dict(plain_cfg(
+        'gfl', num_classes=5, anchor_generator=dict(
+            type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
+            scales_per_octave=1, strides=[4, 128, 256])))))
+    (pair / 'garbage.pth').write_bytes(b'no checkpoint')
+    torch.save(dict(state_dict=Writes('ran')), 'code.pth')
+    save(pair / 'others.pth', teacher, ('a', 'b', 'c'))
+    words, said = REFUSED[case]
+    with pytest.raises(SystemExit) as ended:
+        main(['make_config', *words])
+    message = ended.value.code  # on stderr; Python's exit code is 1 then
+    assert isinstance(message, str) and re.search(said, message), message
+    assert message.startswith('python -m crosskd make_config: ')
+    assert not capsys.readouterr().out
+    assert not (pair / 'ran').exists()
+
+
+OURS = ('circle', 'square', 'red light')
+BOTH_QUOTES = """ a 12" ' """ + 'wide  screen ' * 6
+
+
+@pytest.mark.parametrize('names, options, key, value', [
+    (('0', '1', 'a = b'), ['--classes', 'circle=0', 'star=a = b'], 'classes',
+     dict(circle='0', star='a = b')),
+    (('0', '1', BOTH_QUOTES),
+     ['--classes', 'circle=0', '--classes', f'star={BOTH_QUOTES}'], 'classes',
+     dict(circle='0', star=BOTH_QUOTES)),
+    (tuple('012'), ['--teacher-classes', *OURS], 'teacher_classes', OURS),
+    # as many as COCO has, beside a head of three
+    (tuple(map(str, range(80))), ['--teacher-classes', *OURS],
+     'teacher_classes', OURS)])
+def test_names_can_be_given(pair, capsys, names, options, key, value):
+    """Where checkpoint and data call classes otherwise."""
+    words = ['make_config', 'student.py', 'teacher.py', 'others.pth']
+    save(pair / 'others.pth', Config.fromfile('teacher.py').model, names)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    for option in ('--classes STUDENT=TEACHER', '--teacher-classes NAME'):
+        assert option in str(ended.value.code)
+    main([*words, *options])
+    made = capsys.readouterr().out
+    (pair / 'made.py').write_text(made)
+    assert Config.fromfile('made.py').model.kd_cfg[key] == value
+    assert '2 of 5 classes are distilled: circle' in made
+
+
+@pytest.mark.parametrize('words, said', [
+    (['circle'], "expected STUDENT=TEACHER, found 'circle'"),
+    (['circle=0', 'circle=1'], "two names for 'circle': '0' and '1'"),
+    (['circle=0', '--classes', 'circle=1'],
+     "two names for 'circle': '0' and '1'")])
+def test_a_synonym_is_two_names(pair, capsys, words, said):
+    with pytest.raises(SystemExit):
+        main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
+              '--classes', *words])
+    assert f'--classes: {said}' in capsys.readouterr().err
+
+
+def test_refused_by_the_tool(tmp_path):
+    """Exit code 1, and no traceback."""
+    out = tool('make_config.py', 'a.py', 'b.py', 'c.pth', cwd=tmp_path,
+               ok=False)
+    assert "make_config.py: STUDENT_CONFIG='a.py': no such config" in out
+    assert 'Traceback' not in out
+
+
+def test_the_student_keeps_its_imports(pair):
+    text = (pair / 'student.py').read_text().replace(
+        "['crosskd']", "['json', 'crosskd']")
+    (pair / 'student.py').write_text(text)
+    made = make_config('student.py', 'teacher.py', 'teacher.pth')
+    assert "imports=['json', 'crosskd']," in made

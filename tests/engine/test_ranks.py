@@ -1,0 +1,104 @@
+"""Two gloo ranks: what they share of losses and of checkpoints."""
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import batch, build
+from mmengine.optim import OptimWrapper
+from test_distributed import SIZE, Ranks, assert_close, wrapped
+from torch import nn
+
+from crosskd.engine.resuming import choose_checkpoint, on_all_ranks
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory):
+    started = Ranks(tmp_path_factory.mktemp('ranks'))
+    yield started
+    started.stop()
+
+
+# -- losses with parameters --------------------------------------------------
+
+
+def train_losses(rank):
+    """Steps on other images; parameters of the losses and all others."""
+    from test_beside import learned
+    model = wrapped(build(learned()))
+    optim = OptimWrapper(
+        torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9))
+    for step in range(5):
+        images, samples = batch((2, ), SIZE, seed=2 * step + rank)
+        model.train_step(dict(inputs=list(images * 50 + 120),
+                              data_samples=samples), optim)
+    return {n: p.detach() for n, p in model.module.named_parameters()}
+
+
+def test_parameters_of_losses_are_those_of_all_ranks(ranks):
+    ours, theirs = ranks(train_losses)
+    assert_close(ours, theirs, rtol=0, atol=0)
+    assert ours['distillers.predictions.loss_cls_kd.sharpness'] != 1
+
+
+# -- resuming ----------------------------------------------------------------
+
+
+def resume(rank, folders):
+    """What a Runner resumes from, in a folder of this rank's own."""
+    os.chdir(folders[rank])
+    model = nn.Linear(1, 1)
+
+    def load():
+        if not Path(chosen).is_file():
+            raise FileNotFoundError(f'{chosen} is not here')
+        model.load_state_dict(torch.load(chosen)['state_dict'])
+
+    try:
+        chosen = choose_checkpoint('runs')
+        on_all_ranks(load, f'--resume={chosen!r}')
+    except Exception as e:
+        return f'{type(e).__name__}: {e}'
+    return chosen, float(model.weight)
+
+
+def checkpoints(folder, *epochs):
+    (folder / 'runs').mkdir(parents=True)
+    for epoch in epochs:
+        layer = nn.Linear(1, 1)
+        nn.init.constant_(layer.weight, epoch)
+        torch.save(dict(meta=dict(iter=epoch), state_dict=layer.state_dict()),
+                   folder / f'runs/epoch_{epoch}.pth')
+    return folder
+
+
+def test_ranks_resume_from_what_rank_0_has_chosen(ranks, tmp_path):
+    """Rank 1 has a newer file; rank 0 passes over its broken one."""
+    folders = [checkpoints(tmp_path / '0', 1, 2, 3),
+               checkpoints(tmp_path / '1', 1, 2, 3, 4)]
+    (folders[0] / 'runs/epoch_3.pth').write_bytes(b'PK')
+    assert ranks(resume, folders) == [('runs/epoch_2.pth', 2.0)] * 2
+
+
+def test_a_rank_that_cannot_read_the_choice_ends_the_job(ranks, tmp_path):
+    """Both ranks: the other would train alone, and wait for ever."""
+    folders = [checkpoints(tmp_path / '0', 1, 2),
+               checkpoints(tmp_path / '1', 1)]
+    ours, theirs = ranks(resume, folders)
+    assert theirs.startswith('FileNotFoundError: runs/epoch_2.pth')
+    assert ours.startswith("RuntimeError: --resume='runs/epoch_2.pth' failed "
+                           'on rank 1: FileNotFoundError')
+    # the same with a file that is broken there
+    (folders[1] / 'runs/epoch_2.pth').write_bytes(b'PK')
+    ours, theirs = ranks(resume, folders)
+    assert 'failed on rank 1' in ours and 'failed on' not in theirs
+
+
+def test_a_choice_that_fails_on_rank_0_ends_the_job(ranks, tmp_path):
+    folders = [checkpoints(tmp_path / '0'), checkpoints(tmp_path / '1', 1)]
+    (folders[0] / 'runs/epoch_1.pth').write_bytes(b'PK')
+    ours, theirs = ranks(resume, folders)
+    assert ours.startswith(
+        'ConfigValueError: --resume: no checkpoint in runs can')
+    assert theirs.startswith('RuntimeError: --resume failed on rank 0: Value')
+    assert 'no checkpoint in runs can be read' in theirs

@@ -1,0 +1,146 @@
+"""Every config in configs/: built, one training step, one prediction."""
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import COMPILED_KINDS, batch, build
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from crosskd.compat import mmcv_ext
+from crosskd.detectors import DistilledSingleStageDetector
+from crosskd.teacher import find_config
+
+ROOT = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(
+    p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*.py')
+    if p.parent.name != '_base_')
+ON_COCO = [c for c in CONFIGS if c.endswith('_coco.py')]
+
+PUBLISHED = dict(  # split, weights of cls, reg and PKD
+    gflv1=(3, 1.0, 4.0, 6.0), retinanet=(3, 1.0, 1.0, 2.0),
+    atss=(3, 1.0, 1.0, 1.0), fcos=(2, 0.4, 0.75, 2.0))
+RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd_pkd/'))
+           and any(family in c for family in PUBLISHED)]
+# whose third output is learned from the teacher, too
+QUALITY = ('ATSSHead', 'PAAHead', 'DDODHead')
+# mmdet's, and for how many images a step, where not 0.01 for 16
+LEARNING_RATES = dict(yolox=(0.01, 64), rtmdet=(0.004, 256))
+
+
+def shrink(model, width=32):
+    """A model config of the same structure that a CPU runs in a second."""
+    model.backbone.pop('init_cfg', None)
+    if model.backbone.type == 'SwinTransformer':
+        model.backbone.update(
+            embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
+        model.neck.in_channels = [24, 48, 96]
+    elif model.backbone.type == 'CSPDarknet':
+        model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
+        model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
+    elif model.backbone.type == 'CSPNeXt':
+        model.backbone.update(deepen_factor=0.167, widen_factor=width / 256)
+        model.neck.update(in_channels=[width, 2 * width, 4 * width],
+                          num_csp_blocks=1)
+    else:
+        expansion = 4 if model.backbone.depth >= 50 else 1
+        model.backbone.update(base_channels=8)
+        model.neck.in_channels = [8 * expansion * 2**i for i in range(4)]
+    model.neck.out_channels = width
+    model.bbox_head.update(in_channels=width, feat_channels=width)
+    return model
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_config_runs(name):
+    if mmcv_ext.is_installed() and any(
+            kind in name for kind in ('ddod', *COMPILED_KINDS)):
+        pytest.skip('needs compiled ops of mmcv')
+    cfg = Config.fromfile(ROOT / name)
+    shrink(cfg.model)
+    if 'kd_cfg' in cfg.model:
+        teacher = Config.fromfile(find_config(cfg.model.teacher_config))
+        cfg.model.update(
+            teacher_config=dict(model=shrink(teacher.model)),
+            teacher_ckpt='random')
+    model = build(cfg.model, joins=False)
+    if 'paa' in name:  # whose mixtures cannot be fitted to just any losses
+        model.init_weights()
+    # mmcv's deformable convolutions take no maps smaller than their kernel
+    inputs, samples = batch(
+        (1, 2), (384, 384) if 'ddod' in name else (128, 160))
+    losses, log = model.parse_losses(model.loss(inputs, samples))
+    losses.backward()
+    assert all(v.isfinite() for v in log.values())
+    if 'kd_cfg' in cfg.model:
+        assert isinstance(model, DistilledSingleStageDetector)
+        assert 'loss_reg_kd' in log
+        assert ('loss_cls_kd' in log) == ('crosskd' in name)
+        assert ('loss_feat_kd' in log) == ('pkd' in name)
+        head = cfg.model.bbox_head.type
+        assert ('loss_center_kd' in log) == (head in QUALITY)
+        assert ('loss_obj_kd' in log) == (head == 'YOLOXHead')
+        assert ('loss_sdd_map' in log) == ('sdd' in name)
+        assert all(log[key] > 0 for key in log if 'kd' in key or 'sdd' in key)
+    model.eval()
+    with torch.no_grad():
+        results = model.predict(inputs, samples)
+    assert len(results) == 2 and 'pred_instances' in results[0]
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_published_recipe(name):
+    cfg = Config.fromfile(ROOT / name)
+    kd = cfg.model.kd_cfg
+    family = next(f for f in PUBLISHED if f in name)
+    split, cls, reg, pkd = PUBLISHED[family]
+    assert kd.reused_teacher_head_idx == split
+    assert kd.loss_cls_kd.loss_weight == cls and kd.loss_cls_kd.beta == 1
+    assert kd.loss_reg_kd.loss_weight == reg
+    assert ('loss_feat_kd' in kd) == ('pkd' in name)
+    if 'pkd' in name:
+        assert kd.loss_feat_kd.loss_weight == pkd
+    assert cfg.train_cfg.max_epochs == (24 if '_2x' in name else 12)
+    if 'swint' not in name:  # mmdet publishes no weights for that one
+        assert cfg.model.teacher_ckpt.startswith('https://')
+
+
+@pytest.mark.parametrize('name', ON_COCO)
+def test_the_learning_rate_is_that_of_mmdet(name):
+    cfg = Config.fromfile(ROOT / name)
+    lr, images = next((rate for family, rate in LEARNING_RATES.items()
+                       if family in name), (0.01, 16))
+    assert cfg.auto_scale_lr == dict(enable=True, base_batch_size=images)
+    assert cfg.optim_wrapper.optimizer.lr == lr
+
+
+@pytest.mark.parametrize('name', [c for c in ON_COCO if 'retinanet' in c])
+def test_retinanet_students_have_p6_on_the_output(name):
+    cfg = Config.fromfile(ROOT / name)
+    teacher = Config.fromfile(find_config(cfg.model.teacher_config))
+    assert cfg.model.neck.add_extra_convs == 'on_output'
+    assert teacher.model.neck.add_extra_convs == 'on_input'
+    # and so that the weights of P6 are others: all channels of C5, or P5's
+    student, teacher = (
+        MODELS.build(shrink(model).neck)
+        for model in (cfg.model, teacher.model))
+    assert student.fpn_convs[3].conv.in_channels == 32
+    assert teacher.fpn_convs[3].conv.in_channels == teacher.in_channels[-1]
+    assert teacher.in_channels[-1] > 32
+
+
+def test_one_gpu_with_two_images_takes_an_eighth_of_it(tmp_path):
+    cfg = Config.fromfile(ROOT / RECIPES[0])
+    shrink(cfg.model).update(teacher_config=dict(
+        model=shrink(Config.fromfile(
+            find_config(cfg.model.teacher_config)).model)),
+        teacher_ckpt='random')
+    runner = Runner(
+        cfg.model, tmp_path, cfg.train_dataloader, train_cfg=cfg.train_cfg,
+        optim_wrapper=cfg.optim_wrapper, auto_scale_lr=cfg.auto_scale_lr,
+        default_scope='mmdet')
+    wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(wrapper, runner.auto_scale_lr)
+    assert wrapper.get_lr()['lr'] == [pytest.approx(0.01 * 2 / 16)] * len(
+        wrapper.param_groups)
