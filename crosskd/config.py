@@ -6,20 +6,21 @@ from .arguments import check_has_type, check_known, one_of
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
 from .distillers.predictions import OUTPUTS
+from .distillers.schedules import Schedule
 from .errors import ConfigTypeError, ConfigValueError
-from .heads import HeadAdapter
-from .pairs import Pair
-from .pairs.pair import ADAPTER, SPLIT, check_split
+from .pairs import DensePair, Pair
+from .pairs.dense_pair import SPLIT
+from .pairs.pair import ADAPTER
+from .registry import SCHEDULES
 
 LOCATION_LOSSES = tuple(OUTPUTS)
 SDD_KEYS = ('sdd_regions', 'sdd_weighting')
 KEYS = (*LOCATION_LOSSES, 'loss_sdd', 'loss_feat_kd',
         'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS,
-        'adapter', 'classes', 'teacher_classes', 'distillers')
+        'adapter', 'classes', 'teacher_classes', 'distillers', 'schedule')
 
 
-def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
-                required: Collection[str],
+def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
                 prediction: str) -> tuple[Pair, Distillers]:
     """Build what ``kd_cfg`` describes.
 
@@ -45,12 +46,18 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
       ``dict(pedestrian='person')``.
     - ``teacher_classes``: names of the teacher's classes, for checkpoints
       that do not say them.
+    - ``schedule``: by the name of a loss, config of what its weight is
+      multiplied with as a run goes on, such as
+      ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
 
     Args:
         kd_cfg: a dict with these keys.
-        student: the student's head.
         required: keys of losses that must be there.
         prediction: default of ``prediction``.
+
+    Returns:
+        tuple: a :class:`~crosskd.pairs.DensePair` where predictions are
+        distilled, else a :class:`~crosskd.pairs.Pair`; and the distillers.
 
     Raises:
         TypeError, ValueError: a key, a loss or the split cannot be used; the
@@ -74,17 +81,17 @@ def read_kd_cfg(kd_cfg: dict | None, student: HeadAdapter,
                     'is missing')
     whose = one_of('kd_cfg.prediction', given.get('prediction', prediction),
                    PREDICTIONS)
-    distillers = Distillers(_distillers(given, whose))
+    distillers = Distillers(_distillers(given, whose), _schedules(given))
     if not list(distillers.children()):
         raise ConfigValueError(
             'kd_cfg: nothing is distilled; expected one of '
             f'{", ".join(k for k in KEYS if "loss" in k)} or '
             'distillers')
-    split = _split(given) if 'cross_head' in distillers.needs else None
-    if split is not None:
-        check_split('student', split[0], student)
-    return Pair(split, _adapter(given), _synonyms(given),
-                _names(given)), distillers
+    names = _synonyms(given), _names(given)  # checked in any case
+    if not distillers.needs.dense:
+        return Pair(_adapter(given)), distillers
+    split = _split(given) if distillers.needs.cross_head else None
+    return DensePair(split, _adapter(given), *names), distillers
 
 
 def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
@@ -110,6 +117,25 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
         built[f'further_{index}'] = build_distiller(
             f'kd_cfg.distillers[{index}]', cfg)
     return built
+
+
+def _schedules(given: dict) -> dict[str, Schedule]:
+    cfgs = given.get('schedule', {})
+    if not isinstance(cfgs, dict):
+        raise ConfigTypeError('kd_cfg.schedule must be a dict of configs by '
+                              f'the name of a loss, found {cfgs!r}')
+    return {name: _schedule(f'kd_cfg.schedule.{name}', cfg)
+            for name, cfg in cfgs.items()}
+
+
+def _schedule(key: str, cfg: Any) -> Schedule:
+    check_has_type(key, cfg)
+    check_known(key, cfg['type'], SCHEDULES.module_dict)
+    arguments = {k: v for k, v in cfg.items() if k != 'type'}
+    try:
+        return SCHEDULES.module_dict[cfg['type']](**arguments)
+    except TypeError as e:
+        raise ConfigTypeError(f'{key}: {e}') from None
 
 
 def _split(given: dict) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """The registries of this package, and its scope, known in any project.
 
-``HEAD_ADAPTERS``, ``DISTILLERS`` and ``REGIONS`` are what other packages add
-to: families of heads, things that are distilled, and parts of logit maps for
-SDD.  Losses and channel adapters are in mmdet's ``MODELS``.
+``HEAD_ADAPTERS``, ``DISTILLERS``, ``REGIONS`` and ``SCHEDULES`` are what other
+packages add to: families of heads, things that are distilled, parts of logit
+maps for SDD, and how weights change.  Losses and channel adapters are in
+mmdet's ``MODELS``.
 
 mmengine notes the scope of every dict that a config inherits through
 ``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
@@ -18,6 +19,7 @@ SCOPE = 'crosskd'
 HEAD_ADAPTERS = Registry('head adapter', scope=SCOPE)
 DISTILLERS = Registry('distiller', scope=SCOPE)
 REGIONS = Registry('region', scope=SCOPE)
+SCHEDULES = Registry('schedule', scope=SCOPE)
 
 
 def _child_of(parent: Registry) -> Registry:

@@ -7,6 +7,7 @@ from .crosskd import (
     CrossKDRTMDet,
     CrossKDSingleStageDetector,
 )
+from .distilled_detector import build_distilled_detector, distilled_class
 from .mixin import DistillationMixin
 from .sdd import SDDSingleStageDetector
 from .single_stage import DistilledSingleStageDetector
@@ -14,5 +15,6 @@ from .single_stage import DistilledSingleStageDetector
 __all__ = [
     'CrossKDATSS', 'CrossKDFCOS', 'CrossKDGFL', 'CrossKDRTMDet',
     'CrossKDRetinaNet', 'CrossKDSingleStageDetector', 'DistillationMixin',
-    'DistilledSingleStageDetector', 'SDDSingleStageDetector'
+    'DistilledSingleStageDetector', 'SDDSingleStageDetector',
+    'build_distilled_detector', 'distilled_class'
 ]

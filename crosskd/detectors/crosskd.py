@@ -1,5 +1,5 @@
 """The CrossKD detectors."""
-from mmdet.models.detectors import RTMDet
+from mmdet.models.detectors import ATSS, FCOS, GFL, RetinaNet, RTMDet
 from mmdet.registry import MODELS
 
 from ..heads import (
@@ -42,7 +42,7 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
 
 
 @MODELS.register_module()
-class CrossKDRetinaNet(CrossKDSingleStageDetector):
+class CrossKDRetinaNet(CrossKDSingleStageDetector, RetinaNet):
     """CrossKD on a RetinaNet head (Lin et al., arXiv 1708.02002).
 
     Example config::
@@ -64,7 +64,7 @@ class CrossKDRetinaNet(CrossKDSingleStageDetector):
 
 
 @MODELS.register_module()
-class CrossKDGFL(CrossKDSingleStageDetector):
+class CrossKDGFL(CrossKDSingleStageDetector, GFL):
     """CrossKD on a GFL head (Li et al., arXiv 2006.04388).
 
     Example config::
@@ -87,7 +87,7 @@ class CrossKDGFL(CrossKDSingleStageDetector):
 
 
 @MODELS.register_module()
-class CrossKDATSS(CrossKDSingleStageDetector):
+class CrossKDATSS(CrossKDSingleStageDetector, ATSS):
     """CrossKD on an ATSS head (Zhang et al., arXiv 1912.02424).
 
     Example config::
@@ -110,7 +110,7 @@ class CrossKDATSS(CrossKDSingleStageDetector):
 
 
 @MODELS.register_module()
-class CrossKDFCOS(CrossKDSingleStageDetector):
+class CrossKDFCOS(CrossKDSingleStageDetector, FCOS):
     """CrossKD on an FCOS head (Tian et al., arXiv 1904.01355).
 
     Example config::

@@ -4,47 +4,59 @@ from itertools import chain
 
 from torch import Tensor, nn
 
-from ..heads import HeadAdapter, HeadRecord
+from ..heads import HeadRecord
+from ..taps import Plan, Record
+from ..taps.running import BODY, check_ran
+from ..taps.tapping import module_of
 
 CAUSE = ('something runs it without its gradients or its hooks, such as '
          "activation_checkpointing in mmengine's own train tool (crosskd's "
          'Runner keeps gradients), or a compiler')
 
 
-def check_gradients(detector: nn.Module, adapter: HeadAdapter,
-                    seen: HeadRecord, split: int | None) -> None:
+def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:
     """Raise an error where a part of the student would get no gradient.
 
     Args:
-        detector: the student, with ``backbone``, ``neck`` and ``bbox_head``.
-        adapter: the student's head.
-        seen: record of the pass through the head.
-        split: after how many layers intermediate features were recorded; None
-            if they were not.
+        detector: the student.
+        plan: its taps.
+        seen: record of its pass.
 
     Raises:
-        RuntimeError: outputs or intermediate features are not all there, or
-            features have no gradient although the layers that made them train.
+        RuntimeError: features, outputs or intermediate features are not all
+            there, or have no gradient although the layers that made them
+            train.
     """
+    body = [getattr(detector, name) for name in BODY
+            if getattr(detector, name, None) is not None]
+    for name, maps in seen.features.items():
+        tap = plan.student[name]
+        check_ran(tap, list(maps))
+        before = body if tap.io == 'input' else [module_of(detector, tap)]
+        if _trains(before) and not _has_graph(maps):
+            raise RuntimeError(f'the {tap} has no gradient: {CAUSE}')
+    if isinstance(seen, HeadRecord):
+        _check_head(body, seen)
+
+
+def _check_head(body: list[nn.Module], seen: HeadRecord) -> None:
+    adapter = seen.adapter
     # as returned: what a family makes of them, a pass may not need
     outputs = [list(kind) for _, kind in zip(adapter.outputs, seen.raw or ())]
     levels = len(seen.sizes) if outputs else 0
     maps = {'bbox_head': ([x for kind in outputs for x in kind],
                           levels * len(outputs), [adapter.head])}
-    if split is not None:
-        for branch, found in seen.intermediates.items():
-            maps[f'{branch} branch of bbox_head'] = (
-                found, levels, [m for level in range(levels) for m in
-                                adapter.layers(branch, level)[:split]])
+    for branch, found in seen.intermediates.items():
+        maps[f'{branch} branch of bbox_head'] = (
+            found, levels, [m for level in range(levels) for m in
+                            adapter.layers(branch, level)[:seen.split]])
     for name, (found, expected, _) in maps.items():
         if not expected or len(found) != expected:
             raise RuntimeError(
                 f'{name}: expected {expected or "some"} feature maps in one '
                 f'pass, found {len(found)}: {CAUSE}')
-    below = [m for name, m in detector.named_children()
-             if name in ('backbone', 'neck')]
-    features_train = _has_graph(seen.features)
-    if _trains(below) and not features_train:
+    features_train = _has_graph(seen.given)
+    if _trains(body) and not features_train:
         raise RuntimeError(f'backbone and neck have no gradient: {CAUSE}')
     for name, (found, _, layers) in maps.items():
         if features_train:

@@ -1,11 +1,12 @@
 """What turns a detector into a student that learns from a teacher."""
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmdet.utils import ConfigType, OptConfigType
 from mmengine.dist import get_world_size
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 from ..compat.mmcv_ext import announce
 from ..config import read_kd_cfg
 from ..errors import ConfigTypeError
-from ..heads import HeadAdapter, adapter_of, record
+from ..heads import HeadAdapter, default_tap, dense_head, record
 from ..numerics.randomness import untouched_randomness
-from ..pairs import PairedPass
+from ..pairs import DensePair, PairedPass, Side
 from ..pairs.checks import check_passes
+from ..pairs.dense_pair import check_split
+from ..taps import HEAD_INPUT, Needs, Plan, Record, measure, tapped
 from ..teacher import Teacher
 from .gradients import check_gradients
 from .nonfinite import check_images, look_at_losses, what_is_wrong
@@ -29,12 +32,12 @@ HOW_TO_TRAIN = (
     'join_teacher() of the detector yourself')
 
 
-class DistillationMixin(SingleStageDetector):
-    """A single-stage detector that learns from a teacher while it trains.
+class DistillationMixin(BaseDetector):
+    """A detector that learns from a teacher while it trains.
 
-    Before a subclass of mmdet's ``SingleStageDetector``, it adds distillation
-    losses to its :meth:`loss`.  Outside training the detector is the plain
-    student: it predicts like one, and its checkpoint is that of one::
+    Before any of mmdet's detectors, it adds distillation losses to its
+    :meth:`loss`.  Outside training the detector is the plain student: it
+    predicts like one, and its checkpoint is that of one::
 
         @MODELS.register_module()
         class MyDistilledDetector(DistillationMixin, MyDetector):
@@ -74,6 +77,7 @@ class DistillationMixin(SingleStageDetector):
     #: whether a loss that is not finite ends the run
     stops_at_nonfinite = True
 
+    plan: Plan
     _head: HeadAdapter | None = None
 
     def __init__(self,
@@ -86,26 +90,44 @@ class DistillationMixin(SingleStageDetector):
                  **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         announce()
-        head = self.head_adapter
-        if self.family is not None and not isinstance(head, self.family):
+        if self.family is not None and not isinstance(
+                self.head_adapter, self.family):
             raise ConfigTypeError(
                 f'bbox_head: {type(self).__name__} distils '
                 f'{self.family.name} heads, found '
-                f'{type(self.bbox_head).__name__} ({head.name}); use '
+                f'{type(self.head_adapter.head).__name__} '
+                f'({self.head_adapter.name}); use '
                 'CrossKDSingleStageDetector or the detector of that family')
         # the same seed is the same student, whatever is distilled
         with untouched_randomness():
             self.pair, self.distillers = read_kd_cfg(
-                kd_cfg, head, self.required, self.prediction)
+                kd_cfg, self.required, self.prediction)
+        if isinstance(self.pair, DensePair):
+            head = self.head_adapter
+            if self.pair.split is not None:
+                check_split('student', self.pair.split[0], head)
         self.teacher = Teacher(teacher_config, teacher_ckpt,
                                trust_teacher_ckpt, teacher_dtype)
 
     @property
     def head_adapter(self) -> HeadAdapter:
-        """The student's head, in its adapter."""
-        if self._head is None or self._head.head is not self.bbox_head:
-            self._head = adapter_of(self.bbox_head)
+        """The student's dense head, in its adapter.
+
+        Raises:
+            TypeError: it has none that is known.
+        """
+        if self._head is None or self._head.head is not getattr(
+                self, HEAD_INPUT.module, None):
+            self._head = dense_head(self)
         return self._head
+
+    @property
+    def has_dense_head(self) -> bool:
+        """Whether it has a dense head that is known."""
+        try:
+            return self.head_adapter is not None
+        except TypeError:
+            return False
 
     # -- before training ---------------------------------------------------
 
@@ -120,28 +142,52 @@ class DistillationMixin(SingleStageDetector):
         super().init_weights()
 
     @torch.inference_mode(False)  # what is made here may train later
-    def join_teacher(self, classes: Sequence[str] | None = None) -> None:
+    def join_teacher(self, classes: Sequence[str] | None = None,
+                     teacher: Teacher | None = None,
+                     teacher_classes: Sequence[str] | None = None) -> None:
         """Read the teacher, unless that has happened, and match the pair.
 
         An optimizer has to be built after it: it may add channel adapters.
 
         Args:
             classes: names of the student's classes, where they are known.
+            teacher: one that has been read, in the place of that of the
+                config.
+            teacher_classes: names of the teacher's classes; by default those
+                in its checkpoint.
 
         Raises:
             FileNotFoundError: its config or its checkpoint does not exist.
             TypeError, ValueError: teacher and student do not fit together; the
                 message names what differs.
         """
+        if teacher is not None:
+            self.teacher = teacher
         self.teacher.join(self)
         if self.pair.is_joined:
             return
-        student, teacher = self.head_adapter, self.teacher.head
-        student.check_learns()
-        self.pair.join(student, teacher, self.distillers.needs,
-                       next(self.parameters()), classes, self.teacher.classes)
-        self.distillers.check(self.pair, student, teacher)
+        self.plan = plan = self._make_plan()
+        self.teacher.settle(plan)
+        heads: tuple = (None, None)
+        if plan.needs.dense:
+            heads = self.head_adapter, self.teacher.head
+            heads[0].check_learns()
+        levels = measure({'model': self, 'teacher_config.model':
+                          self.teacher.detector}, (plan.student, plan.teacher))
+        self.pair.join(
+            Side(levels[0], heads[0], classes),
+            Side(levels[1], heads[1], teacher_classes or self.teacher.classes),
+            plan, next(self.parameters()))
+        self.distillers.check(self.pair)
         self.pair.is_joined = True
+
+    def _make_plan(self) -> Plan:
+        needs = self.distillers.needs
+        ours, theirs = (
+            {name: both[at] or default_tap(detector, teaches=bool(at))
+             for name, both in needs.features.items()}
+            for at, detector in enumerate((self, self.teacher.detector)))
+        return Plan(needs, ours, theirs, self.pair.split)
 
     # -- training ----------------------------------------------------------
 
@@ -176,17 +222,17 @@ class DistillationMixin(SingleStageDetector):
 
     def paired(self, inputs: Tensor, samples: SampleList,
                run: Callable[[], dict] | None = None,
-               needs: Collection[str] | None = None,
-               kind: type[PairedPass] = PairedPass) -> tuple[dict, Any]:
+               needs: Needs | None = None,
+               kind: type[PairedPass] | None = None) -> tuple[dict, Any]:
         """What student and teacher make of a batch, brought together.
 
         Args:
             inputs, samples: as for :meth:`loss`, after :meth:`join_teacher`.
-            run: computes the losses of the student's own head; by default the
+            run: runs the student, and computes its own losses; by default the
                 detector's ``loss`` does.
             needs: what is needed of the two passes; by default what the
                 distillers need now.
-            kind: of the paired pass.
+            kind: of the paired pass; by default that of the pair.
 
         Returns:
             tuple: those losses, and the paired pass.
@@ -195,21 +241,32 @@ class DistillationMixin(SingleStageDetector):
             RuntimeError, TypeError, ValueError: as :meth:`loss` says, or the
                 maps of the two cannot be compared.
         """
-        student, teacher = self.head_adapter, self.teacher.head
         if needs is None:
             needs = self.distillers.needs_now
-        kept, left_out = self.pair.split_for(needs)
-        taught = self.teacher(inputs, samples, self.data_preprocessor,
-                              left_out, needs)
+        taught = self.teacher(inputs, samples, needs)
         run = run or partial(super().loss, inputs, samples)
-        with record(student, kept) as learned:
+        with self._recorded(needs) as learned:
             losses = run()
         if torch.is_grad_enabled():
-            check_gradients(self, student, learned, kept)
-        check_passes(self.pair, student, learned, teacher, taught,
-                     inputs.shape)
-        return losses, kind(self.pair, student, learned, teacher, taught,
-                            samples, needs)
+            check_gradients(self, self.plan, learned)
+        check_passes(self.pair, learned, taught, inputs.shape)
+        kind = kind or self.pair.pass_type
+        paired = kind(self.pair, learned, taught, samples)
+        paired.begin()
+        return losses, paired
+
+    @contextmanager
+    def _recorded(self, needs: Needs) -> Iterator[Record]:
+        """Record the student's pass that happens in the block."""
+        with tapped(self, self.plan.student) as features:
+            if not self.has_dense_head:
+                yield Record(features)
+                return
+            split = self.plan.split if needs.cross_head else None
+            with record(self.head_adapter,
+                        split[0] if split else None) as seen:
+                seen.features = features
+                yield seen
 
     def _refuse(self, inputs: Tensor, samples: SampleList,
                 not_finite: list[str], below_zero: list[str]) -> None:

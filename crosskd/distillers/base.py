@@ -1,5 +1,8 @@
 """Base class of the distillers, and the module that holds them."""
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -7,16 +10,15 @@ from torch import Tensor, nn
 from ..arguments import check_has_type, check_number, naming
 from ..checkpoints.auxiliary import Auxiliary
 from ..errors import ConfigTypeError, ConfigValueError
-from ..heads import HeadAdapter
-from ..pairs import Pair, PairedPass
+from ..pairs import DensePair, Pair, PairedPass
 from ..registry import DISTILLERS
+from ..taps import Needs
+from .schedules import Schedule, iterations_done, name_of_run
 
 Losses = dict[str, Tensor | list[Tensor]]
 
 #: whose predictions can imitate the teacher's
 PREDICTIONS = ('cross_head', 'student')
-#: needs that are no outputs of the teacher's head
-NO_OUTPUTS = {'cross_head', 'features'}
 
 
 class Distiller(BaseModule):
@@ -37,19 +39,20 @@ class Distiller(BaseModule):
     """
 
     @property
-    def needs(self) -> set[str]:
+    def needs(self) -> Needs | Collection[str]:
         """What it may ever need of the two passes.
 
-        Names of outputs that the teacher's head must have (``'cls'``,
-        ``'reg'``, ``'quality'``, …), ``'cross_head'`` for cross-head
-        predictions, ``'features'`` for FPN features of one width.  Classes
-        are matched and channel adapters built for it, once, when training
-        begins: it must not depend on weights, which hooks may change.
+        :class:`~crosskd.taps.Needs`, or names for short: of outputs that the
+        teacher's head must have (``'cls'``, ``'reg'``, ``'quality'``, …),
+        ``'cross_head'`` for cross-head predictions, ``'features'`` for FPN
+        features of one width.  Classes are matched and channel adapters built
+        for it, once, when training begins: it must not depend on weights,
+        which hooks may change.
         """
         return {'cls'}
 
     @property
-    def needs_now(self) -> set[str]:
+    def needs_now(self) -> Needs | Collection[str]:
         """What of its ``needs`` the next step is about.
 
         Less than all of them while a loss has a weight of 0.  A teacher of
@@ -57,19 +60,31 @@ class Distiller(BaseModule):
         """
         return self.needs
 
-    def check(self, pair: Pair, student: HeadAdapter,
-              teacher: HeadAdapter) -> None:
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """By the name of a loss, what it is multiplied with as a run goes on.
+        """
+        return {}
+
+    def check(self, pair: Pair) -> None:
         """Check, when training begins, that it can work on this pair.
+
+        Args:
+            pair: the joined pair; a :class:`~crosskd.pairs.DensePair`, with
+                the heads as ``pair.student`` and ``pair.teacher``, where
+                predictions are needed.
 
         Raises:
             ValueError: it cannot; the message names the config key.
         """
 
-    def forward(self, paired: PairedPass) -> Losses:
+    def forward(self, paired: Any) -> Losses:
         """The losses of a batch.
 
         Args:
-            paired: what both detectors made of it.
+            paired: what both detectors made of it: a
+                :class:`~crosskd.pairs.PairedPass`, which is a
+                :class:`~crosskd.pairs.DensePass` where predictions are needed.
 
         Returns:
             dict: names that begin with ``loss_``; a scalar each, or a list of
@@ -79,41 +94,50 @@ class Distiller(BaseModule):
 
 
 class Distillers(Auxiliary):
-    """The distillers of a detector, by name.
+    """The distillers of a detector, and the schedules of their losses.
+
+    A loss has its ``loss_weight``.  What that is multiplied with while a run
+    goes on is a schedule, which is applied here alone.
 
     Args:
         distillers: by a name that their parameters are saved under.
+        schedules: by the name of a loss (``'loss_cls_kd'``), beside those that
+            a distiller has itself.
 
     Attributes:
         loss_names: names of the losses of the last batch.
     """
 
-    def __init__(self, distillers: Mapping[str, Distiller]) -> None:
+    def __init__(self, distillers: Mapping[str, Distiller],
+                 schedules: Mapping[str, Schedule] | None = None) -> None:
         super().__init__()
         self.loss_names: frozenset[str] = frozenset()
+        self.schedules = dict(schedules or {})
         for name, distiller in distillers.items():
             self.add_module(name, distiller)
+            self.schedules = {**distiller.schedules, **self.schedules}
+        self._run = name_of_run()
 
     @property
-    def needs(self) -> set[str]:
+    def needs(self) -> Needs:
         """What all of them may ever need together."""
-        return set().union(*(d.needs for d in self.children()))
+        return _all(d.needs for d in self.children())
 
     @property
-    def needs_now(self) -> set[str]:
+    def needs_now(self) -> Needs:
         """What all of them need together in the next step."""
-        return set().union(*(d.needs_now for d in self.children()))
+        return _all(d.needs_now for d in self.children())
 
-    def check(self, pair: Pair, student: HeadAdapter,
-              teacher: HeadAdapter) -> None:
+    def check(self, pair: Pair) -> None:
         """Check that all of them can work on this pair.
 
         Raises:
             ValueError: one cannot; the message names the config key.
         """
         for distiller in self.children():
-            distiller.check(pair, student, teacher)
-            for name in sorted(distiller.needs - NO_OUTPUTS):
+            distiller.check(pair)
+            for name in sorted(Needs.of(distiller.needs).outputs):
+                teacher = dense(pair).teacher
                 if name not in teacher.outputs:
                     raise ConfigValueError(
                         f'kd_cfg: {type(distiller).__name__} needs the output '
@@ -121,10 +145,11 @@ class Distillers(Auxiliary):
                         f'{", ".join(teacher.outputs)} alone')
 
     def forward(self, paired: PairedPass) -> Losses:
-        """The losses of all of them.
+        """The losses of all of them, by their schedules.
 
         Raises:
-            ValueError: two of them have a loss of one name.
+            ValueError: two of them have a loss of one name, or a schedule is
+                that of no loss.
         """
         losses: Losses = {}
         for distiller in self.children():
@@ -134,7 +159,41 @@ class Distillers(Auxiliary):
                         f'kd_cfg: two distillers have a loss {name!r}')
                 losses[name] = loss
         self.loss_names = frozenset(losses)
+        for name, schedule in self.schedules.items():
+            if name not in losses:
+                raise ConfigValueError(
+                    f'kd_cfg.schedule: there is no loss {name!r}; expected '
+                    f'one of {", ".join(losses)}')
+            losses[name] = _times(schedule, iterations_done(self._run),
+                                  losses[name])
         return losses
+
+
+def _all(needs: Iterable[Needs | Collection[str]]) -> Needs:
+    return reduce(or_, map(Needs.of, needs), Needs())
+
+
+def _times(schedule: Schedule, done: int | None,
+           loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    # without a Runner nobody counts
+    factor = 1.0 if done is None else schedule(done)
+    if factor == 1.0:
+        return loss
+    return ([factor * x for x in loss] if isinstance(loss, list)
+            else factor * loss)
+
+
+def dense(pair: Pair) -> DensePair:
+    """The pair of a distiller that needs predictions.
+
+    Raises:
+        TypeError: it is none of dense heads.
+    """
+    if not isinstance(pair, DensePair):
+        raise ConfigTypeError(
+            'kd_cfg: predictions are distilled between dense heads with '
+            f'adapters alone, found a {type(pair).__name__}')
+    return pair
 
 
 def counts(key: str, loss: nn.Module) -> bool:
@@ -180,18 +239,3 @@ def build_distiller(key: str, cfg: dict) -> Distiller:
         raise ConfigTypeError(f'{key}: expected a Distiller, found '
                               f'{type(distiller).__name__}')
     return distiller
-
-
-def check_priors_per_location(student: HeadAdapter,
-                              teacher: HeadAdapter) -> None:
-    """Check that a student's own predictions lie beside the teacher's.
-
-    Raises:
-        ValueError: the heads have different numbers of priors a location.
-    """
-    if student.num_priors != teacher.num_priors:
-        raise ConfigValueError(
-            'teacher_config does not fit the student: priors per location '
-            f'must be equal, found {student.num_priors} (student) and '
-            f"{teacher.num_priors} (teacher); with kd_cfg.prediction="
-            "'cross_head' they may differ")

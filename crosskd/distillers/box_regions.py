@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..losses.logit_maps import LogitMaps
 from ..numerics.constants import constant, to_device
 from ..numerics.precision import at_least_float32
-from ..pairs import PairedPass
+from ..pairs import DensePass
 from ..registry import REGIONS
 from .map_regions import image_sizes, locations_inside
 
@@ -22,7 +22,7 @@ KEPT_BATCHES = 8
 
 
 @REGIONS.register_module(name='box')
-def box_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
+def box_regions(paired: DensePass, prediction: str) -> list[LogitMaps]:
     """Logits sampled inside each ground-truth box, on the level it belongs to.
 
     A regular grid of points is laid over the part of the box that is inside

@@ -1,7 +1,8 @@
-"""Distilling FPN features."""
+"""Distilling features."""
 from ..losses.building import build_loss
 from ..pairs import PairedPass
 from ..registry import DISTILLERS
+from ..taps import FEATURES, Needs, read_tap
 from .base import Distiller, Losses, counts
 
 KEY = 'loss_feat_kd'
@@ -9,34 +10,50 @@ KEY = 'loss_feat_kd'
 
 @DISTILLERS.register_module()
 class FeatureDistiller(Distiller):
-    """The student's FPN features imitate the teacher's, level by level.
+    """The student's features imitate the teacher's, level by level.
+
+    Of any two detectors: features are taken where modules of them have them.
+    Channels and strides are measured when training begins, levels are matched
+    by stride, and channel adapters bring the student's to the teacher's width.
 
     Example config: ``dict(type='FeatureDistiller',
     loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0))``.
 
     Args:
         loss_feat_kd: config of a loss that compares ``'features'``.
+        student, teacher: where they are taken: the name of a module whose
+            output it is, such as ``'backbone.layer4'``, or a dict such as
+            ``dict(module='bbox_head', io='input')``.  By default the input of
+            a dense head that has an adapter, else what the neck returns, else
+            what the backbone returns.
 
     Raises:
-        TypeError, ValueError: the loss cannot be used.
+        TypeError, ValueError: an argument cannot be used.
     """
 
-    def __init__(self, loss_feat_kd: dict) -> None:
+    def __init__(self, loss_feat_kd: dict, student: str | dict | None = None,
+                 teacher: str | dict | None = None) -> None:
         super().__init__()
         self.loss_feat_kd = build_loss(KEY, loss_feat_kd, ('features', ))
+        self._taps = (read_tap('student', student),
+                      read_tap('teacher', teacher))
+        #: the features' name, which that of their channel adapters begins with
+        self.features = FEATURES if self._taps == (None, None) else '__'.join(
+            FEATURES if tap is None else str(tap).replace(' ', '_')
+            for tap in self._taps)
 
     @property
-    def needs(self) -> set[str]:
-        return {'features'}
+    def needs(self) -> Needs:
+        return Needs(features={self.features: self._taps})
 
     @property
-    def needs_now(self) -> set[str]:
-        return self.needs if counts(KEY, self.loss_feat_kd) else set()
+    def needs_now(self) -> Needs:
+        return self.needs if counts(KEY, self.loss_feat_kd) else Needs()
 
     def forward(self, paired: PairedPass) -> Losses:
         if not counts(KEY, self.loss_feat_kd):
-            return {KEY: paired.nothing()}
+            return {KEY: paired.nothing(self.features)}
         return {KEY: [
             self.loss_feat_kd(ours, theirs)
-            for ours, theirs in paired.features()
+            for ours, theirs in paired.features(self.features)
         ]}

@@ -4,12 +4,12 @@ import math
 from mmdet.structures import SampleList
 
 from ..losses.logit_maps import LogitMaps
-from ..pairs import PairedPass
+from ..pairs import DensePass
 from ..registry import REGIONS
 
 
 @REGIONS.register_module(name='map')
-def map_regions(paired: PairedPass, prediction: str) -> list[LogitMaps]:
+def map_regions(paired: DensePass, prediction: str) -> list[LogitMaps]:
     """Whole logit maps, as far as they are inside their image.
 
     Example config: ``sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16)))``.

@@ -7,18 +7,12 @@ from torch import Tensor, nn
 
 from ..arguments import one_of
 from ..errors import ConfigValueError
-from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.comparing import compared_forms
-from ..pairs import Pair, PairedPass
+from ..pairs import DensePair, DensePass, Pair
 from ..registry import DISTILLERS
-from .base import (
-    PREDICTIONS,
-    Distiller,
-    Losses,
-    check_priors_per_location,
-    counts,
-)
+from ..taps import Needs
+from .base import PREDICTIONS, Distiller, Losses, counts, dense
 
 PLACES = ('all', 'positives', 'confidence')
 #: the output that each loss compares
@@ -77,19 +71,17 @@ class PredictionDistiller(Distiller):
                 self.keys.append(key)
 
     @property
-    def needs(self) -> set[str]:
+    def needs(self) -> Needs:
         return self._needs_of(self.keys)
 
     @property
-    def needs_now(self) -> set[str]:
+    def needs_now(self) -> Needs:
         return self._needs_of([key for key in self.keys
                                if counts(key, getattr(self, key))])
 
-    def _needs_of(self, keys: Sequence[str]) -> set[str]:
-        needs = {OUTPUTS[key] for key in keys}
-        if needs and self.prediction == 'cross_head':
-            needs.add('cross_head')
-        return needs
+    def _needs_of(self, keys: Sequence[str]) -> Needs:
+        return Needs(frozenset(OUTPUTS[key] for key in keys),
+                     bool(keys) and self.prediction == 'cross_head')
 
     @property
     def form(self) -> str | None:
@@ -99,11 +91,13 @@ class PredictionDistiller(Distiller):
             return None
         return next(f for f in compared_forms(loss) if f in REGRESSION_FORMS)
 
-    def check(self, pair: Pair, student: HeadAdapter,
-              teacher: HeadAdapter) -> None:
+    def check(self, pair: Pair) -> None:
         """Check that predictions of the two heads can be compared."""
-        whose = teacher if self.prediction == 'cross_head' else student
-        check_priors_per_location(whose, teacher)
+        pair = dense(pair)
+        teacher = pair.teacher
+        whose = teacher if self.prediction == 'cross_head' else pair.student
+        if self.prediction == 'student':
+            pair.check_priors_per_location()
         for head in (whose, teacher):
             if self.form is not None and self.form not in head.forms:
                 raise ConfigValueError(
@@ -111,18 +105,18 @@ class PredictionDistiller(Distiller):
                     f'compares {self.form}, and {head.name} heads predict '
                     'none; use GIoULoss')
             for key, output in OUTPUTS.items():
-                if output in self.needs and output not in head.outputs:
+                if output in self.needs.outputs and output not in head.outputs:
                     raise ConfigValueError(
                         f'kd_cfg.{key}: {head.name} heads have no {output} '
                         f'branch, but {", ".join(head.outputs)}; remove it')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.prediction == 'student' and self.form in ('bins', 'encoded'):
-            self._check_units(pair, student, teacher)
+            self._check_units(pair)
 
-    def _check_units(self, pair: Pair, student: HeadAdapter,
-                     teacher: HeadAdapter) -> None:
+    def _check_units(self, pair: DensePair) -> None:
         """Check that numbers of two heads can be brought to one meaning."""
+        student, teacher = pair.student, pair.teacher
         way_out = 'GIoULoss compares decoded boxes'
         if student.name != teacher.name and self.form == 'encoded':
             _differ('coder of kd_cfg.loss_reg_kd', student.name,
@@ -139,8 +133,8 @@ class PredictionDistiller(Distiller):
                 f'({type(student.coder).__name__} of the student, '
                 f'{type(teacher.coder).__name__} of the teacher); {way_out}')
 
-    def forward(self, paired: PairedPass) -> Losses:
-        makers: dict[str, Callable[[PairedPass], Tensor]] = dict(
+    def forward(self, paired: DensePass) -> Losses:
+        makers: dict[str, Callable[[DensePass], Tensor]] = dict(
             loss_cls_kd=self._classification, loss_reg_kd=self._regression,
             loss_center_kd=self._quality, loss_obj_kd=self._objectness)
         # under autocast GFL would decode and L1 losses compare in half
@@ -149,7 +143,7 @@ class PredictionDistiller(Distiller):
                     if counts(key, getattr(self, key)) else paired.nothing()
                     for key in self.keys}
 
-    def _classification(self, paired: PairedPass) -> Tensor:
+    def _classification(self, paired: DensePass) -> Tensor:
         """(N, P) losses."""
         ours, theirs = paired.logits(self.prediction)
         losses = _each(self.loss_cls_kd, ours.flatten(0, 1),
@@ -159,7 +153,7 @@ class PredictionDistiller(Distiller):
             weight = _product(weight, paired.confidence)
         return _product(weight, losses) / paired.normalizer('cls')
 
-    def _regression(self, paired: PairedPass) -> Tensor:
+    def _regression(self, paired: DensePass) -> Tensor:
         """(N, P) losses."""
         ours, theirs = paired.regression(self.prediction, str(self.form))
         losses = _each(self.loss_reg_kd, ours, theirs, paired.shape)
@@ -171,24 +165,24 @@ class PredictionDistiller(Distiller):
             return losses / (4 * total)
         return losses / paired.normalizer('reg')
 
-    def _quality(self, paired: PairedPass) -> Tensor:
+    def _quality(self, paired: DensePass) -> Tensor:
         """(N, P) losses."""
         losses = self._scores('loss_center_kd', paired)
         return paired.positives('quality') * losses / paired.normalizer(
             'quality')
 
-    def _objectness(self, paired: PairedPass) -> Tensor:
+    def _objectness(self, paired: DensePass) -> Tensor:
         """(N, P) losses."""
         losses = self._scores('loss_obj_kd', paired)
         return _product(paired.weights('objectness'),
                         losses) / paired.normalizer('objectness')
 
-    def _scores(self, key: str, paired: PairedPass) -> Tensor:
+    def _scores(self, key: str, paired: DensePass) -> Tensor:
         ours, theirs = paired.scores(self.prediction, OUTPUTS[key])
         return _each(getattr(self, key), ours.flatten(),
                      theirs.flatten().sigmoid(), paired.shape)
 
-    def _weight(self, term: str, paired: PairedPass) -> Tensor | None:
+    def _weight(self, term: str, paired: DensePass) -> Tensor | None:
         """(N, P), how much each prior counts before confidence; None: 1."""
         weight = paired.weights(term)
         if self.region == 'positives':

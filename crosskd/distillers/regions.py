@@ -8,19 +8,14 @@ from mmengine.model import ModuleDict
 
 from ..arguments import check_known, one_of
 from ..errors import ConfigTypeError, ConfigValueError
-from ..heads import HeadAdapter
 from ..losses.building import build_loss
 from ..losses.sdd_bases import SOFTMAX_BASES
 from ..losses.sdd_loss import SDDLoss, at_least_one_of
-from ..pairs import Pair, PairedPass
+from ..pairs import DensePass, Pair
 from ..registry import DISTILLERS, REGIONS
-from .base import (
-    PREDICTIONS,
-    Distiller,
-    Losses,
-    check_priors_per_location,
-    counts,
-)
+from ..taps import Needs
+from .base import PREDICTIONS, Distiller, Losses, counts, dense
+from .schedules import LinearWarmup, Schedule
 
 WEIGHTINGS = ('all', 'confidence')
 
@@ -37,7 +32,7 @@ class RegionDistiller(Distiller):
     sdd_regions=dict(map=dict(), box=None))``.
 
     A kind of region is a function in the registry ``REGIONS``: of a
-    :class:`~crosskd.pairs.PairedPass` and of ``prediction`` it makes a list of
+    :class:`~crosskd.pairs.DensePass` and of ``prediction`` it makes a list of
     :class:`~crosskd.distillers.LogitMaps`, such as one a level.  An attribute
     ``points`` of it bounds the scales.
 
@@ -76,22 +71,25 @@ class RegionDistiller(Distiller):
         self._warned: set[str] = set()
 
     @property
-    def needs(self) -> set[str]:
-        if self.prediction == 'cross_head':
-            return {'cls', 'cross_head'}
-        return {'cls'}
+    def needs(self) -> Needs:
+        return Needs(frozenset({'cls'}), self.prediction == 'cross_head')
 
     @property
-    def needs_now(self) -> set[str]:
+    def needs_now(self) -> Needs:
         if any(_counts(kind, loss) for kind, loss in self.losses.items()):
             return self.needs
-        return set()
+        return Needs()
 
-    def check(self, pair: Pair, student: HeadAdapter,
-              teacher: HeadAdapter) -> None:
+    @property
+    def schedules(self) -> dict[str, Schedule]:
+        return {f'loss_sdd_{kind}': LinearWarmup(loss.warmup_iters)
+                for kind, loss in self.losses.items() if loss.warmup_iters}
+
+    def check(self, pair: Pair) -> None:
         """Check that logit maps have one layout, and classes to compare."""
+        pair = dense(pair)
         if self.prediction == 'student':
-            check_priors_per_location(student, teacher)
+            pair.check_priors_per_location()
         for kind, loss in self.losses.items():
             if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
                 raise ConfigValueError(
@@ -99,7 +97,7 @@ class RegionDistiller(Distiller):
                     'with each other, and there is one '
                     f"({kind} regions); use 'bernoulli' or 'qfl'")
 
-    def forward(self, paired: PairedPass) -> Losses:
+    def forward(self, paired: DensePass) -> Losses:
         losses: Losses = {}
         for kind, loss in self.losses.items():
             if not _counts(kind, loss):
@@ -113,7 +111,7 @@ class RegionDistiller(Distiller):
                 if self.weighting == 'confidence' else None)
             # all levels share one divisor
             losses[f'loss_sdd_{kind}'] = list(
-                (loss.factor() * totals /
+                (loss.loss_weight * totals /
                  at_least_one_of(reduce_mean(count))).unbind())
         return losses
 

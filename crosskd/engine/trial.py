@@ -1,21 +1,22 @@
 """Running teacher and student once on a small image, before a run begins."""
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..detectors import DistillationMixin
-from ..detectors.eval_mode import copied_head, eval_mode
+from ..detectors.copied_head import copied_head
 from ..errors import ConfigError, ConfigTypeError, ConfigValueError, describe
+from ..numerics.modes import eval_mode
 from ..numerics.randomness import untouched_randomness
 from .run_checks import quiet
 
@@ -25,6 +26,7 @@ FEW = 10  # items to look at, of which a pipeline may drop some
 PIXELS = 256  # a side, and what is left over by the largest stride
 LEAST = 3  # locations a side, which deformable convolutions need
 EVEN = 32  # what the strides of all common backbones divide
+COARSEST = 128  # stride of common necks
 
 
 def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
@@ -45,13 +47,20 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
         TypeError: a head returns something else than heads of its family do.
     """
     with untouched_randomness(), torch.no_grad(), eval_mode(model), (
-            copied_head(model)):
+            copied_head(model) if model.has_dense_head else nullcontext()):
         for inputs, samples in _batches(model, dataset):
             _pass(model, inputs, samples)
 
 
-def _pass(model: DistillationMixin, inputs: Tensor,
-          samples: SampleList) -> None:
+def _run(model: DistillationMixin, inputs: Tensor,
+         samples: SampleList) -> Callable[[], Any]:
+    """What runs the student.
+
+    A dense head up to its loss.  Losses of other detectors may be for training
+    mode alone, which changes norms: of these the forward runs.
+    """
+    if not model.has_dense_head:
+        return partial(model.forward, inputs, samples, mode='tensor')
     with _naming('model', model, inputs):
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
@@ -59,10 +68,14 @@ def _pass(model: DistillationMixin, inputs: Tensor,
         model.head_adapter.check_outputs(outputs)
     except TypeError as e:
         raise ConfigTypeError(f'model.{e}') from None
+    return partial(model.bbox_head.loss, features, samples)
+
+
+def _pass(model: DistillationMixin, inputs: Tensor,
+          samples: SampleList) -> None:
+    run = _run(model, inputs, samples)
     with _naming('model', model, inputs):
-        _, paired = model.paired(
-            inputs, samples, partial(model.bbox_head.loss, features, samples),
-            model.distillers.needs)
+        _, paired = model.paired(inputs, samples, run, model.distillers.needs)
     # of a copy, because losses may keep count of what they have seen
     with _naming('model.kd_cfg', model, inputs), quiet():
         _at_work(model.distillers)(paired)
@@ -109,10 +122,13 @@ def _noise(model: DistillationMixin) -> dict:
 
 
 def _largest_stride(model: DistillationMixin) -> int:
+    """Of the student's levels, in pixels."""
+    if not model.has_dense_head:
+        return COARSEST
     return max(s for pair in model.head_adapter.strides for s in pair)
 
 
-def _preprocessed(model: SingleStageDetector,
+def _preprocessed(model: BaseDetector,
                   data: dict) -> tuple[Tensor, SampleList]:
     device = next(model.parameters()).device
     try:

@@ -9,7 +9,7 @@ from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
 from .gfl import GFLHeadAdapter
 from .layout import Geometry, HeadRecord, Targets
-from .lookup import adapter_of
+from .lookup import adapter_of, default_tap, dense_head
 from .paa import PAAHeadAdapter
 from .recorder import record
 from .retina import RetinaHeadAdapter
@@ -23,5 +23,5 @@ __all__ = [
     'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
     'HeadRecord', 'PAAHeadAdapter', 'RTMDetHeadAdapter', 'RetinaHeadAdapter',
     'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter', 'YOLOXHeadAdapter',
-    'adapter_of', 'record'
+    'adapter_of', 'default_tap', 'dense_head', 'record'
 ]

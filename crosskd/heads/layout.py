@@ -6,10 +6,15 @@ by level, row by row, and those of one location side by side.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from ..taps import Record
+
+if TYPE_CHECKING:
+    from .base import HeadAdapter
 
 
 @dataclass
@@ -71,12 +76,13 @@ class Targets:
                    {term: normalizer for term in terms})
 
 
-@dataclass
-class HeadRecord:
-    """The record of one pass through a dense head.
+@dataclass(kw_only=True)
+class HeadRecord(Record):
+    """The record of one pass of a detector with a dense head.
 
     Attributes:
-        features: per level (N, C, H, W), what the head was given; empty if it
+        adapter: the head.
+        given: per level (N, C, H, W), what the head was given; empty if it
             was not run.
         outputs: by name, per level (N, A * K, H, W), those that were asked
             for.
@@ -84,13 +90,16 @@ class HeadRecord:
         intermediates: by branch, per level (N, C, H, W), the features after
             ``split`` layers (for a split of 0, what the head was given);
             empty if none were asked for.
+        split: after how many layers; None if none were asked for.
         returned: by the name of a method that tells targets, what each call
             of it returned.
     """
-    features: Sequence[Tensor] = ()
+    adapter: 'HeadAdapter'
+    given: Sequence[Tensor] = ()
     outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     raw: Any = None
     intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
+    split: int | None = None
     returned: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
@@ -107,4 +116,4 @@ class HeadRecord:
     def _maps(self) -> Sequence[Tensor]:
         if self.raw is not None:
             return self.raw[0]
-        return next(iter(self.outputs.values()), self.features)
+        return next(iter(self.outputs.values()), self.given)

@@ -1,8 +1,10 @@
 """Finding the adapter of a head."""
 from mmengine.model import BaseModule
+from torch import nn
 
 from ..errors import ConfigTypeError
 from ..registry import HEAD_ADAPTERS
+from ..taps import HEAD_INPUT, Tap
 from .base import HeadAdapter
 
 
@@ -38,3 +40,40 @@ def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
 def _inherits_forward(head: type) -> bool:
     """Whether a class of heads leaves the forward as its base class has it."""
     return not {'forward', 'forward_single'} & set(vars(head))
+
+
+def dense_head(detector: nn.Module, teaches: bool = False) -> HeadAdapter:
+    """The dense head of a detector, in its adapter.
+
+    Args:
+        detector: an mmdet detector.
+        teaches: whether it is the teacher.
+
+    Raises:
+        TypeError: it has no dense head, or one of no family that is known.
+    """
+    head = getattr(detector, HEAD_INPUT.module, None)
+    if head is None:
+        raise ConfigTypeError(
+            f'{type(detector).__name__} has no dense bbox_head, whose '
+            'predictions could be distilled; its features can be '
+            '(kd_cfg.loss_feat_kd)')
+    return adapter_of(head, teaches)
+
+
+def default_tap(detector: nn.Module, teaches: bool = False) -> Tap:
+    """Where features are taken of a detector, unless a config says where.
+
+    The input of a dense head that has an adapter, else what its neck returns,
+    else what its backbone returns.
+
+    Args:
+        detector: an mmdet detector.
+        teaches: whether it is the teacher.
+    """
+    try:
+        dense_head(detector, teaches)
+        return HEAD_INPUT
+    except ConfigTypeError:
+        has_neck = getattr(detector, 'neck', None) is not None
+        return Tap('neck' if has_neck else 'backbone')

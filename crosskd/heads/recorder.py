@@ -27,12 +27,12 @@ def record(adapter: HeadAdapter,
     Yields:
         HeadRecord: filled while the block runs.
     """
-    seen = HeadRecord()
+    seen = HeadRecord(adapter=adapter, split=split)
     head = adapter.head
     with ExitStack() as stack:
 
         def given(_: Module, args: tuple) -> None:
-            seen.features = args[0]
+            seen.given = args[0]
             if split == 0:
                 seen.intermediates = {
                     branch: list(args[0]) for branch in adapter.branches

@@ -5,7 +5,6 @@ from itertools import groupby
 import torch
 from mmdet.registry import MODELS
 from mmdet.utils import reduce_mean
-from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from ..arguments import check_number
@@ -81,8 +80,9 @@ class SDDLoss(nn.Module):
             as in :func:`sdd_loss`.
         label_free: whether labels are ignored when deciding which cells are
             complementary.
-        warmup_iters: the weight grows linearly over so many iterations of the
-            run.  mmengine's Runner counts them, also when it resumes.
+        warmup_iters: in a detector that is distilled, the loss grows linearly
+            to its weight over so many iterations of the run
+            (:class:`~crosskd.distillers.schedules.LinearWarmup`).
         loss_weight: >= 0.
 
     Raises:
@@ -129,8 +129,6 @@ class SDDLoss(nn.Module):
                 f'{warmup_iters!r}')
         self.warmup_iters = check_number(name, 'warmup_iters', warmup_iters, 0)
         self.loss_weight = check_number(name, 'loss_weight', loss_weight, 0)
-        # a Runner makes its hub before its model
-        self._hub = MessageHub.get_current_instance().instance_name
 
     def forward(self,
                 student: Tensor,
@@ -162,20 +160,8 @@ class SDDLoss(nn.Module):
         total, count = self.sums(
             [LogitMaps(student, teacher, labels, extents)],
             None if weight is None else [weight])
-        return self.factor() * total.sum() / at_least_one_of(
+        return self.loss_weight * total.sum() / at_least_one_of(
             reduce_mean(count))
-
-    def factor(self) -> float:
-        """``loss_weight``, or the part of it that the warm-up has reached."""
-        done = None
-        if MessageHub.check_instance_created(self._hub):  # in this process
-            done = MessageHub.get_instance(self._hub).get_info('iter')
-        if done is None:  # built before its Runner
-            done = MessageHub.get_current_instance().get_info('iter')
-        # without a Runner nobody counts, and there is nothing to warm up
-        if done is None or not self.warmup_iters:
-            return self.loss_weight
-        return self.loss_weight * min((done + 1) / self.warmup_iters, 1.0)
 
     def sums(self,
              maps: Sequence[LogitMaps],

@@ -1,8 +1,10 @@
 """Pairs: all that is about two detectors, a student and a teacher."""
 from .channel_adapters import ChannelAdapter
 from .classes import SharedClasses, match_classes
-from .pair import Pair
+from .dense_pair import DensePair
+from .dense_pass import DensePass
+from .pair import Pair, Side
 from .paired_pass import PairedPass
 
-__all__ = ['ChannelAdapter', 'Pair', 'PairedPass', 'SharedClasses',
-           'match_classes']
+__all__ = ['ChannelAdapter', 'DensePair', 'DensePass', 'Pair', 'PairedPass',
+           'SharedClasses', 'Side', 'match_classes']

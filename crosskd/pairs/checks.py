@@ -1,49 +1,69 @@
-"""Checking that the passes of two heads can be compared."""
+"""Checking that the passes of two detectors can be compared."""
 from ..errors import ConfigTypeError, ConfigValueError
-from ..heads import HeadAdapter, HeadRecord
+from ..heads import HeadRecord
+from ..taps import Record
+from .dense_pair import DensePair
 from .pair import Pair
 
+KEYS = ('model', 'teacher_config.model')
 
-def check_passes(pair: Pair, student: HeadAdapter, learned: HeadRecord,
-                 teacher: HeadAdapter, taught: HeadRecord,
+
+def check_passes(pair: Pair, learned: Record, taught: Record,
                  size: tuple[int, ...]) -> None:
-    """Check what two heads made of a batch, before it is compared.
+    """Check what two detectors made of a batch, before it is compared.
 
     Args:
         pair: what bridges the two.
-        student, teacher: the heads.
-        learned, taught: records of their passes.
+        learned, taught: records of the passes of student and teacher.
         size: (N, C, H, W) of the batch.
 
     Raises:
         TypeError: a head returned something else than its family does.
-        ValueError: the maps of a level differ in size.
+        ValueError: there are fewer levels than were matched, or the maps of a
+            level of two heads differ in size.
     """
-    for key, adapter, seen in (('model', student, learned),
-                               ('teacher_config.model', teacher, taught)):
-        try:
-            if seen.raw is not None:
-                adapter.check_outputs(seen.raw)
-        except TypeError as e:
-            raise ConfigTypeError(f'{key}.{e}') from None
-        levels = len(seen.sizes)
-        for branch, features in seen.intermediates.items():
-            if len(features) != levels:
-                raise ConfigTypeError(
-                    f'{key}.bbox_head: {len(features)} of {levels} levels '
-                    f'went through the {branch} branch of '
-                    f'{type(adapter.head).__name__}; CrossKD needs a head '
-                    'whose layers are run, once a level')
-    # a teacher that nobody needs anything of has no maps
-    for i, j in pair.levels if taught.sizes else ():
+    for at, (key, seen) in enumerate(zip(KEYS, (learned, taught))):
+        for name, maps in seen.features.items():
+            expected = max(places[at] for places in pair.matched[name])
+            if len(maps) <= expected:
+                raise ConfigValueError(
+                    f'{key}: expected {expected + 1} feature maps of {name} '
+                    f'in one pass, as of the blank image, found {len(maps)}')
+        if isinstance(seen, HeadRecord):
+            _check_head(key, seen)
+    if isinstance(pair, DensePair) and isinstance(
+            learned, HeadRecord) and isinstance(taught, HeadRecord):
+        _check_sizes(pair, learned, taught, size)
+
+
+def _check_head(key: str, seen: HeadRecord) -> None:
+    adapter = seen.adapter
+    try:
+        if seen.raw is not None:
+            adapter.check_outputs(seen.raw)
+    except TypeError as e:
+        raise ConfigTypeError(f'{key}.{e}') from None
+    levels = len(seen.sizes)
+    for branch, features in seen.intermediates.items():
+        if len(features) != levels:
+            raise ConfigTypeError(
+                f'{key}.bbox_head: {len(features)} of {levels} levels '
+                f'went through the {branch} branch of '
+                f'{type(adapter.head).__name__}; CrossKD needs a head '
+                'whose layers are run, once a level')
+
+
+def _check_sizes(pair: DensePair, learned: HeadRecord, taught: HeadRecord,
+                 size: tuple[int, ...]) -> None:
+    for i, j in pair.levels:
         ours, theirs = learned.sizes[i], taught.sizes[j]
         if ours != theirs:
             raise ConfigValueError(
-                f'teacher_config: at stride {student.strides[i][0]} the maps '
-                f'of the teacher are {_text(theirs)} and those of the student '
-                f'{_text(ours)}, for a batch of {_text(size[2:])} pixels. '
-                'They are equal where the sides of a batch are multiples of '
-                'the strides of both backbones: set '
+                f'teacher_config: at stride {learned.adapter.strides[i][0]} '
+                f'the maps of the teacher are {_text(theirs)} and those of '
+                f'the student {_text(ours)}, for a batch of {_text(size[2:])} '
+                'pixels. They are equal where the sides of a batch are '
+                'multiples of the strides of both backbones: set '
                 'model.data_preprocessor.pad_size_divisor, to 32 for most')
 
 

@@ -1,284 +1,66 @@
 """What both detectors made of one batch, ready to be compared."""
-from collections.abc import Collection
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
-from ..errors import ConfigTypeError
-from ..heads import Geometry, HeadAdapter, HeadRecord, Targets
-from ..numerics.statistics import align_statistics
-from .pair import Pair
+from ..taps import FEATURES, Record
 
-Maps = dict[str, list[Tensor]]
-T = TypeVar('T')
+if TYPE_CHECKING:
+    from .pair import Pair
 
 
 class PairedPass:
     """The passes of student and teacher over one batch, brought together.
 
-    On the levels and in the classes that both have.  P counts the *teacher's*
-    priors on these levels: distillation happens in its prediction space.
-    ``prediction`` in the methods says whose predictions imitate the
-    teacher's: ``'cross_head'`` (the student's intermediate features, run
-    through the rest of the teacher's head) or the ``'student'``'s own; where
-    it is ``'teacher'``, the teacher's themselves.
+    On the levels that both have.  Making it computes nothing.
 
     Args:
         pair: what bridges the two detectors.
-        student, teacher: their heads.
-        learned, taught: records of their passes.
+        learned, taught: records of the passes of student and teacher.
         samples: ground truth and meta information of the batch.
-        needs: names of the outputs that the distillers need.
     """
 
-    def __init__(self, pair: Pair, student: HeadAdapter, learned: HeadRecord,
-                 teacher: HeadAdapter, taught: HeadRecord,
-                 samples: SampleList, needs: Collection[str]) -> None:
+    def __init__(self, pair: 'Pair', learned: Record, taught: Record,
+                 samples: SampleList) -> None:
         self.pair = pair
-        self.student = student
-        self.teacher = teacher
         self.samples = samples
         self._learned = learned
         self._taught = taught
-        self._needs = needs
-        self.student_levels, self.teacher_levels = (
-            list(side) for side in zip(*pair.levels))
-        self._joined_targets: list[tuple[list[Tensor], Tensor]] = []
-        # not when first asked for: that may be in another precision
-        self._cross_head: Maps = {}
-        if pair.split is not None and learned.intermediates:
-            self._cross_head = self._make_cross_head(pair.split)
 
     @property
     def device(self) -> torch.device:
         """Where all of it is."""
         return self._learned.device
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and P."""
-        return len(self.samples), sum(self._teacher_geometry.counts)
+    def begin(self) -> None:
+        """Compute what has to be computed in the precision of the passes."""
 
-    # -- predictions -------------------------------------------------------
+    def features(self, name: str = FEATURES) -> list[tuple[Tensor, Tensor]]:
+        """Per level (N, C, H, W) features of both, of one width and size.
 
-    def _make_cross_head(self, split: tuple[int, int]) -> Maps:
-        """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
-        # those that lead to what is needed
-        branches = list(self._taught.intermediates)
-        # before the layers of both heads, all branches have the same features
-        alike = not any(split) and not any(
-            branch in self.pair.adapters for branch in branches)
-        own = branches[:1] if alike else branches
-        places = [(branch, *levels) for branch in own
-                  for levels in self.pair.levels]
-        aligned = align_statistics(
-            [self.pair.adapt(branch, self._learned.intermediates[branch][ours])
-             for branch, ours, _ in places],
-            [self._taught.intermediates[branch][theirs]
-             for branch, _, theirs in places])
-        count = len(self.pair.levels)
-        features = {
-            branch: aligned[:count] if alike else
-            aligned[i * count:(i + 1) * count]
-            for i, branch in enumerate(branches)}
-        # the teacher's weights and these features are in the teacher's type
-        with torch.autocast(self.device.type, enabled=False):
-            return self.teacher.forward_from(features, split[1],
-                                             self.teacher_levels, self._needs)
-
-    def predictor(self, prediction: str) -> HeadAdapter:
-        """The head whose coder and priors such predictions are made with."""
-        return self.student if prediction == 'student' else self.teacher
-
-    def maps(self, prediction: str, name: str) -> list[Tensor]:
-        """Per level (N, A * K, H, W) maps of an output.
-
-        As :meth:`crosskd.heads.HeadAdapter.named` has them.
+        Args:
+            name: of the features, as ``needs`` of a distiller has it.
         """
-        if prediction == 'cross_head':
-            return self._cross_head[name]
-        adapter, seen, levels = (
-            (self.student, self._learned, self.student_levels)
-            if prediction == 'student' else
-            (self.teacher, self._taught, self.teacher_levels))
-        return [seen.outputs[name][i] for i in levels]
+        return self.pair.features(name, self._learned.features[name],
+                                  self._taught.features[name])
 
-    def geometry(self, prediction: str) -> Geometry:
-        """The priors of such predictions."""
-        if prediction == 'student':
-            return self._student_geometry
-        return self._teacher_geometry
-
-    @cached_property
-    def _student_geometry(self) -> Geometry:
-        return self.student.geometry(self._learned.sizes, self.student_levels,
-                                     self._learned.device)
-
-    @cached_property
-    def _teacher_geometry(self) -> Geometry:
-        return self.teacher.geometry(self._taught.sizes, self.teacher_levels,
-                                     self._taught.device)
-
-    def flat(self, prediction: str, name: str) -> Tensor:
-        """(N, P, K) of an output."""
-        return self.predictor(prediction).flatten(
-            name, self.maps(prediction, name), self.geometry(prediction))
-
-    def logits(self, prediction: str) -> tuple[Tensor, Tensor]:
-        """(N, P, C) logits of the C shared classes, of both."""
-        return (self.pair.select(self.flat(prediction, 'cls'),
-                                 _space(prediction), -1),
-                self._teacher_logits)
-
-    @cached_property
-    def _teacher_logits(self) -> Tensor:
-        return self.pair.select(self.flat('teacher', 'cls'), 'teacher', -1)
-
-    @cached_property
-    def confidence(self) -> Tensor:
-        """(N, P), the teacher's highest score among the shared classes."""
-        return self._teacher_logits.detach().sigmoid().amax(-1)
-
-    def class_maps(self, prediction: str) -> list[tuple[Tensor, Tensor]]:
-        """Per level (N, A * C, H, W) logit maps of shared classes, of both."""
-        return list(zip(self._class_maps(prediction),
-                        self._class_maps('teacher')))
-
-    def _class_maps(self, prediction: str) -> list[Tensor]:
-        maps = self.maps(prediction, 'cls')
-        if self.pair.all_classes:
-            return maps
-        priors = self.predictor(prediction).num_priors
-        return [
-            self.pair.select(x.unflatten(1, (priors, -1)), _space(prediction),
-                             2).flatten(1, 2) for x in maps
-        ]
-
-    def regression(self, prediction: str,
-                   form: str) -> tuple[Tensor, Tensor]:
-        """Regression outputs of both, in a form of ``HeadAdapter.forms``.
-
-        Encoded boxes of the student's own are those of the teacher's coder.
-
-        Returns:
-            tuple: (n, ...) each, as many rows a prior as the form has.
-        """
-        ours, theirs = (
-            self.predictor(which).forms[form](self.flat(which, 'reg'),
-                                              self.geometry(which))
-            for which in (prediction, 'teacher'))
-        if (form == 'encoded' and prediction == 'student'
-                and not self.pair.same_encoding):
-            ours = self.teacher.encode(
-                self.student.boxes(self.flat('student', 'reg'),
-                                   self._student_geometry),
-                self._teacher_geometry)
-        return ours, theirs
-
-    def scores(self, prediction: str, name: str) -> tuple[Tensor, Tensor]:
-        """(N, P) logits of ``'quality'`` or ``'objectness'``, of both."""
-        return (self.flat(prediction, name).squeeze(-1),
-                self.flat('teacher', name).squeeze(-1))
-
-    def features(self) -> list[tuple[Tensor, Tensor]]:
-        """Per level (N, C, H, W) FPN features of both, of one width."""
-        return [(self.pair.adapt('features', self._learned.features[ours]),
-                 self._taught.features[theirs])
-                for ours, theirs in self.pair.levels]
-
-    # -- targets -----------------------------------------------------------
-
-    @cached_property
-    def _targets(self) -> Targets:
-        for name, results in self._learned.returned.items():
-            if not results:
-                raise ConfigTypeError(
-                    f'bbox_head: the loss of '
-                    f'{type(self.student.head).__name__} did not call '
-                    f'{name}, whose result distillation needs')
-        return self.student.targets(self._learned, len(self.samples))
-
-    def positives(self, term: str) -> Tensor:
-        """(N, P), bool: an object of a shared class is assigned there.
-
-        Where the priors of the two differ, a prior of the teacher's is
-        positive if any of the student's at that location is.
-        """
-        labels = self._joined(_of_term(self._targets.labels, term))
-        positives = self.student.is_class(labels)
-        if not self.pair.all_classes:
-            positives &= self.pair.shared_labels(labels) >= 0
-        if self.pair.same_priors:
-            return positives
-        ours, theirs = self.student.num_priors, self.teacher.num_priors
-        return positives.unflatten(1, (-1, ours)).any(-1).repeat_interleave(
-            theirs, dim=1)
-
-    def weights(self, term: str) -> Tensor | None:
-        """(N, P): 0 where the student's own loss of that term ignores priors.
-
-        There are none for priors that are the teacher's alone: of those, the
-        valid ones (inside the padded image) have 1.  None where all count.
-        """
-        if not self.pair.same_priors:
-            return self._valid
-        weights = _of_term(self._targets.weights, term)
-        return None if weights is None else self._joined(weights)
-
-    def _joined(self, targets: list[Tensor]) -> Tensor:
-        for known, joined in self._joined_targets:
-            if known is targets:  # of another term
-                return joined
-        joined = torch.cat([targets[i] for i in self.student_levels], 1)
-        self._joined_targets.append((targets, joined))
-        return joined
-
-    @cached_property
-    def _valid(self) -> Tensor | None:
-        return self.teacher.valid_priors(
-            self._taught.sizes, self.teacher_levels,
-            [sample.metainfo for sample in self.samples],
-            self._taught.device)
-
-    def normalizer(self, term: str) -> float | Tensor:
-        """What the student's own losses of that term are divided by.
-
-        Its classification losses, where it has no such term.  A teacher with
-        more priors a location has as many times the terms in its sums
-        (docs/conflict.md).
-        """
-        normalizer = _of_term(self._targets.normalizers, term)
-        more = self.teacher.num_priors / self.student.num_priors
-        return normalizer * more if more > 1 else normalizer
-
-    def by_level(self, values: Tensor) -> list[Tensor]:
-        """Sums of (N, P) values over each level, for the log."""
-        return [x.sum() for x in values.split(
-            self._teacher_geometry.counts, 1)]
-
-    def nothing(self) -> list[Tensor]:
+    def nothing(self, name: str = FEATURES) -> list[Tensor]:
         """0 for each level, for what is not computed.
 
         Channel adapters that are idle meanwhile get a gradient of 0 by it,
         because DDP wants one for whatever trains.
+
+        Args:
+            name: of the features whose levels count.
         """
-        return [self._zero] * len(self.pair.levels)
+        return [self._zero] * len(self.pair.matched[name])
 
     @cached_property
     def _zero(self) -> Tensor:
         zero = torch.zeros((), device=self.device)
-        return sum(((0 * p).sum() for adapter in self.pair.idle(
-            self.teacher, self._needs) for p in adapter.parameters()
-            if p.requires_grad), zero)
-
-
-def _of_term(every: dict[str, T], term: str) -> T:
-    return every.get(term, every['cls'])
-
-
-def _space(prediction: str) -> str:
-    """Whose classes such predictions have."""
-    return 'student' if prediction == 'student' else 'teacher'
+        return sum(((0 * p).sum()
+                    for adapter in self.pair.idle(self._taught.needs)
+                    for p in adapter.parameters() if p.requires_grad), zero)

@@ -1,15 +1,15 @@
 """Batch norms of a frozen detector become part of their convolutions."""
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..numerics.randomness import untouched_randomness
 from ..numerics.same_function import same_function
+from ..taps import HEAD_INPUT
 from .probe import exact_copy, has_hooks, pattern
 
 SIDE = 256  # two locations a side at stride 128: a norm needs more than one
@@ -32,8 +32,8 @@ class FusedNorms:
         self._pairs: list[_Pair] | None = None
         self._count = 0
 
-    def settle(self, detector: SingleStageDetector, fuse: bool,
-               channels: int) -> str:
+    def settle(self, detector: nn.Module, fuse: bool, channels: int,
+               parts: Sequence[str]) -> str:
         """Fuse what can be, unless it has hooks, and undo it where it has.
 
         Args:
@@ -41,6 +41,7 @@ class FusedNorms:
                 replaced in place.
             fuse: whether to fuse any.
             channels: of the images.
+            parts: names of its parts that run, one after the other.
 
         Returns:
             str: what has changed, for the log; empty where nothing has.
@@ -50,9 +51,10 @@ class FusedNorms:
             if not fuse:
                 return ''
             self._count = sum(isinstance(m, _BatchNorm)
-                              for m in detector.modules())
-            self._pairs = list(_pairs_of(detector))
-            objection = _objection(detector, channels) if self._pairs else ''
+                              for m in _modules(detector, parts))
+            self._pairs = list(_pairs_of(detector, parts))
+            objection = (_objection(detector, channels, parts)
+                         if self._pairs else '')
             if objection:
                 self._pairs = []
                 return (f'its {self._count} batch norms are not fused: '
@@ -144,8 +146,13 @@ class _Pair:
         self._owner._modules.update(zip(self._names, layers))
 
 
-def _pairs_of(detector: nn.Module) -> Iterator[_Pair]:
-    for owner in detector.modules():
+def _modules(detector: nn.Module, parts: Sequence[str]) -> Iterator[nn.Module]:
+    for name in parts:
+        yield from getattr(detector, name).modules()
+
+
+def _pairs_of(detector: nn.Module, parts: Sequence[str]) -> Iterator[_Pair]:
+    for owner in _modules(detector, parts):
         before = None
         for name, layer in owner.named_children():
             if isinstance(layer, _BatchNorm):
@@ -173,23 +180,28 @@ def _is_affine(norm: _BatchNorm) -> bool:
             and norm.running_mean is not None and not norm.training)
 
 
-def _objection(detector: SingleStageDetector, channels: int) -> str:
+def _objection(detector: nn.Module, channels: int,
+               parts: Sequence[str]) -> str:
     """Why fusing is not right; empty where it is."""
     device = next(detector.parameters()).device
     images = pattern(1, channels, SIDE, SIDE, device=device)
     try:
         with untouched_randomness():
             copied = exact_copy(detector)
-            before = _maps(copied, images)
-            for pair in _pairs_of(copied):
+            before = _maps(copied, images, parts)
+            for pair in _pairs_of(copied, parts):
                 pair.fuse()
-            same = all(map(same_function, before, _maps(copied, images)))
+            same = all(map(same_function, before,
+                           _maps(copied, images, parts)))
     except Exception as e:
         return f'a copy of it does not run in float64 ({type(e).__name__})'
     return '' if same else 'that would change its predictions'
 
 
-def _maps(detector: SingleStageDetector, images: Tensor) -> list[Tensor]:
+def _maps(detector: Any, images: Tensor, parts: Sequence[str]) -> list[Tensor]:
+    """What the parts make of images."""
     features = detector.extract_feat(images)
+    if HEAD_INPUT.module not in parts:
+        return list(features)
     outputs = detector.bbox_head(features)
     return [*features, *(x for levels in outputs for x in levels)]

@@ -51,7 +51,7 @@ class HeadRun:
                 head.head(features)
                 return seen
             found = _run_layers(head, features, outputs)
-        seen.features, seen.outputs = features, found
+        seen.given, seen.outputs = features, found
         if split == 0:
             seen.intermediates = {
                 branch: list(features) for branch in head.branches}

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from torch import nn
 
 from ..errors import ConfigTypeError, ConfigValueError
@@ -77,20 +77,37 @@ def types_to_hold(asked: torch.dtype | None, default: torch.dtype,
     return asked, asked
 
 
-def held_in(detector: SingleStageDetector
-             ) -> tuple[torch.dtype, torch.dtype]:
-    """The types of all but the head, and of the head."""
-    head = next(detector.bbox_head.parameters()).dtype
-    return next((p.dtype for name, p in detector.named_parameters()
-                 if not name.startswith('bbox_head.')), head), head
+def held_in(detector: BaseDetector,
+            head: nn.Module | None) -> tuple[torch.dtype, torch.dtype]:
+    """The types of all but the head, and of the head.
+
+    Args:
+        detector: the teacher.
+        head: its head, where that is run by itself.
+    """
+    heads = [] if head is None else [p.dtype for p in head.parameters()]
+    inside = set() if head is None else {id(p) for p in head.parameters()}
+    body = next((p.dtype for p in detector.parameters()
+                 if id(p) not in inside), *heads[:1])
+    return body, next(iter(heads), body)
 
 
-def cast(detector: SingleStageDetector, body: torch.dtype,
-          head: torch.dtype) -> None:
+def cast(detector: BaseDetector, head: nn.Module | None, body: torch.dtype,
+         to: torch.dtype) -> None:
+    """Cast the weights of a detector.
+
+    Args:
+        detector: the teacher.
+        head: its head, where that is run by itself.
+        body: the type of all but the head.
+        to: that of the head.
+    """
     for child in detector.children():
         # means and deviations of pixels are no weights
         if child is not detector.data_preprocessor:
-            child.to(head if child is detector.bbox_head else body)
+            child.to(to if child is head else body)
+    for own in detector.parameters(recurse=False):  # such as level embeddings
+        own.data = own.data.to(body)
 
 
 def said(body: torch.dtype, head: torch.dtype) -> str:

@@ -1,12 +1,11 @@
 """The teacher: built, loaded, frozen, and run beside a student."""
 import copy
-from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmengine.config import Config, ConfigDict
@@ -18,8 +17,10 @@ from torch import Tensor, nn
 
 from ..checkpoints.loading import load_checkpoint
 from ..errors import ConfigTypeError, ConfigValueError, words
-from ..heads import HeadAdapter, HeadRecord, adapter_of
+from ..heads import HeadAdapter, dense_head
 from ..numerics.randomness import untouched_randomness
+from ..taps import HEAD_INPUT, Needs, Plan, Record, Tap, run_to, tapped
+from ..taps.running import BODY, add_given, hooked
 from .finding import model_config
 from .fusing import FusedNorms
 from .head_run import HeadRun
@@ -86,8 +87,10 @@ class Teacher:
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
         self.dtype = read_type(dtype)
-        self._detector: SingleStageDetector | None = None
+        self._detector: BaseDetector | None = None
         self._head: HeadAdapter | None = None
+        self._plan: Plan | None = None
+        self._preprocessor: BaseDataPreprocessor | None = None
         self.classes: tuple[str, ...] | None = None
         self._norms = FusedNorms()
         self._follows = False
@@ -108,7 +111,7 @@ class Teacher:
         return self._detector is not None
 
     @property
-    def detector(self) -> SingleStageDetector:
+    def detector(self) -> BaseDetector:
         """The frozen detector.
 
         Raises:
@@ -122,13 +125,31 @@ class Teacher:
 
     @property
     def head(self) -> HeadAdapter:
-        """The teacher's head, in its adapter."""
-        if self._head is None or self._head.head is not (
-                self.detector.bbox_head):
-            self._head = adapter_of(self.detector.bbox_head, teaches=True)
+        """The teacher's dense head, in its adapter.
+
+        Raises:
+            TypeError: it has none that is known.
+        """
+        if self._head is None or self._head.head is not getattr(
+                self.detector, HEAD_INPUT.module, None):
+            try:
+                self._head = dense_head(self.detector, teaches=True)
+            except TypeError as e:
+                raise ConfigTypeError(f'teacher_config.model.{e}') from None
         return self._head
 
-    def _read(self) -> SingleStageDetector:
+    def read(self) -> None:
+        """Read config and checkpoint, unless that has happened.
+
+        Raises:
+            FileNotFoundError: config or checkpoint do not exist.
+            TypeError: ``teacher_config`` is no config, or one of no detector.
+            ValueError: no checkpoint is named, or its weights do not fit.
+        """
+        if self._detector is None:
+            self._detector, self._norms = self._read(), FusedNorms()
+
+    def _read(self) -> BaseDetector:
         if not isinstance(self.config, (str, Path, dict, Config)):
             raise ConfigTypeError(
                 'teacher_config must be the path of a config file, a dict or '
@@ -160,7 +181,7 @@ class Teacher:
                       f'of {ckpt}{known}', logger='current')
         return detector.requires_grad_(False).eval()
 
-    def join(self, student: nn.Module) -> None:
+    def join(self, student: BaseDetector) -> None:
         """Read the teacher, unless that has happened, and move it.
 
         Called when training begins.  From then on the teacher follows the
@@ -170,20 +191,21 @@ class Teacher:
             student: the detector that will learn from this teacher.
 
         Raises:
-            FileNotFoundError: config or checkpoint do not exist.
-            TypeError: ``teacher_config`` is no config, or one of another
-                detector than a single-stage one with a head that is known.
-            ValueError: no checkpoint is named, or its weights do not fit.
+            FileNotFoundError, TypeError, ValueError: as for :meth:`read`.
         """
-        if self._detector is None:
-            self._detector, self._norms = self._read(), FusedNorms()
+        self.read()
         if not self._follows:
             self._follows = True
+            self._preprocessor = student.data_preprocessor
             if self._shared:  # with a student that may train elsewhere
                 self._shared = False
                 self._detector, self._norms = copy.deepcopy(
                     (self._detector, self._norms))
             self.follow(student)
+
+    def settle(self, plan: Plan) -> None:
+        """Keep what is settled of the pair, which each run goes by."""
+        self._plan = plan
 
     def look_at_data(self, key: str, dataset: Any) -> None:
         """See how the pipeline of the student's data normalises images.
@@ -200,40 +222,55 @@ class Teacher:
     @torch.inference_mode(False)  # what it keeps may serve in training
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
-                 preprocessor: BaseDataPreprocessor,
-                 split: int | None,
-                 needs: Collection[str] | None = None) -> HeadRecord:
+                 needs: Needs | None = None) -> Record:
         """Run the teacher on a batch that was preprocessed for the student.
+
+        After :meth:`join` and :meth:`settle`.
 
         Args:
             inputs: (N, 3, H, W).
             samples: of the N images; their ``img_shape`` says where the
                 padding begins.
-            preprocessor: the student's data preprocessor.
-            split: record the head's intermediate features after so many
-                layers; None for none.
-            needs: what the distillers need; nothing else is run.  All
-                outputs of the head by default.
+            needs: what the distillers need now; no more of the teacher runs.
+                By default what they may ever need.
 
         Returns:
-            HeadRecord: of the pass through the head, or of the features that
-            it would be given.
+            Record: of the features; where outputs of its head are needed, a
+            :class:`~crosskd.heads.HeadRecord`.
         """
-        if needs is None:
-            needs = self.head.outputs
+        plan = self._plan
+        if plan is None:
+            raise RuntimeError('a teacher runs after Teacher.settle')
+        needs = plan.needs if needs is None else needs
         if not needs:  # all losses have a weight of 0
-            return HeadRecord()
-        inputs = self._renormalized(inputs, samples, preprocessor)
+            return Record()
+        inputs = self._renormalized(inputs, samples, self._preprocessor)
         device = inputs.device.type
         body, head = self._types(device)
         # the weights are in the type that it runs in: nothing casts them anew
         with torch.autocast(device, enabled=False):
             self._hold_in(body, head, inputs)
-            features = self.detector.extract_feat(inputs.to(body))
-            if not set(needs) - {'features'}:
-                return HeadRecord(features)
-            return self._run_head(
-                self.head, tuple(x.to(head) for x in features), split, needs)
+            taps = {name: plan.teacher[name] for name in needs.features}
+            if needs.dense:
+                seen = self._run_dense(inputs.to(body), head, needs, taps)
+            else:
+                seen = Record(run_to(self.detector, taps, inputs.to(body),
+                                     samples))
+        seen.needs = needs
+        return seen
+
+    def _run_dense(self, inputs: Tensor, head: torch.dtype, needs: Needs,
+                   taps: dict[str, Tap]) -> Record:
+        split = self._plan.split if self._plan else None
+        with tapped(self.detector, hooked(self.detector, taps)) as found:
+            features = self.detector.extract_feat(inputs)
+            seen = self._run_head(
+                self.head, tuple(x.to(head) for x in features),
+                split[1] if split and needs.cross_head else None,
+                needs.outputs)
+        add_given(self.detector, taps, found, features)
+        seen.features = found
+        return seen
 
     def _types(self, device: str) -> list[torch.dtype]:
         """The types in which all but the head, and the head, run now."""
@@ -248,10 +285,19 @@ class Teacher:
 
     @cached_property
     def _know_bfloat16(self) -> tuple[bool, bool]:
+        head = self._dense_head
         body = [child for child in self.detector.children()
-                if child is not self.head.head]
-        return knows_bfloat16(body), knows_bfloat16(
-            [self.head.head]) and not self.head.calls_mmcv_ops
+                if head is None or child is not head.head]
+        return knows_bfloat16(body), head is None or knows_bfloat16(
+            [head.head]) and not head.calls_mmcv_ops
+
+    @property
+    def _dense_head(self) -> HeadAdapter | None:
+        """The head, if it is known, and can be run by itself."""
+        try:
+            return self.head
+        except TypeError:
+            return None
 
     def _renormalized(self, inputs: Tensor, samples: SampleList,
                       preprocessor: BaseDataPreprocessor) -> Tensor:
@@ -273,15 +319,27 @@ class Teacher:
         # not in float64, where results are exact to more than its rounding
         fused = self._norms.settle(
             detector, torch.float64 not in (body, inputs.dtype),
-            inputs.size(1))
-        held = held_in(detector)
+            inputs.size(1), self._parts)
+        held = held_in(detector, self._head_module)
         if self._has_run and held == (body, head) and not fused:
             return
-        cast(detector, body, head)
+        cast(detector, self._head_module, body, head)
         self._has_run = True
         done = [said(body, head), fused]
         print_log(f'teacher: {"; ".join(filter(None, done))}',
                   logger='current')
+
+    @property
+    def _head_module(self) -> nn.Module | None:
+        head = self._dense_head
+        return None if head is None else head.head
+
+    @property
+    def _parts(self) -> list[str]:
+        """Names of the parts that run."""
+        dense = () if self._dense_head is None else (HEAD_INPUT.module, )
+        return [name for name in (*BODY, *dense)
+                if getattr(self.detector, name, None) is not None]
 
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
@@ -305,7 +363,7 @@ class Teacher:
             if like.dtype in HALVES:
                 self._autocasts = None
             elif self.dtype is None and self._autocasts is None:
-                cast(self.detector, like.dtype, like.dtype)
+                cast(self.detector, self._head_module, like.dtype, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         # the same detector, until the copy of the student trains, too
@@ -321,18 +379,14 @@ def _is_channels_last(x: Tensor) -> bool:
             and x.is_contiguous(memory_format=torch.channels_last))
 
 
-def _build(model: ConfigDict) -> SingleStageDetector:
+def _build(model: ConfigDict) -> BaseDetector:
     try:
         detector = MODELS.build(model)
     except (AssertionError, KeyError, RuntimeError, TypeError,
             ValueError) as e:
         raise ConfigValueError(f'teacher_config: {words(e)}') from None
-    if not isinstance(detector, SingleStageDetector):
+    if not isinstance(detector, BaseDetector):
         raise ConfigTypeError(
-            f'teacher_config: {type(detector).__name__} is no single-stage '
-            'detector; expected one with a dense bbox_head')
-    try:
-        adapter_of(detector.bbox_head, teaches=True)
-    except TypeError as e:
-        raise ConfigTypeError(f'teacher_config.model.{e}') from None
+            f'teacher_config: {type(detector).__name__} is no detector of '
+            "mmdet's")
     return detector

@@ -25,6 +25,7 @@ from crosskd.distillers import Distiller
 from crosskd.engine.trial import try_pair
 from crosskd.heads import adapter_of, record
 from crosskd.registry import DISTILLERS
+from crosskd.taps import Needs
 
 
 def same_student(kind, **kwargs):
@@ -433,7 +434,7 @@ def test_what_has_no_weight_is_not_computed():
     assert [float(x) for x in losses['loss_reg_kd']] == [0, 0, 0]
     assert [float(x) for x in losses['loss_feat_kd']] == [0, 0, 0]
     assert total(losses)['loss_cls_kd'] == whole['loss_cls_kd'] > 0
-    assert model.distillers.needs_now == {'cls', 'cross_head'}
+    assert model.distillers.needs_now == Needs(frozenset({'cls'}), True)
     model.parse_losses(losses)[0].backward()
 
 

@@ -186,8 +186,7 @@ def test_a_pass_on_the_way_does_not_leave_the_teacher_in_that_type(through):
     inputs, samples = batch()
     ours = total(model.loss(inputs, samples))
     getattr(model, through)()
-    model.teacher(inputs.to(LEAVE[through]), samples,
-                  model.data_preprocessor, None)
+    model.teacher(inputs.to(LEAVE[through]), samples)
     assert next(model.teacher.detector.parameters()).dtype == LEAVE[through]
     model.float()
     assert total(model.loss(inputs, samples)) == pytest.approx(ours, rel=0.05)
@@ -226,7 +225,7 @@ def test_a_copy_that_trains_has_a_teacher_of_its_own(make, when):
         handle.remove()
         one.double()
         with torch.no_grad():
-            one.teacher(inputs.double(), samples, one.data_preprocessor, None)
+            one.teacher(inputs.double(), samples)
         assert tensors(other.teacher.detector) == before
         assert total(other.loss(inputs, samples)) == pytest.approx(
             ours, rel=1e-5)

@@ -16,6 +16,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    every_output,
     lively,
     plain_cfg,
     sdd_cfg,
@@ -121,7 +122,7 @@ def test_all_norms_of_a_teacher_are_fused(share_conv, caplog):
     assert len(convolutions) == (2 * 2 + 6 if share_conv else 2 * 2 * 3 + 6)
     MMLogger.get_current_instance().addHandler(caplog.handler)
     with caplog.at_level(logging.INFO):
-        found = model.teacher(inputs, samples, model.data_preprocessor, None)
+        found = model.teacher(inputs, samples, every_output(model))
     MMLogger.get_current_instance().removeHandler(caplog.handler)
     # those of a ResNet-18, and two branches of two layers on three levels
     assert '32 of its 32 batch norms are fused' in caplog.text

@@ -12,7 +12,8 @@ from mmengine.structures import InstanceData
 
 from crosskd.compat.mmcv_ext import is_installed
 from crosskd.heads import HeadRecord
-from crosskd.pairs import Pair, PairedPass
+from crosskd.pairs import DensePair, DensePass
+from crosskd.taps import Needs
 
 KINDS = ('retina', 'gfl', 'atss', 'fcos')
 #: heads of the same test as those, and those that need mmcv's compiled ops
@@ -292,13 +293,19 @@ def batch(boxes=(2, 3), size=(64, 96), seed: int = 0,
     return inputs, samples
 
 
+def every_output(model, cross_head=False):
+    """Needs of all that the teacher's head returns."""
+    return Needs(frozenset(model.teacher.head.outputs), cross_head)
+
+
 def paired_maps(head, student: list, teacher: list, samples: list):
     """Class logits of two detectors with that head, as regions take them."""
-    pair = Pair()
+    pair = DensePair()
     pair.levels = [(i, i) for i in range(len(head.strides))]
-    s, t = (HeadRecord(outputs=dict.fromkeys(head.outputs, maps))
+    s, t = (HeadRecord(adapter=head,
+                       outputs=dict.fromkeys(head.outputs, maps))
             for maps in (student, teacher))
-    return PairedPass(pair, head, s, head, t, samples, {'cls'})
+    return DensePass(pair, s, t, samples)
 
 
 def total(losses: dict) -> dict:

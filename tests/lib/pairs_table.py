@@ -146,7 +146,7 @@ def outcome(method, difference, student, teacher):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
-    wide = 'features' in model.distillers.needs or method == 'CrossKD'
+    wide = model.distillers.needs.features or method == 'CrossKD'
     assert bool(model.pair.adapters) == (difference == 'width' and wide)
     assert list(model.state_dict()) == plain_keys(student)
     return WORKS

@@ -13,6 +13,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    every_output,
     has_float16_convolutions,
     needs_float16,
     paired_maps,
@@ -33,8 +34,9 @@ from crosskd.losses import (
 from crosskd.losses.logit_maps import LogitMaps
 from crosskd.losses.sdd_bases import BASES
 from crosskd.numerics.statistics import align_statistics, standardize
-from crosskd.pairs import PairedPass
+from crosskd.pairs import DensePass
 from crosskd.registry import REGIONS
+from crosskd.taps import Needs
 from crosskd.teacher import precision
 from crosskd.teacher import teacher as teacher_module
 
@@ -240,21 +242,19 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
     model = distiller(kind, prediction='student',
                       loss_reg_kd=dict(type=loss))
     inputs, samples = batch()
-    student, teacher = (adapter_of(model.bbox_head), model.teacher.head)
+    student = adapter_of(model.bbox_head)
     with autocast(dtype), record(student) as s:
         model.bbox_head.loss(model.extract_feat(inputs), samples)
     with autocast(dtype):
-        t = model.teacher(inputs, samples, model.data_preprocessor, None)
+        t = model.teacher(inputs, samples, every_output(model))
     with autocast(dtype):
         found = model.distillers(
-            PairedPass(model.pair, student, s, teacher, t, samples,
-                       model.distillers.needs))
+            DensePass(model.pair, s, t, samples))
     for seen in (s, t):
         seen.outputs = {name: [x.float() for x in levels]
                         for name, levels in seen.outputs.items()}
     exact = model.distillers(
-        PairedPass(model.pair, student, s, teacher, t, samples,
-                       model.distillers.needs))
+        DensePass(model.pair, s, t, samples))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 
@@ -344,8 +344,8 @@ def test_fcos_divides_by_its_centerness_wherever_a_rank_has_some(monkeypatch):
 
     def normalizer(centerness):
         returned = dict(seen.returned, centerness_target=[centerness])
-        return adapter.targets(HeadRecord(returned=returned),
-                               2).normalizers['cls']
+        record = HeadRecord(adapter=adapter, returned=returned)
+        return adapter.targets(record, 2).normalizers['cls']
 
     some = adapter.targets(seen, 2).normalizers['cls']
     assert some > 0 and some != 1
@@ -467,8 +467,7 @@ def test_a_student_in_float64_has_a_teacher_in_float64():
     inputs, samples = batch()
     for enabled in (False, True):
         with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
-            model.teacher(inputs.double(), samples, model.data_preprocessor,
-                          None)
+            model.teacher(inputs.double(), samples)
         assert held(model) == (torch.float64, ) * 2
 
 
@@ -487,14 +486,15 @@ def test_a_teacher_in_half_precision_teaches_almost_the_same(kind, dtype):
 def test_what_the_teacher_returns_is_in_its_type(dtype):
     model = student_of('retina', dtype)
     inputs, samples = batch()
-    seen = model.teacher(inputs, samples, model.data_preprocessor, 1)
+    seen = model.teacher(inputs, samples, every_output(model, True))
     head = held(model)[1]
-    for x in [*seen.features, *sum(seen.outputs.values(), []),
+    for x in [*seen.given, *sum(seen.outputs.values(), []),
               *sum(seen.intermediates.values(), [])]:
         assert x.dtype == head
-    seen = model.teacher(inputs, samples, model.data_preprocessor, None,
-                         {'features'})
-    assert {x.dtype for x in seen.features} == {getattr(torch, dtype)}
+    model = student_of('retina', dtype, loss_feat_kd=dict(type='PKDLoss'))
+    seen = model.teacher(inputs, samples, Needs.of({'features'}))
+    assert {x.dtype for x in seen.features['features']} == {
+        getattr(torch, dtype)}
 
 
 class Casts(TorchDispatchMode):
@@ -520,8 +520,7 @@ def test_under_autocast_the_input_is_cast_once_and_nothing_else(kind, dtype):
     with autocast(dtype):
         model.loss(inputs, samples)
         with Casts() as casts:
-            seen = model.teacher(inputs, samples, model.data_preprocessor, 1,
-                                 model.distillers.needs)
+            seen = model.teacher(inputs, samples)
     (cast, to), *rest = casts.seen
     assert cast is inputs and to == dtype
     # mmdet's own heads return their box distances in float32

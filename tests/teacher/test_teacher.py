@@ -9,6 +9,7 @@ from helpers import (
     batch,
     build,
     distiller_cfg,
+    every_output,
     kd_cfg,
     lively,
     plain_cfg,
@@ -391,7 +392,7 @@ def test_a_pass_of_the_teacher_waits_for_nothing_and_copies_nothing(
         traffic = []
         for _ in range(2):
             with Traffic() as mode:
-                model.teacher(inputs, samples, model.data_preprocessor, 1)
+                model.teacher(inputs, samples, every_output(model, True))
             traffic.append(mode.seen)
     assert traffic[1] == []
     assert traffic[0]  # where the constants were sent and compared
@@ -415,8 +416,7 @@ def run(model, detector=None, dtype=torch.float32):
     with torch.no_grad():
         if detector is not None:
             return detector.bbox_head(detector.extract_feat(inputs))
-        return model.teacher(inputs, samples, model.data_preprocessor,
-                             None).raw
+        return model.teacher(inputs, samples, every_output(model)).raw
 
 
 def norms(module):
@@ -508,7 +508,7 @@ def test_the_first_pixels_decide_nothing(lively_weights, pixels):
     inputs, samples = batch()
     with torch.no_grad():
         model.teacher(torch.full_like(inputs, pixels), samples,
-                      model.data_preprocessor, 1)
+                      every_output(model, True))
     assert norms(model.teacher.detector) == 0
     assert_close(run(model), run(other), rtol=0, atol=0)
 
@@ -531,8 +531,7 @@ def test_hooks_on_the_teacher_are_called_once_a_step(lively_weights):
 
 def predictions(model):
     inputs, samples = batch()
-    found = model.teacher(inputs, samples, model.data_preprocessor, None,
-                          model.teacher.head.outputs)
+    found = model.teacher(inputs, samples, every_output(model))
     return sum(found.raw, [])
 
 

@@ -12,8 +12,9 @@ from mmengine.config import Config
 from torch import Tensor
 
 from ...detectors import DistillationMixin
-from ...detectors.inputs import input_channels
 from ...heads import adapter_of
+from ...pairs import DensePair
+from ...taps.images import input_channels
 from ...teacher.finding import model_config
 
 BOXES = 7  # an image of COCO has 7.3
@@ -29,13 +30,13 @@ def build_distilled(cfg: Config) -> DistillationMixin:
             kd_cfg.pop(key, None)
     torch.manual_seed(0)
     detector = MODELS.build(model)
-    detector.teacher.join(detector)
-    ours, theirs = (
-        [str(i) for i in range(head.num_classes)]
-        for head in (detector.head_adapter, detector.teacher.head))
-    if len(ours) != len(theirs):  # those of equal number are shared
-        detector.teacher.classes = theirs
-        detector.join_teacher(ours)
+    if isinstance(detector.pair, DensePair):
+        detector.teacher.read()
+        ours, theirs = (
+            [str(i) for i in range(head.num_classes)]
+            for head in (detector.head_adapter, detector.teacher.head))
+        if len(ours) != len(theirs):  # those of equal number are shared
+            detector.join_teacher(ours, teacher_classes=theirs)
     detector.init_weights()
     return detector.train()
 

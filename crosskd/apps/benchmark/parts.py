@@ -11,7 +11,7 @@ from torch import nn
 
 from ...detectors import DistillationMixin
 from ...distillers import Distiller
-from ...pairs import PairedPass
+from ...pairs import DensePass
 from .timeline import Timeline
 
 STUDENT, TEACHER, CROSS_HEAD = 'student', 'teacher', 'cross_head'
@@ -63,7 +63,7 @@ def watch_distilled(timeline: Timeline,
         for owner, name, part in (
                 (type(model.teacher), '__call__', TEACHER),
                 (plain, 'loss', STUDENT),
-                (PairedPass, '__init__', CROSS_HEAD)):
+                (DensePass, 'make_cross_head', CROSS_HEAD)):
             stack.enter_context(_replaced(owner, name, _timed(timeline, part)))
         for distiller in model.distillers.children():
             stack.enter_context(_watch_losses(timeline, distiller))

@@ -13,9 +13,9 @@ from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
 from ...compat.deformable_onnx import traceable
-from ...detectors.inputs import input_channels
 from ...errors import ConfigTypeError, ConfigValueError, words
 from ...heads import adapter_of
+from ...taps.images import input_channels
 
 OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
 OPSET = 20  # DeformConv is in onnx since 19

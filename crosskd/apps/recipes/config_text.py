@@ -1,19 +1,17 @@
 """The text of a distillation config."""
-import logging
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mmdet
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
+from ...engine.run_checks import quiet
 from ...errors import ConfigTypeError, ConfigValueError, describe
 from ...heads import HeadAdapter, adapter_of
 from ...registry import in_our_scope
@@ -22,7 +20,6 @@ from .choosing import Choice, detector_for, losses_for, split_for
 from .plain import check_student, class_names, detector_class, read_config
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
-SAID = 'distillation: '  # what the log says of a pair begins with it
 WIDTH = 79
 OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
            '--teacher-classes NAME …')
@@ -62,7 +59,7 @@ def make_config(student: str, teacher: str, checkpoint: str,
         kind = detector_class(STUDENT, student, cfg)
         check_student(student, cfg, kind)
         ours = _head_of(student, cfg)
-        taught = _read_teacher(teacher, files[1], checkpoint, ours)
+        taught = _read_teacher(teacher, files[1], checkpoint)
         theirs = taught.head
         choices = losses_for(theirs)
         if classes:
@@ -83,7 +80,7 @@ def make_config(student: str, teacher: str, checkpoint: str,
             f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
         end = [_lines(split).removesuffix(',') + '))']
         base = files[0] if '::' not in student else student
-        pair, said = _join(student, '\n'.join(
+        pair = _join(student, '\n'.join(
             [f'_base_ = {base!r}', *model, *map(_lines, choices), *end]),
             taught)
     if pair.adapters:
@@ -93,7 +90,7 @@ def make_config(student: str, teacher: str, checkpoint: str,
     note = [] if '::' in base or os.path.isabs(base) else [
         "# from this file's folder; other paths: from the working directory"]
     return '\n'.join([
-        *_header(student, teacher, ours, theirs, cfg, said), *note,
+        *_header(student, teacher, ours, theirs, cfg, pair.notes), *note,
         f'_base_ = {base!r}', *model, *map(_lines, choices), *end]) + '\n'
 
 
@@ -110,15 +107,14 @@ def _head_of(student: str, cfg: Config) -> HeadAdapter:
         raise ConfigTypeError(f'{STUDENT}={student!r}: model.{e}') from None
 
 
-def _read_teacher(name: str, file: str, checkpoint: str,
-                  student: HeadAdapter) -> Teacher:
+def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
     cfg = read_config(TEACHER, name, file)
     if not any(str(key).startswith('teacher_') for key in cfg.model):
         with DefaultScope.overwrite_default_scope(
                 cfg.get('default_scope') or 'mmdet'):
             detector_class(TEACHER, name, cfg)
     teacher = Teacher(file, checkpoint, trust_ckpt=False)
-    teacher.join(student.head)
+    teacher.read()
     return teacher
 
 
@@ -134,9 +130,8 @@ def _teacher_classes(teacher: Teacher, file: str,
     return tuple(names) if len(names) == teacher.head.num_classes else None
 
 
-def _join(student: str, text: str,
-          teacher: Teacher) -> tuple[Any, list[str]]:
-    """Join the pair of a config; what the log says of it."""
+def _join(student: str, text: str, teacher: Teacher) -> Any:
+    """The joined pair of a config."""
     try:
         cfg = Config.fromstring(text, '.py')
     except Exception as e:  # such as one of mmengine's pure Python style
@@ -145,34 +140,14 @@ def _join(student: str, text: str,
             f'_base_: {describe(e)}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
-    model.teacher = teacher  # which has read its checkpoint
-    with _log() as said:
+    with quiet():  # what it says stands in the config
         try:
-            model.join_teacher(names)
+            model.join_teacher(names, teacher)
         except ValueError as e:
             if 'classes' not in str(e):
                 raise
             raise ConfigValueError(f'{e}. {OPTIONS}') from None
-    return model.pair, said
-
-
-@contextmanager
-def _log() -> Iterator[list[str]]:
-    """What is logged of a pair, and is not shown."""
-    said: list[str] = []
-
-    class Kept(logging.Handler):
-
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.getMessage().startswith(SAID):
-                said.append(record.getMessage().removeprefix(SAID))
-
-    logger = MMLogger.get_current_instance()
-    shown, logger.handlers = logger.handlers, [Kept()]
-    try:
-        yield said
-    finally:
-        logger.handlers = shown
+    return model.pair
 
 
 def _imports(cfg: Config) -> list[str]:

@@ -13,10 +13,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ...detectors import DistillationMixin
-from ...detectors.eval_mode import copied_head, eval_mode
+from ...detectors.copied_head import copied_head
 from ...heads import HeadAdapter
+from ...numerics.modes import eval_mode
 from ...numerics.randomness import untouched_randomness
-from ...pairs import PairedPass
+from ...pairs import DensePass
+from ...taps import Needs
 from .pixels import as_picture
 
 NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
@@ -63,7 +65,7 @@ class View:
 SCORES = ("teacher's score", "student's score")
 
 
-class LocatedPass(PairedPass):
+class LocatedPass(DensePass):
     """A paired pass that keeps the losses of single locations."""
 
     def by_level(self, values: Tensor) -> list[Tensor]:
@@ -150,7 +152,8 @@ def _pair(model: DistillationMixin, inputs: Tensor, features: list[Tensor],
     _, paired = model.paired(
         inputs, [sample],
         partial(model.bbox_head.loss, tuple(features), [sample]),
-        {*model.distillers.needs, *model.teacher.head.outputs}, LocatedPass)
+        model.distillers.needs | Needs(frozenset(model.teacher.head.outputs)),
+        LocatedPass)
     return paired, [features[i] for i in paired.student_levels]
 
 

@@ -1,24 +1,11 @@
-"""Running a detector beside its training, which goes on as if it had not."""
+"""Running the loss of a head beside a training, and leaving no trace."""
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.logging import MessageHub
-from torch import nn
 
 from .mixin import DistillationMixin
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Have all of a model in eval mode, and each part as it was afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

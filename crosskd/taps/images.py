@@ -1,9 +1,9 @@
-"""What a detector takes."""
+"""What images a detector takes."""
 from contextlib import suppress
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
@@ -15,7 +15,7 @@ class _FirstLayer(Exception):
     """The first layer is reached, and nothing needs to be computed."""
 
 
-def input_channels(detector: SingleStageDetector) -> int:
+def input_channels(detector: BaseDetector) -> int:
     """How many channels the images of a detector have.
 
     It is what its first convolution (or norm) asks for, measured with an image

@@ -1,0 +1,110 @@
+"""Any of mmdet's detectors, as one that learns from a teacher."""
+import copyreg
+from abc import ABCMeta
+from functools import cache
+from typing import Any
+
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+
+from ..arguments import did_you_mean
+from ..errors import ConfigTypeError, ConfigValueError
+from .mixin import DistillationMixin
+
+
+class _Made(ABCMeta):
+    """The type of the classes that are made here.
+
+    They are pickled by what they were made of, so that another process makes
+    them, too.
+    """
+
+
+copyreg.pickle(_Made, lambda made: (  # type: ignore[arg-type]
+    distilled_class, (made.plain_class, )))
+
+
+@cache
+def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
+    """The class of a detector with distillation losses; one for each class.
+
+    Args:
+        plain: the class of the plain detector.
+
+    Raises:
+        TypeError: it is no detector of mmdet's, or one that is distilled.
+    """
+    if not (isinstance(plain, type) and issubclass(plain, BaseDetector)):
+        raise ConfigTypeError(
+            f'model.detector: {plain!r} is no detector of mmdet\'s')
+    if issubclass(plain, DistillationMixin):
+        raise ConfigTypeError(
+            f'model.detector: {plain.__name__} is distilled already; expected '
+            'the plain detector, or model.type to be it')
+    name = f'Distilled{plain.__name__}'
+    if name in globals():  # of another package, under the same name
+        name += f'_of_{plain.__module__.replace(".", "_")}'
+    made = _Made(name, (DistillationMixin, plain), dict(
+        __module__=__name__, plain_class=plain, prediction='student',
+        __doc__=f'{plain.__name__} that learns what ``kd_cfg`` says.'))
+    globals()[name] = made
+    return made
+
+
+@MODELS.register_module(name='DistilledDetector')
+def build_distilled_detector(detector: str | type[BaseDetector],
+                             **kwargs: Any) -> DistillationMixin:
+    """Build any of mmdet's detectors as one that learns from a teacher.
+
+    What is built *is* that detector, of a subclass of its class; its
+    checkpoint is that of the plain one.  Its features are distilled, and where
+    its head has an adapter, also its predictions.  Example config::
+
+        _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        runner_type = 'DistillationRunner'
+        model = dict(
+            type='DistilledDetector',
+            detector='FasterRCNN',
+            teacher_config='mmdet::faster_rcnn/faster-rcnn_r101_fpn_1x_coco.py',
+            teacher_ckpt='teacher.pth',
+            kd_cfg=dict(loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0)))
+
+    Args:
+        detector: the plain detector's class, or its name.
+        kwargs: of that class, and those of
+            :class:`~crosskd.detectors.DistillationMixin`.
+
+    Raises:
+        TypeError, ValueError: there is no such detector; or as the class says.
+    """
+    return distilled_class(find_detector(detector))(**kwargs)
+
+
+def find_detector(detector: Any) -> Any:
+    """The class of a detector by its name in the current scope.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if not isinstance(detector, str):
+        return detector
+    with MODELS.switch_scope_and_registry(None) as registry:
+        found = registry.get(detector)
+    if found is None:
+        names = [name for name, kind in MODELS.module_dict.items()
+                 if isinstance(kind, type) and issubclass(kind, BaseDetector)]
+        raise ConfigValueError(
+            f'model.detector={detector!r}: no detector of that name is '
+            f'registered{did_you_mean(detector, names)}')
+    return found
+
+
+def __getattr__(name: str) -> Any:
+    """Make ``DistilledFasterRCNN`` where it is asked for by its name."""
+    plain = name.removeprefix('Distilled')
+    kind = MODELS.module_dict.get(plain)
+    if plain != name and isinstance(kind, type) and issubclass(
+            kind, BaseDetector):
+        return distilled_class(kind)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

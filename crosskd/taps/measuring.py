@@ -1,0 +1,78 @@
+"""Measuring channels and strides at the taps of two detectors."""
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from ..errors import ConfigError, ConfigValueError, describe
+from ..numerics.modes import eval_mode
+from ..numerics.randomness import untouched_randomness
+from .images import input_channels
+from .running import run_to
+from .tap import Level, Tap
+
+# of the blank image: divided evenly by the strides of common detectors, and
+# larger where a detector cannot take it
+SIDES = (256, 512, 1024)
+Levels = dict[str, list[Level]]
+
+
+def measure(detectors: Mapping[str, BaseDetector],
+            taps: Sequence[Mapping[str, Tap]]) -> list[Levels]:
+    """Measure what there is at taps, on one blank image.
+
+    Both detectors are given an image of one size, so that equal strides are
+    equal numbers.  Nothing of them changes.
+
+    Args:
+        detectors: by a key that messages name, such as ``'model'``.
+        taps: for each of them, its taps by the name of the features.
+
+    Returns:
+        list: for each detector, the levels of each tap.
+
+    Raises:
+        ValueError: a module is not there or does not run, or a detector cannot
+            take a blank image.
+    """
+    if not any(taps):
+        return [{} for _ in detectors]
+    for side in SIDES:
+        try:
+            return [_levels(key, detector, one, side) for (key, detector), one
+                    in zip(detectors.items(), taps)]
+        except ConfigError:
+            raise
+        except Exception as e:
+            error = e
+    raise ConfigValueError(
+        'kd_cfg: the features cannot be measured: a blank image of '
+        f'{SIDES[-1]} pixels a side ends in {describe(error)}') from None
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _levels(key: str, detector: BaseDetector, taps: Mapping[str, Tap],
+            side: int) -> Levels:
+    like = next(detector.parameters())
+    image = torch.zeros(1, input_channels(detector), side, side,
+                        device=like.device, dtype=like.dtype)
+    size = (side, side)
+    sample = DetDataSample(metainfo=dict(
+        img_shape=size, ori_shape=size, pad_shape=size,
+        batch_input_shape=size, scale_factor=(1.0, 1.0)))
+    with untouched_randomness(), eval_mode(detector), torch.autocast(
+            like.device.type, enabled=False):
+        try:
+            found = run_to(detector, taps, image, [sample])
+        except ConfigValueError as e:
+            raise ConfigValueError(f'{key}: {e}') from None
+    return {name: [_level(x, side) for x in maps]
+            for name, maps in found.items()}
+
+
+def _level(x: Tensor, side: int) -> Level:
+    height, width = x.shape[2:]
+    return Level(x.size(1), (round(side / height, 2), round(side / width, 2)))

@@ -1,0 +1,85 @@
+"""Running of a detector what leads to its taps."""
+from collections.abc import Mapping
+from typing import Any
+
+from mmdet.models.detectors import BaseDetector, SingleStageDetector
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from ..errors import ConfigValueError
+from .tap import HEAD_INPUT, Tap
+from .tapping import tapped
+
+BODY = ('backbone', 'neck')
+
+
+def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
+           samples: SampleList) -> dict[str, list[Tensor]]:
+    """Run no more of a detector than its taps need, and record these.
+
+    That is ``extract_feat`` for taps in its backbone and neck, and for the
+    input of a single-stage detector's head.  For others it is the whole
+    forward without losses and boxes (``mode='tensor'``), in eval mode.
+
+    Args:
+        detector: in eval mode.
+        taps: by the name of the features.
+        inputs: (N, C, H, W).
+        samples: meta information of the N images.
+
+    Returns:
+        dict: by name, per level (N, C, H, W).
+
+    Raises:
+        ValueError: a module is not there, or did not run.
+    """
+    if all(t.module.split('.')[0] in BODY or is_given_to_head(detector, t)
+           for t in taps.values()):
+        with tapped(detector, hooked(detector, taps)) as found:
+            features = detector.extract_feat(inputs)
+        add_given(detector, taps, found, features)
+    else:
+        with tapped(detector, taps) as found:
+            detector(inputs, samples, mode='tensor')
+    for name, maps in found.items():
+        check_ran(taps[name], maps)
+    return found
+
+
+def is_given_to_head(detector: BaseDetector, tap: Tap) -> bool:
+    """Whether features are what ``extract_feat`` of a detector returns."""
+    return tap == HEAD_INPUT and isinstance(detector, SingleStageDetector)
+
+
+def hooked(detector: BaseDetector, taps: Mapping[str, Tap]
+           ) -> dict[str, Tap]:
+    """The taps that take a hook, where the head is not run by its forward."""
+    return {name: tap for name, tap in taps.items()
+            if not is_given_to_head(detector, tap)}
+
+
+def add_given(detector: BaseDetector, taps: Mapping[str, Tap],
+              found: dict[str, list[Tensor]], features: Any) -> None:
+    """Add what a single-stage detector gives its head.
+
+    Args:
+        detector: the detector.
+        taps: by the name of the features.
+        found: features by name, to which those are added.
+        features: what ``extract_feat`` returned.
+    """
+    found.update({name: list(features) for name, tap in taps.items()
+                  if is_given_to_head(detector, tap)})
+
+
+def check_ran(tap: Tap, maps: list[Tensor]) -> None:
+    """Check that there were feature maps at a tap.
+
+    Raises:
+        ValueError: its module did not run, or has no feature maps.
+    """
+    if not maps:
+        raise ConfigValueError(
+            f'there were no feature maps at the {tap}: either the module does '
+            'not run in a forward pass, or what passes is of another form '
+            'than (N, C, H, W) and (N, L, C)')
