@@ -55,9 +55,8 @@ def dense_head(detector: nn.Module, teaches: bool = False) -> HeadAdapter:
     head = getattr(detector, HEAD_INPUT.module, None)
     if head is None:
         raise ConfigTypeError(
-            f'{type(detector).__name__} has no dense bbox_head, whose '
-            'predictions could be distilled; its features can be '
-            '(kd_cfg.loss_feat_kd)')
+            f'bbox_head: {type(detector).__name__} has none whose predictions '
+            'can be distilled; its features can be (kd_cfg.loss_feat_kd)')
     return adapter_of(head, teaches)
 
 

@@ -194,9 +194,9 @@ class Teacher:
             FileNotFoundError, TypeError, ValueError: as for :meth:`read`.
         """
         self.read()
+        self._preprocessor = student.data_preprocessor  # it may be another now
         if not self._follows:
             self._follows = True
-            self._preprocessor = student.data_preprocessor
             if self._shared:  # with a student that may train elsewhere
                 self._shared = False
                 self._detector, self._norms = copy.deepcopy(

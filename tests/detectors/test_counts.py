@@ -20,7 +20,7 @@ from helpers import (
 )
 from pretend_device import DEVICE, on_device, pretend_device
 
-from crosskd.pairs import paired_pass
+from crosskd.pairs import dense_pass
 
 pytestmark = pytest.mark.torch_only
 
@@ -179,9 +179,9 @@ def test_branches_are_aligned_once_before_their_layers(
     cfg = distiller_cfg('gfl', reused_teacher_head_idx=split)
     model = build(wide_teacher(cfg) if wide else cfg)
     aligned = []
-    align = paired_pass.align_statistics
+    align = dense_pass.align_statistics
     monkeypatch.setattr(
-        paired_pass, 'align_statistics',
+        dense_pass, 'align_statistics',
         lambda *maps: aligned.append(len(maps[0])) or align(*maps))
     model.loss(*batch())
     assert aligned == [count]

@@ -17,7 +17,7 @@ from pretend_device import DEVICE, Elsewhere, on_device, pretend_device
 
 from crosskd.compat import mmcv_ext
 from crosskd.distillers import predictions
-from crosskd.pairs import paired_pass
+from crosskd.pairs import dense_pass
 
 pytestmark = pytest.mark.torch_only
 
@@ -104,7 +104,7 @@ def times(found, factor):
 
 
 @pytest.mark.parametrize('module, place', [
-    (paired_pass, 'align_statistics'), (predictions, 'reduce_mean')])
+    (dense_pass, 'align_statistics'), (predictions, 'reduce_mean')])
 def test_a_tensor_left_on_the_cpu_is_an_error(module, place, monkeypatch):
     original = getattr(module, place)
     monkeypatch.setattr(

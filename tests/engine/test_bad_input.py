@@ -66,13 +66,13 @@ CASES = dict(
         {TEACHER: GONE}, 'TypeError: teacher_config must be.*found None'),
     teacher_not_a_detector=(
         {TEACHER: dict(model=dict(type='ResNet', depth=18))},
-        'TypeError: teacher_config: ResNet is no single-stage detector'),
+        'TypeError: teacher_config: ResNet is no detector of mmdet'),
     teacher_of_unknown_type=(
         {TEACHER: dict(model=dict(type='GFLL'))},
         'ValueError: teacher_config: .*GFLL is not in the'),
     teacher_two_stage=(
         {TEACHER: 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'},
-        'TypeError: teacher_config: FasterRCNN is no single-stage detector'),
+        'TypeError: teacher_config.model.bbox_head: FasterRCNN has none'),
     teacher_with_an_unknown_head=(
         {TEACHER: 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config.model.bbox_head: FSAFHead cannot be'),

@@ -32,7 +32,7 @@ from torch import nn
 
 from conftest import REPO
 from crosskd.losses import SDDLoss
-from crosskd.pairs import paired_pass
+from crosskd.pairs import dense_pass
 
 PKD = dict(type='PKDLoss', loss_weight=1.0)
 
@@ -230,12 +230,12 @@ def gradient(rank, cfg, align=True):
     """Losses and the gradient, which DDP averages over ranks."""
     model = exact(cfg)
     model = wrapped(model) if rank is not None else model
-    kept = paired_pass.align_statistics
+    kept = dense_pass.align_statistics
     if not align:
-        paired_pass.align_statistics = lambda students, teachers: [
+        dense_pass.align_statistics = lambda students, teachers: [
             x + 0 for x in students]
     losses = model(*part(rank), mode='loss')
-    paired_pass.align_statistics = kept
+    dense_pass.align_statistics = kept
     bare = getattr(model, 'module', model)
     bare.parse_losses(losses)[0].backward()
     return total(losses), [p.grad for p in model.parameters()]

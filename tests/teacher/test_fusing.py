@@ -12,6 +12,8 @@ from torch.testing import assert_close
 
 from crosskd.teacher.fusing import FusedNorms
 
+PARTS = ('backbone', 'neck', 'bbox_head')
+
 CONV, NORM = 'backbone.layer1.1.conv2', 'backbone.layer1.1.bn2'
 
 
@@ -73,7 +75,7 @@ def test_a_norm_of_single_channels_on_the_coarsest_level_hinders_nobody():
     head['norm_cfg']['num_groups'] = head['feat_channels']
     model = build(cfg).eval()
     count = norms(model)
-    assert FusedNorms().settle(model, True, 3) == (
+    assert FusedNorms().settle(model, True, 3, PARTS) == (
         f'{count} of its {count} batch norms are fused into convolutions')
 
 
@@ -107,46 +109,46 @@ def test_a_layer_with_hooks_runs_as_itself(name, hook, when):
     original = model.get_submodule(name)
     if when == 'before':
         handle = register(original, seen)
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     if when != 'before':
         assert norms(model) == 0 and model.get_submodule(name) is not original
         handle = register(original if 'original' in when else
                           model.get_submodule(name), seen)
-        fused.settle(model, True, 3)
+        fused.settle(model, True, 3, PARTS)
     assert norms(model) == 1 and model.get_submodule(name) is original
     found = maps(model)
     check_same(found, plain)
     assert len(seen) == 1
     check_same(seen[0], expected)
     handle.remove()
-    assert fused.settle(model, True, 3).startswith('20 of its 20 ')
+    assert fused.settle(model, True, 3, PARTS).startswith('20 of its 20 ')
     assert norms(model) == 0 and len(seen) == 1
     check_same(maps(model), plain)
-    assert fused.settle(model, True, 3) == ''
+    assert fused.settle(model, True, 3, PARTS) == ''
 
 
 def test_hooks_of_all_modules_are_hooks_of_each():
     model, fused, seen = detector(), FusedNorms(), []
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     handle = register_module_forward_hook(
         lambda m, *_: seen.append(isinstance(m, nn.BatchNorm2d)))
     try:
-        fused.settle(model, True, 3)
+        fused.settle(model, True, 3, PARTS)
         maps(model)
         assert sum(seen) == norms(model) == 20
     finally:
         handle.remove()
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert norms(model) == 0
 
 
 def test_a_backward_hook_sees_the_layer_of_its_own():
     model, fused, seen = detector(), FusedNorms(), []
     model.backbone.relu.inplace = False  # which torch forbids after a hook
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     model.backbone.bn1.register_full_backward_hook(
         lambda m, given, out: seen.append((type(m), out[0].shape)))
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     model.extract_feat(batch()[0].requires_grad_())[0].sum().backward()
     assert seen == [(nn.BatchNorm2d, (2, 8, 32, 48))]
 
@@ -156,11 +158,11 @@ def test_a_shared_convolution_comes_back_where_its_norm_does():
     plain, layers = maps(model), model.bbox_head.cls_convs
     shared = layers[1][0].conv
     assert layers[0][0].conv is shared
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert norms(model) == 0
     seen = []
     layers[1][0].bn.register_forward_hook(lambda *_: seen.append(1))
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert [block[0].conv is shared for block in layers] == [
         False, True, False]
     check_same(maps(model), plain)
@@ -174,7 +176,7 @@ def test_a_norm_of_another_class_is_not_fused():
     model, fused = detector(), FusedNorms()
     model.backbone.bn1.__class__ = Brighter
     plain = maps(model)
-    assert fused.settle(model, True, 3).startswith('19 of its 20 ')
+    assert fused.settle(model, True, 3, PARTS).startswith('19 of its 20 ')
     assert type(model.backbone.bn1) is Brighter
     check_same(maps(model), plain)
 
@@ -189,7 +191,8 @@ def test_norms_are_left_where_fusing_is_another_function(change):
         for name in ('bn1', 'bn2'):  # conv1, conv2, bn1, bn2
             block._modules[name] = block._modules.pop(name)
     before, plain = identities(model), maps(model)
-    assert 'would change its predictions' in fused.settle(model, True, 3)
+    assert 'would change its predictions' in fused.settle(
+        model, True, 3, PARTS)
     assert identities(model) == before
     assert all(map(torch.equal, maps(model), plain))
 
@@ -207,7 +210,7 @@ def test_a_computed_weight_is_left_as_it_is(wrap):
     block = model.backbone.layer1[0]
     layers = nn.ModuleList([block.conv1, block.bn1])
     before = identities(layers)
-    assert fused.settle(model, True, 3).startswith('19 of its 20 ')
+    assert fused.settle(model, True, 3, PARTS).startswith('19 of its 20 ')
     assert identities(layers) == before
     check_same(maps(model), plain)
 
@@ -220,7 +223,7 @@ def test_a_detector_that_cannot_be_copied_is_left_as_it_is(hook):
     else:
         model.neck.uncopied = Uncopied()
     before = identities(model)
-    said = fused.settle(model, True, 3)
+    said = fused.settle(model, True, 3, PARTS)
     assert said.startswith('20 of' if hook else 'its 20')
     assert hook or 'a copy of it does not run in float64 (TypeError)' in said
     assert hook or identities(model) == before
@@ -242,7 +245,7 @@ def test_no_random_number_is_drawn_and_nobodys_hook_is_called():
     model, fused, seen = detector(), FusedNorms(), []
     model.neck.register_forward_hook(lambda *_: seen.append(1))
     state = torch.get_rng_state()
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert torch.equal(torch.get_rng_state(), state)
     assert not seen
 
@@ -250,21 +253,21 @@ def test_no_random_number_is_drawn_and_nobodys_hook_is_called():
 def test_in_float64_the_layers_are_what_they_were():
     model, fused = detector(), FusedNorms()
     before, state = copy.deepcopy(model.state_dict()), identities(model)
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert norms(model) == 0
-    fused.settle(model, False, 3)
+    fused.settle(model, False, 3, PARTS)
     assert identities(model) == state
     assert_close(model.state_dict(), before, rtol=0, atol=0)
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     assert norms(model) == 0
 
 
 def test_a_pass_in_another_type_brings_layers_back_in_it():
     model, fused = detector(), FusedNorms()
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     model.to(torch.bfloat16)
     model.backbone.bn1.register_forward_hook(lambda *_: None)
-    fused.settle(model, True, 3)
+    fused.settle(model, True, 3, PARTS)
     types = {x.dtype for x in (*model.parameters(), *model.buffers())
              if x.is_floating_point()}
     assert types == {torch.bfloat16}

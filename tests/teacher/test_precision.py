@@ -242,19 +242,15 @@ def test_predictions_are_compared_in_float32(kind, loss, dtype):
     model = distiller(kind, prediction='student',
                       loss_reg_kd=dict(type=loss))
     inputs, samples = batch()
-    student = adapter_of(model.bbox_head)
-    with autocast(dtype), record(student) as s:
-        model.bbox_head.loss(model.extract_feat(inputs), samples)
     with autocast(dtype):
-        t = model.teacher(inputs, samples, every_output(model))
-    with autocast(dtype):
-        found = model.distillers(
-            DensePass(model.pair, s, t, samples))
+        _, paired = model.paired(inputs, samples, needs=(
+            model.distillers.needs | every_output(model)))
+        found = model.distillers(paired)
+    s, t = paired._learned, paired._taught
     for seen in (s, t):
         seen.outputs = {name: [x.float() for x in levels]
                         for name, levels in seen.outputs.items()}
-    exact = model.distillers(
-        DensePass(model.pair, s, t, samples))
+    exact = model.distillers(DensePass(model.pair, s, t, samples))
     for key, values in exact.items():
         assert all(map(torch.equal, found[key], values)), key
 
@@ -441,8 +437,8 @@ def test_mmcvs_own_ops_know_no_bfloat16(where, body, head, monkeypatch):
         monkeypatch.setattr(type(part), '__module__', 'mmcv.ops.carafe')
         getattr(teacher.detector, where).add_module('own', part)
     with torch.autocast('cpu', torch.bfloat16):
-        seen = teacher(*batch(), model.data_preprocessor, 1)
-    assert seen.features[0].dtype == head  # what the head is given
+        seen = teacher(*batch())
+    assert seen.given[0].dtype == head  # what the head is given
     assert next(teacher.detector.backbone.parameters()).dtype == body
     assert next(teacher.head.head.parameters()).dtype == head
     assert total(model.loss(*batch()))['loss_cls_kd'] > 0
