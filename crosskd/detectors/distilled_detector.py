@@ -18,10 +18,14 @@ class _Made(ABCMeta):
     They are pickled by what they were made of, so that another process makes
     them, too.
     """
+    plain_class: type[BaseDetector]
 
 
-copyreg.pickle(_Made, lambda made: (  # type: ignore[arg-type]
-    distilled_class, (made.plain_class, )))
+def _reduce(made: _Made) -> tuple:
+    return distilled_class, (made.plain_class, )
+
+
+copyreg.pickle(_Made, _reduce)
 
 
 @cache
@@ -44,8 +48,8 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
     name = f'Distilled{plain.__name__}'
     if name in globals():  # of another package, under the same name
         name += f'_of_{plain.__module__.replace(".", "_")}'
-    made = _Made(name, (DistillationMixin, plain), dict(
-        __module__=__name__, plain_class=plain, prediction='student',
+    made: Any = _Made(name, (DistillationMixin, plain), dict(
+        __module__=__name__, plain_class=plain,
         __doc__=f'{plain.__name__} that learns what ``kd_cfg`` says.'))
     globals()[name] = made
     return made

@@ -6,25 +6,19 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
-from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..checkpoints.loading import load_checkpoint
-from ..errors import ConfigTypeError, ConfigValueError, words
+from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, dense_head
-from ..numerics.randomness import untouched_randomness
 from ..taps import HEAD_INPUT, Needs, Plan, Record, Tap, run_to, tapped
 from ..taps.running import BODY, add_given, hooked
-from .finding import model_config
 from .fusing import FusedNorms
 from .head_run import HeadRun
-from .loading import classes_of, load_strictly
 from .pipelines import Normalized, normalized_by
 from .precision import (
     HALVES,
@@ -36,9 +30,8 @@ from .precision import (
     said,
     types_to_hold,
 )
+from .reading import read_teacher
 from .renormalize import Renormalization, look_at_classes, look_at_pixels
-
-RANDOM = 'random'
 
 
 class Teacher:
@@ -147,39 +140,9 @@ class Teacher:
             ValueError: no checkpoint is named, or its weights do not fit.
         """
         if self._detector is None:
-            self._detector, self._norms = self._read(), FusedNorms()
-
-    def _read(self) -> BaseDetector:
-        if not isinstance(self.config, (str, Path, dict, Config)):
-            raise ConfigTypeError(
-                'teacher_config must be the path of a config file, a dict or '
-                f'a Config, found {self.config!r}')
-        if not isinstance(self.ckpt, (str, Path)):
-            raise ConfigValueError(
-                f'teacher_ckpt={self.ckpt!r}: a teacher needs weights. '
-                f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
-                'a teacher with random weights')
-        ckpt = str(self.ckpt)
-        # the same seed is the same student, with a teacher and without; and a
-        # student may be built without values
-        with untouched_randomness(), torch.device('cpu'):
-            detector = _build(model_config(self.config, self._scope))
-        if ckpt == RANDOM:
-            for values in detector.state_dict().values():
-                broadcast(values)  # ranks may have seeds of their own
-            print_log(
-                "teacher_ckpt='random': the teacher has random weights",
-                logger='current')
-        else:
-            checkpoint = load_checkpoint(
-                ckpt, 'teacher_ckpt', 'If you trust the file, set '
-                'trust_teacher_ckpt=True in the model', self.trust_ckpt)
-            self.classes = classes_of(checkpoint)
-            load_strictly(detector, checkpoint, f'teacher_ckpt={ckpt!r}')
-            known = f', {len(self.classes)} classes' if self.classes else ''
-            print_log(f'teacher: {type(detector).__name__} with all weights '
-                      f'of {ckpt}{known}', logger='current')
-        return detector.requires_grad_(False).eval()
+            self._detector, self.classes = read_teacher(
+                self.config, self.ckpt, self.trust_ckpt, self._scope)
+            self._norms = FusedNorms()
 
     def join(self, student: BaseDetector) -> None:
         """Read the teacher, unless that has happened, and move it.
@@ -378,15 +341,3 @@ def _is_channels_last(x: Tensor) -> bool:
     return (x.dim() == 4 and not x.is_contiguous()
             and x.is_contiguous(memory_format=torch.channels_last))
 
-
-def _build(model: ConfigDict) -> BaseDetector:
-    try:
-        detector = MODELS.build(model)
-    except (AssertionError, KeyError, RuntimeError, TypeError,
-            ValueError) as e:
-        raise ConfigValueError(f'teacher_config: {words(e)}') from None
-    if not isinstance(detector, BaseDetector):
-        raise ConfigTypeError(
-            f'teacher_config: {type(detector).__name__} is no detector of '
-            "mmdet's")
-    return detector

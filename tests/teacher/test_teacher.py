@@ -183,7 +183,7 @@ def test_optimizer_only_and_wrapped_checkpoints(weights, tmp_path):
 def test_the_log_names_the_teacher_that_was_loaded(weights, tmp_path,
                                                      monkeypatch):
     said = []
-    monkeypatch.setattr('crosskd.teacher.teacher.print_log',
+    monkeypatch.setattr('crosskd.teacher.reading.print_log',
                         lambda text, **kwargs: said.append(text))
     model = dict(model=plain_cfg('gfl', 16))
     teacher(model, str(weights))

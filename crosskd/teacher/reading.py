@@ -1,0 +1,79 @@
+"""Reading a teacher: its config, and all of its weights."""
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast
+from mmengine.logging import print_log
+
+from ..checkpoints.loading import load_checkpoint
+from ..errors import ConfigTypeError, ConfigValueError, words
+from ..numerics.randomness import untouched_randomness
+from .finding import model_config
+from .loading import classes_of, load_strictly
+
+RANDOM = 'random'
+
+
+def read_teacher(config: str | Path | dict | Config | None,
+                 ckpt: str | Path | None, trust_ckpt: bool, scope: str | None
+                 ) -> tuple[BaseDetector, tuple[str, ...] | None]:
+    """Read a teacher.
+
+    Args:
+        config, ckpt, trust_ckpt: as for :class:`~crosskd.teacher.Teacher`.
+        scope: the registry scope it is built in, if its config names none.
+
+    Returns:
+        tuple: the detector, frozen and in eval mode, and the names of the
+        classes that its checkpoint was trained on; None if it does not say.
+
+    Raises:
+        FileNotFoundError: config or checkpoint do not exist.
+        TypeError: ``teacher_config`` is no config, or one of no detector.
+        ValueError: no checkpoint is named, or its weights do not fit.
+    """
+    if not isinstance(config, (str, Path, dict, Config)):
+        raise ConfigTypeError(
+            'teacher_config must be the path of a config file, a dict or '
+            f'a Config, found {config!r}')
+    if not isinstance(ckpt, (str, Path)):
+        raise ConfigValueError(
+            f'teacher_ckpt={ckpt!r}: a teacher needs weights. '
+            f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
+            'a teacher with random weights')
+    # the same seed is the same student, with a teacher and without; and a
+    # student may be built without values
+    with untouched_randomness(), torch.device('cpu'):
+        detector = _build(model_config(config, scope))
+    classes = None
+    if str(ckpt) == RANDOM:
+        for values in detector.state_dict().values():
+            broadcast(values)  # ranks may have seeds of their own
+        print_log("teacher_ckpt='random': the teacher has random weights",
+                  logger='current')
+    else:
+        checkpoint = load_checkpoint(
+            str(ckpt), 'teacher_ckpt', 'If you trust the file, set '
+            'trust_teacher_ckpt=True in the model', trust_ckpt)
+        classes = classes_of(checkpoint)
+        load_strictly(detector, checkpoint, f'teacher_ckpt={str(ckpt)!r}')
+        known = f', {len(classes)} classes' if classes else ''
+        print_log(f'teacher: {type(detector).__name__} with all weights '
+                  f'of {ckpt}{known}', logger='current')
+    return detector.requires_grad_(False).eval(), classes
+
+
+def _build(model: ConfigDict) -> BaseDetector:
+    try:
+        detector = MODELS.build(model)
+    except (AssertionError, KeyError, RuntimeError, TypeError,
+            ValueError) as e:
+        raise ConfigValueError(f'teacher_config: {words(e)}') from None
+    if not isinstance(detector, BaseDetector):
+        raise ConfigTypeError(
+            f'teacher_config: {type(detector).__name__} is no detector of '
+            "mmdet's")
+    return detector
