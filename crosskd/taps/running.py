@@ -18,8 +18,9 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     """Run no more of a detector than its taps need, and record these.
 
     That is ``extract_feat`` for taps in its backbone and neck, and for the
-    input of a single-stage detector's head.  For others it is the whole
-    forward without losses and boxes (``mode='tensor'``), in eval mode.
+    input of a single-stage detector's head.  For others it is all that comes
+    before losses and boxes: a single-stage detector's head, too, or the
+    forward of another detector (``mode='tensor'``).
 
     Args:
         detector: in eval mode.
@@ -40,7 +41,11 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
         add_given(detector, taps, found, features)
     else:
         with tapped(detector, taps) as found:
-            detector(inputs, samples, mode='tensor')
+            if isinstance(detector, SingleStageDetector):
+                # its own forward passes the hooks of the head over
+                detector.bbox_head(detector.extract_feat(inputs))
+            else:
+                detector(inputs, samples, mode='tensor')
     for name, maps in found.items():
         check_ran(taps[name], maps)
     return found
