@@ -19,7 +19,7 @@ from ..config import read_kd_cfg
 from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, default_tap, dense_head, record
 from ..numerics.randomness import untouched_randomness
-from ..pairs import DensePair, PairedPass, Side
+from ..pairs import DensePair, PairedPass, Side, pass_of
 from ..pairs.checks import check_passes
 from ..pairs.dense_pair import check_split
 from ..taps import HEAD_INPUT, Needs, Plan, Record, measure, tapped
@@ -250,7 +250,7 @@ class DistillationMixin(BaseDetector):
         if torch.is_grad_enabled():
             check_gradients(self, self.plan, learned)
         check_passes(self.pair, learned, taught, inputs.shape)
-        kind = kind or self.pair.pass_type
+        kind = kind or pass_of(self.pair)
         paired = kind(self.pair, learned, taught, samples)
         paired.begin()
         return losses, paired

@@ -6,15 +6,12 @@ by level, row by row, and those of one location side by side.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..taps import Record
-
-if TYPE_CHECKING:
-    from .base import HeadAdapter
 
 
 @dataclass
@@ -81,7 +78,7 @@ class HeadRecord(Record):
     """The record of one pass of a detector with a dense head.
 
     Attributes:
-        adapter: the head.
+        adapter: the head, a :class:`~crosskd.heads.HeadAdapter`.
         given: per level (N, C, H, W), what the head was given; empty if it
             was not run.
         outputs: by name, per level (N, A * K, H, W), those that were asked
@@ -94,7 +91,7 @@ class HeadRecord(Record):
         returned: by the name of a method that tells targets, what each call
             of it returned.
     """
-    adapter: 'HeadAdapter'
+    adapter: Any
     given: Sequence[Tensor] = ()
     outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     raw: Any = None

@@ -9,7 +9,6 @@ from ..errors import ConfigValueError
 from ..heads import HeadAdapter
 from ..taps import Needs, Plan
 from .classes import match_classes
-from .dense_pass import DensePass
 from .levels import left_over, match_levels
 from .pair import Pair, Side
 
@@ -39,7 +38,6 @@ class DensePair(Pair):
         num_classes: how many classes both have.
     """
 
-    pass_type = DensePass
     student: HeadAdapter
     teacher: HeadAdapter
     shared_student: Tensor

@@ -1,6 +1,6 @@
 """What two dense heads made of one batch, ready to be compared."""
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -8,10 +8,9 @@ from torch import Tensor
 from ..errors import ConfigTypeError
 from ..heads import Geometry, HeadAdapter, HeadRecord, Targets
 from ..numerics.statistics import align_statistics
+from .dense_pair import DensePair
+from .pair import Pair
 from .paired_pass import PairedPass
-
-if TYPE_CHECKING:
-    from .dense_pair import DensePair
 
 Maps = dict[str, list[Tensor]]
 T = TypeVar('T')
@@ -31,7 +30,7 @@ class DensePass(PairedPass):
     heads.
     """
 
-    pair: 'DensePair'
+    pair: DensePair
     _learned: HeadRecord
     _taught: HeadRecord
     _cross_head: Maps | None = None
@@ -271,6 +270,11 @@ class DensePass(PairedPass):
         """0 for each level, as of predictions, or of features of a name."""
         return ([self._zero] * len(self.pair.levels) if name is None else
                 super().nothing(name))
+
+
+def pass_of(pair: Pair) -> type[PairedPass]:
+    """The paired pass that a pair has."""
+    return DensePass if isinstance(pair, DensePair) else PairedPass
 
 
 def _of_term(every: dict[str, T], term: str) -> T:

@@ -18,7 +18,6 @@ from ..numerics.randomness import untouched_randomness
 from ..registry import in_our_scope
 from ..taps import HEAD_INPUT, Level, Needs, Plan
 from .levels import left_over, match_levels
-from .paired_pass import PairedPass
 
 ADAPTER = dict(type='ChannelAdapter')
 
@@ -57,8 +56,6 @@ class Pair(Auxiliary):
             split; None where they are not.
     """
 
-    #: the paired pass of such a pair
-    pass_type = PairedPass
     split: tuple[int, int] | None = None
 
     def __init__(self, adapter: dict | None = None) -> None:

@@ -1,15 +1,12 @@
 """What both detectors made of one batch, ready to be compared."""
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from mmdet.structures import SampleList
 from torch import Tensor
 
 from ..taps import FEATURES, Record
-
-if TYPE_CHECKING:
-    from .pair import Pair
+from .pair import Pair
 
 
 class PairedPass:
@@ -23,7 +20,7 @@ class PairedPass:
         samples: ground truth and meta information of the batch.
     """
 
-    def __init__(self, pair: 'Pair', learned: Record, taught: Record,
+    def __init__(self, pair: Pair, learned: Record, taught: Record,
                  samples: SampleList) -> None:
         self.pair = pair
         self.samples = samples
