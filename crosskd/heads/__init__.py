@@ -7,11 +7,11 @@ from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
 from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
+from .finding_adapter import adapter_of
 from .gfl import GFLHeadAdapter
-from .layout import Geometry, HeadRecord, Targets
-from .lookup import adapter_of
 from .paa import PAAHeadAdapter
 from .recorder import record
+from .records import Geometry, HeadRecord, Targets
 from .retina import RetinaHeadAdapter
 from .rtmdet import RTMDetHeadAdapter
 from .tood import TOODHeadAdapter

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from ..errors import ConfigTypeError
 from ..numerics.precision import at_least_float32
-from .boxes import Boxes
-from .frozen import keep_little
-from .layout import Geometry, HeadRecord, Targets
+from .boxes import HeadBoxes
+from .records import Geometry, HeadRecord, Targets
+from .saving_memory import run_saving_memory
 
 #: activations that leave what they have made as it is
 IDEMPOTENT = (nn.ReLU, nn.ReLU6)
 
 
-class HeadAdapter(Boxes):
+class HeadAdapter(HeadBoxes):
     """What distillation knows of one family of mmdet heads.
 
     An adapter wraps a head without owning it: it gives its layers by branch
@@ -217,7 +217,7 @@ class HeadAdapter(Boxes):
                 for name in wanted:
                     maps[name].append(made.output(name))
 
-        keep_little(run)
+        run_saving_memory(run)
         return maps
 
     def _rest_of_branch(self, given: Mapping[str, Sequence[Tensor]], i: int,

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..numerics.constants import constant
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .records import Geometry, HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
-from .layout import Geometry
+from .records import Geometry
 
 
 @HEAD_ADAPTERS.register_module()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from .base import HeadAdapter
-from .layout import HeadRecord
+from .records import HeadRecord
 
 
 @contextmanager

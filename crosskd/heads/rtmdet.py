@@ -9,7 +9,7 @@ from torch import Tensor
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import HeadRecord, Targets
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

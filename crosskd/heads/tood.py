@@ -14,7 +14,7 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .records import Geometry, HeadRecord, Targets
 
 TRUNK, MEAN = 'trunk of ', 'mean of '  # and the branch
 CERTAIN = 1e-6  # scores are kept so far from 0 and 1

@@ -11,7 +11,7 @@ from ..numerics.constants import constant
 from ..registry import HEAD_ADAPTERS
 from .anchor import sizes_of_anchors
 from .base import HeadAdapter
-from .layout import HeadRecord, Targets
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

@@ -11,7 +11,7 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_over_ranks
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .records import Geometry, HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

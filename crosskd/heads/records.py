@@ -1,7 +1,8 @@
-"""One layout for the passes, priors and targets of all heads.
+"""Records of a pass through a head, of its priors, and of its targets.
 
-Priors (anchors or points) are numbered as mmdet's prior generators do: level
-by level, row by row, and those of one location side by side.
+Those of all heads are alike.  Priors (anchors or points) are numbered as
+mmdet's prior generators do: level by level, row by row, and those of one
+location side by side.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,8 +62,8 @@ class Targets:
 
     @classmethod
     def of_all_terms(cls, terms: Sequence[str], labels: Sequence[Tensor],
-              weights: Sequence[Tensor] | None,
-              normalizer: float | Tensor) -> 'Targets':
+                     weights: Sequence[Tensor] | None,
+                     normalizer: float | Tensor) -> 'Targets':
         """Targets that are those of all terms."""
         by_level = None if weights is None else list(weights)
         labels = list(labels)
