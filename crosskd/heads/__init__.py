@@ -9,6 +9,7 @@ from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
 from .finding_adapter import adapter_of
 from .gfl import GFLHeadAdapter
+from .level_pass import LevelPass
 from .paa import PAAHeadAdapter
 from .recorder import record
 from .records import Geometry, HeadRecord, Targets
@@ -21,7 +22,7 @@ from .yolox import YOLOXHeadAdapter
 __all__ = [
     'ATSSHeadAdapter', 'AnchorHeadAdapter', 'DDODHeadAdapter',
     'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
-    'HeadRecord', 'PAAHeadAdapter', 'RTMDetHeadAdapter', 'RetinaHeadAdapter',
-    'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter', 'YOLOXHeadAdapter',
-    'adapter_of', 'record'
+    'HeadRecord', 'LevelPass', 'PAAHeadAdapter', 'RTMDetHeadAdapter',
+    'RetinaHeadAdapter', 'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter',
+    'YOLOXHeadAdapter', 'adapter_of', 'record'
 ]

@@ -82,6 +82,8 @@ class HeadRecord:
         outputs: by name, per level (N, A * K, H, W), those that were asked
             for.
         raw: what the head's forward returned; None if it was not called.
+        training: whether the head made the maps in training mode, in which
+            some return more, or in other units.
         intermediates: by branch, per level (N, C, H, W), the features after
             ``split`` layers (for a split of 0, what the head was given);
             empty if none were asked for.
@@ -91,6 +93,7 @@ class HeadRecord:
     features: Sequence[Tensor] = ()
     outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     raw: Any = None
+    training: bool = False
     intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
     returned: dict[str, list[Any]] = field(default_factory=dict)
 

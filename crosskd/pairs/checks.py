@@ -23,7 +23,7 @@ def check_passes(pair: Pair, student: HeadAdapter, learned: HeadRecord,
                                ('teacher_config.model', teacher, taught)):
         try:
             if seen.raw is not None:
-                adapter.check_outputs(seen.raw)
+                adapter.check_outputs(seen.raw, seen.training)
         except TypeError as e:
             raise ConfigTypeError(f'{key}.{e}') from None
         levels = len(seen.sizes)
