@@ -42,7 +42,8 @@ def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:
 def _check_head(body: list[nn.Module], seen: HeadRecord) -> None:
     adapter = seen.adapter
     # as returned: what a family makes of them, a pass may not need
-    outputs = [list(kind) for _, kind in zip(adapter.outputs, seen.raw or ())]
+    outputs = [list(kind) for _, kind in zip(
+        adapter.forward_outputs(seen.training), seen.raw or ())]
     levels = len(seen.sizes) if outputs else 0
     maps = {'bbox_head': ([x for kind in outputs for x in kind],
                           levels * len(outputs), [adapter.head])}

@@ -65,7 +65,7 @@ def _run(model: DistillationMixin, inputs: Tensor,
         features = model.extract_feat(inputs)
         outputs = model.bbox_head(features)
     try:
-        model.head_adapter.check_outputs(outputs)
+        model.head_adapter.check_outputs(outputs, training=True)
     except TypeError as e:
         raise ConfigTypeError(f'model.{e}') from None
     return partial(model.bbox_head.loss, features, samples)

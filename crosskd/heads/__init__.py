@@ -7,11 +7,12 @@ from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
 from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
+from .finding_adapter import adapter_of, default_tap, dense_head
 from .gfl import GFLHeadAdapter
-from .layout import Geometry, HeadRecord, Targets
-from .lookup import adapter_of, default_tap, dense_head
+from .level_pass import LevelPass
 from .paa import PAAHeadAdapter
 from .recorder import record
+from .records import Geometry, HeadRecord, Targets
 from .retina import RetinaHeadAdapter
 from .rtmdet import RTMDetHeadAdapter
 from .tood import TOODHeadAdapter
@@ -21,7 +22,7 @@ from .yolox import YOLOXHeadAdapter
 __all__ = [
     'ATSSHeadAdapter', 'AnchorHeadAdapter', 'DDODHeadAdapter',
     'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
-    'HeadRecord', 'PAAHeadAdapter', 'RTMDetHeadAdapter', 'RetinaHeadAdapter',
-    'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter', 'YOLOXHeadAdapter',
-    'adapter_of', 'default_tap', 'dense_head', 'record'
+    'HeadRecord', 'LevelPass', 'PAAHeadAdapter', 'RTMDetHeadAdapter',
+    'RetinaHeadAdapter', 'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter',
+    'YOLOXHeadAdapter', 'adapter_of', 'default_tap', 'dense_head', 'record'
 ]

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..numerics.ranks import mean_over_ranks
 from .base import HeadAdapter
-from .layout import HeadRecord, Targets
 from .priors import log_size
+from .records import HeadRecord, Targets
 
 
 class AnchorHeadAdapter(HeadAdapter):

@@ -1,11 +1,10 @@
 """ATSS: one anchor a location, deltas, centerness from the reg tower."""
-from collections.abc import Mapping
-
 from mmdet.models.dense_heads import ATSSHead
 from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
+from .level_pass import LevelPass
 
 
 @HEAD_ADAPTERS.register_module()
@@ -28,11 +27,11 @@ class ATSSHeadAdapter(AnchorHeadAdapter):
     def needed_layers(self) -> tuple[str, ...]:
         return (*super().needed_layers(), self.quality_layer)
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
         if name == 'reg':
-            return head.scales[level](head.atss_reg(features['reg'])).float()
+            return head.scales[level.index](
+                head.atss_reg(level.branch('reg'))).float()
         if name == 'cls':
-            return head.atss_cls(features['cls'])
-        return getattr(head, self.quality_layer)(features['reg'])
+            return head.atss_cls(level.branch('cls'))
+        return getattr(head, self.quality_layer)(level.branch('reg'))

@@ -1,6 +1,6 @@
 """Base class of the head adapters."""
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from ..errors import ConfigTypeError
 from ..numerics.precision import at_least_float32
-from .boxes import Boxes
-from .frozen import keep_little
-from .layout import Geometry, HeadRecord, Targets
+from .boxes import HeadBoxes
+from .level_pass import LevelPass
+from .records import Geometry, HeadRecord, Targets
+from .saving_memory import run_saving_memory
 
 #: activations that leave what they have made as it is
 IDEMPOTENT = (nn.ReLU, nn.ReLU6)
 
 
-class HeadAdapter(Boxes):
+class HeadAdapter(HeadBoxes):
     """What distillation knows of one family of mmdet heads.
 
     An adapter wraps a head without owning it: it gives its layers by branch
@@ -51,7 +52,7 @@ class HeadAdapter(Boxes):
     towers: Mapping[str, str] = dict(cls='cls_convs', reg='reg_convs')
     #: whether such an attribute holds the layers of each level
     layers_by_level = False
-    #: names of what the head's forward returns, in the order of its mode
+    #: names of what the head predicts, in the order of its forward
     outputs: tuple[str, ...] = ('cls', 'reg')
     #: names of the head's layers that follow those of the branches
     predictors: tuple[str, ...] = ()
@@ -149,37 +150,56 @@ class HeadAdapter(Boxes):
         return dict(cls=self.num_classes,
                     reg=4 * (self.num_bins or 1)).get(name, 1)
 
-    def named(self, outputs: Sequence[Sequence[Tensor]]
+    def forward_outputs(self, training: bool) -> tuple[str, ...]:
+        """Names of what the head's forward returns, in its order.
+
+        Args:
+            training: in training mode, in which some heads return more than
+                they predict.
+        """
+        return self.outputs
+
+    def named(self, outputs: Sequence[Sequence[Tensor]], training: bool
               ) -> dict[str, list[Tensor]]:
         """What the head's forward returned, by name: maps per level.
 
         ``cls`` are logits; a head that returns something else is brought to
         them here.
-        """
-        return dict(zip(self.outputs, map(list, outputs)))
-
-    def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
-        """What ``predict_by_feat`` takes: :meth:`named`, undone."""
-        return [maps[name] for name in self.outputs]
-
-    def check_outputs(self, outputs: Sequence[Sequence[Tensor]]) -> None:
-        """Check that the head's forward returned what its family expects.
 
         Args:
             outputs: what it returned: maps per branch and level.
+            training: whether it did so in training mode.
+        """
+        return dict(zip(self.forward_outputs(training), map(list, outputs)))
+
+    def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
+        """What ``predict_by_feat`` takes: :meth:`named`, undone.
+
+        Args:
+            maps: by name, those of prediction mode.
+        """
+        return [maps[name] for name in self.outputs]
+
+    def check_outputs(self, outputs: Sequence[Sequence[Tensor]],
+                      training: bool) -> None:
+        """Check that the head's forward returned what its family expects.
+
+        Args:
+            outputs, training: as for :meth:`named`.
 
         Raises:
             TypeError: another number of branches, levels or channels.
         """
+        names = self.forward_outputs(training)
         wanted = [[self.output_channels(name) * self.num_priors] *
-                  len(self.strides) for name in self.outputs]
+                  len(self.strides) for name in names]
         found = [[x.size(1) if isinstance(x, Tensor) else type(x).__name__
                   for x in levels] if isinstance(levels, (list, tuple)) else
                  type(levels).__name__ for levels in outputs]
         if found != wanted:
             raise ConfigTypeError(
                 f'bbox_head: the forward of {type(self.head).__name__} must '
-                f'return maps of {", ".join(self.outputs)} with {wanted} '
+                f'return maps of {", ".join(names)} with {wanted} '
                 f'channels per level, as {self.name} heads do; found {found}')
 
     def forward_from(self, features: Mapping[str, Sequence[Tensor]],
@@ -188,8 +208,9 @@ class HeadAdapter(Boxes):
                      ) -> dict[str, list[Tensor]]:
         """Continue the head's forward from intermediate features.
 
-        The features are left as they are.  Layers that do not train keep
-        little for the backward pass.
+        What is made is what the head predicts, and not what it returns for
+        its loss.  The features are left as they are.  Layers that do not train
+        keep little for the backward pass.
 
         Args:
             features: by branch, for each of ``levels`` (N, C, H, W), features
@@ -208,16 +229,14 @@ class HeadAdapter(Boxes):
         maps: dict[str, list[Tensor]] = {name: [] for name in wanted}
 
         def run() -> None:
-            for i, level in enumerate(levels):
-                made = _WhenAskedFor(
-                    {branch: partial(self._rest_of_branch, features, i, level,
-                                     split, branch)
-                     for branch in self.branches},
-                    partial(self.predict, level=level))
+            for i, index in enumerate(levels):
+                rest = partial(
+                    self._rest_of_branch, features, i, index, split)
+                level = LevelPass(index, rest, self.predict)
                 for name in wanted:
-                    maps[name].append(made.output(name))
+                    maps[name].append(level.output(name))
 
-        keep_little(run)
+        run_saving_memory(run)
         return maps
 
     def _rest_of_branch(self, given: Mapping[str, Sequence[Tensor]], i: int,
@@ -240,30 +259,30 @@ class HeadAdapter(Boxes):
             features = layer(features)
         return features
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         """Run the predictor and the output transform of one output and level.
 
         Args:
             name: of the output, one of :attr:`outputs`.
-            features: by branch (N, C, H, W), what its layers return; under
-                the name of another output or step of this method, which no
-                branch has, what that returned.
-            level: index of the level.
+            level: has the features that the layers of each branch make, the
+                other outputs of this level, and what they share.
 
         Returns:
-            Tensor: (N, A * K, H, W), as :meth:`named` has it.
+            Tensor: (N, A * K, H, W), as :meth:`named` has it where the head
+            predicts.
         """
         raise NotImplementedError(type(self).__name__)
 
-    def flatten(self, name: str, maps: Sequence[Tensor],
-                geometry: Geometry) -> Tensor:
+    def flatten(self, name: str, maps: Sequence[Tensor], geometry: Geometry,
+                training: bool) -> Tensor:
         """Bring the maps of an output into one tensor.
 
         Args:
             name: of the output.
             maps: per level (N, A * K, H, W), of A priors a location.
             geometry: the priors of these levels.
+            training: whether the head made them in training mode, in which
+                some have other units.
 
         Returns:
             Tensor: (N, P, K), in float32 at least.  Regression outputs are as
@@ -289,28 +308,6 @@ class HeadAdapter(Boxes):
     def is_class(self, labels: Tensor) -> Tensor:
         """Which of mmdet's labels are classes, and not background: bool."""
         return (labels >= 0) & (labels < self.head.num_classes)
-
-
-class _WhenAskedFor(dict[str, Tensor]):
-    """Features and outputs of a level, made when they are first asked for."""
-
-    def __init__(self, branches: Mapping[str, Callable[[], Tensor]],
-                 predict: Callable[[str, Mapping[str, Tensor]], Tensor]
-                 ) -> None:
-        super().__init__()
-        self._branches = branches
-        self._predict = predict
-
-    def __missing__(self, name: str) -> Tensor:
-        make = self._branches.get(name, partial(self._predict, name, self))
-        self[name] = made = make()
-        return made
-
-    def output(self, name: str) -> Tensor:
-        """An output, which may have the name of a branch."""
-        if name in self._branches:
-            return self._predict(name, self)
-        return self[name]
 
 
 def _last_of(layer: Any) -> Any:

@@ -7,11 +7,11 @@ from mmdet.models.task_modules.coders import DistancePointBBoxCoder
 from torch import Tensor
 
 from .decoding import decode, with_area
-from .layout import Geometry
-from .priors import Priors
+from .priors import HeadPriors
+from .records import Geometry
 
 
-class Boxes(Priors):
+class HeadBoxes(HeadPriors):
     """What a head adapter knows of the boxes that its head predicts.
 
     Args:
@@ -55,7 +55,7 @@ class Boxes(Priors):
         """Bins per side where boxes are predicted as distributions."""
         return None
 
-    def encodes_like(self, levels: Sequence[int], other: 'Boxes',
+    def encodes_like(self, levels: Sequence[int], other: 'HeadBoxes',
                      others_levels: Sequence[int]) -> bool:
         """Whether equal numbers are equal boxes, of this head and another.
 
@@ -69,7 +69,8 @@ class Boxes(Priors):
             self._sample(levels, 3.0), other._sample(others_levels, 3.0))
         return reg.shape == same.shape and all(map(torch.equal, ours, theirs))
 
-    def can_encode_for(self, levels: Sequence[int], other: 'Boxes') -> bool:
+    def can_encode_for(self, levels: Sequence[int],
+                       other: 'HeadBoxes') -> bool:
         """Whether :meth:`encode` takes boxes of such a head.
 
         It has to undo :meth:`boxes`, and both to be of one kind of coder: the

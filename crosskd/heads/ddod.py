@@ -3,7 +3,7 @@ from mmdet.models.dense_heads import DDODHead
 
 from ..registry import HEAD_ADAPTERS
 from .atss import ATSSHeadAdapter
-from .layout import HeadRecord, Targets
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ..numerics.constants import constant
-from .layout import Geometry
+from .records import Geometry
 
 WH_RATIO_CLIP = 16 / 1000  # mmdet's default, which its coder never changes
 SHORTEST = 1.0  # side of a box that is compared, in pixels

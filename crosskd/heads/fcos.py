@@ -1,5 +1,5 @@
 """FCOS: points, distances to the four sides, centerness."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.dense_heads import FCOSHead
@@ -9,7 +9,8 @@ from torch import Tensor
 from ..numerics.constants import constant
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .level_pass import LevelPass
+from .records import Geometry, HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -33,25 +34,24 @@ class FCOSHeadAdapter(HeadAdapter):
     def boxes_have_area(self) -> bool:  # type: ignore[override]
         return not self.head.norm_on_bbox  # whose distances may be 0
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
         if name == 'cls':
-            return head.conv_cls(features['cls'])
+            return head.conv_cls(level.branch('cls'))
         if name == 'quality':
             return head.conv_centerness(
-                features['reg' if head.centerness_on_reg else 'cls'])
-        reg = head.scales[level](head.conv_reg(features['reg'])).float()
+                level.branch('reg' if head.centerness_on_reg else 'cls'))
+        reg = head.scales[level.index](
+            head.conv_reg(level.branch('reg'))).float()
         if not head.norm_on_bbox:
             return reg.exp()
         # as the head's own forward
-        reg = reg.clamp(min=0)
-        return reg if head.training else reg * self.strides[level][0]
+        return reg.clamp(min=0) * self.strides[level.index][0]
 
-    def flatten(self, name: str, maps: Sequence[Tensor],
-                geometry: Geometry) -> Tensor:
-        flat = super().flatten(name, maps, geometry)
-        if name == 'reg' and self.head.norm_on_bbox and self.head.training:
+    def flatten(self, name: str, maps: Sequence[Tensor], geometry: Geometry,
+                training: bool) -> Tensor:
+        flat = super().flatten(name, maps, geometry, training)
+        if name == 'reg' and self.head.norm_on_bbox and training:
             # in training the head leaves its distances in units of strides
             flat = flat * geometry.strides
         return flat

@@ -1,12 +1,13 @@
 """GFL: one anchor a location, box sides as distributions over bins."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from mmdet.models.dense_heads import GFLHead
 from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
-from .layout import Geometry
+from .level_pass import LevelPass
+from .records import Geometry
 
 
 @HEAD_ADAPTERS.register_module()
@@ -28,12 +29,11 @@ class GFLHeadAdapter(AnchorHeadAdapter):
     def num_bins(self) -> int:
         return self.head.reg_max + 1
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         if name == 'cls':
-            return self.head.gfl_cls(features['cls'])
-        reg = self.head.gfl_reg(features['reg'])
-        return self.head.scales[level](reg).float()
+            return self.head.gfl_cls(level.branch('cls'))
+        reg = self.head.gfl_reg(level.branch('reg'))
+        return self.head.scales[level.index](reg).float()
 
     @property
     def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:

@@ -5,7 +5,7 @@ from mmdet.models.dense_heads import PAAHead, paa_head
 from ..errors import ConfigValueError
 from ..registry import HEAD_ADAPTERS
 from .atss import ATSSHeadAdapter
-from .layout import HeadRecord, Targets
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ..numerics.constants import constant
 from ..numerics.last_few import LastFew
-from .layout import Geometry
+from .records import Geometry
 
 
-class Priors:
+class HeadPriors:
     """What a head adapter knows of the priors of its head.
 
     Args:
@@ -64,7 +64,7 @@ class Priors:
         """The priors of some levels, for maps of two by two locations."""
         return self.geometry([(2, 2)] * len(self.strides), levels, device)
 
-    def same_priors(self, levels: Sequence[int], other: 'Priors',
+    def same_priors(self, levels: Sequence[int], other: 'HeadPriors',
                     others_levels: Sequence[int]) -> bool:
         """Whether the priors of two heads are equal, in number and value."""
         ours, theirs = (

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from .base import HeadAdapter
-from .layout import HeadRecord
+from .records import HeadRecord
 
 
 @contextmanager
@@ -40,7 +40,9 @@ def record(adapter: HeadAdapter,
 
         def made(_: Module, args: tuple, outputs: tuple) -> None:
             seen.raw = outputs
-            seen.outputs = _NamedOutputs(partial(adapter.named, outputs))
+            seen.training = head.training
+            seen.outputs = _NamedOutputs(partial(
+                adapter.named, outputs, seen.training))
 
         handles = [head.register_forward_pre_hook(given),
                    head.register_forward_hook(made)]

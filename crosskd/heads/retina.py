@@ -1,11 +1,10 @@
 """RetinaNet: several anchors a location, deltas, no quality."""
-from collections.abc import Mapping
-
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor
 
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
+from .level_pass import LevelPass
 
 
 @HEAD_ADAPTERS.register_module()
@@ -20,7 +19,6 @@ class RetinaHeadAdapter(AnchorHeadAdapter):
     head_type = RetinaHead
     predictors = ('retina_cls', 'retina_reg')
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         layer = dict(cls=self.head.retina_cls, reg=self.head.retina_reg)[name]
-        return layer(features[name])
+        return layer(level.branch(name))

@@ -1,6 +1,4 @@
 """RTMDet: points, distances, layers of a level with norms of its own."""
-from collections.abc import Mapping
-
 from mmdet.models.dense_heads.rtmdet_head import RTMDetSepBNHead
 from mmdet.models.layers.transformer import inverse_sigmoid
 from mmdet.models.utils import sigmoid_geometric_mean
@@ -9,7 +7,8 @@ from torch import Tensor
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import HeadRecord, Targets
+from .level_pass import LevelPass
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -36,18 +35,17 @@ class RTMDetHeadAdapter(HeadAdapter):
     def boxes_have_area(self) -> bool:  # type: ignore[override]
         return self.head.exp_on_reg  # else distances of any sign
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
         if name == 'reg':
-            reg = head.rtm_reg[level](features['reg'])
+            reg = head.rtm_reg[level.index](level.branch('reg'))
             return (reg.exp() if head.exp_on_reg else
-                    reg) * self.strides[level][0]
-        cls = head.rtm_cls[level](features['cls'])
+                    reg) * self.strides[level.index][0]
+        cls = head.rtm_cls[level.index](level.branch('cls'))
         if not head.with_objectness:
             return cls
         return inverse_sigmoid(sigmoid_geometric_mean(
-            cls, head.rtm_obj[level](features['reg'])))
+            cls, head.rtm_obj[level.index](level.branch('reg'))))
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         _, labels, weights, _, metrics, _ = seen.returned['get_targets'][-1]

@@ -14,9 +14,9 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_of_sums
 from ..registry import HEAD_ADAPTERS
 from .anchor import AnchorHeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .level_pass import LevelPass
+from .records import Geometry, HeadRecord, Targets
 
-TRUNK, MEAN = 'trunk of ', 'mean of '  # and the branch
 CERTAIN = 1e-6  # scores are kept so far from 0 and 1
 
 
@@ -52,9 +52,9 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
         return ()
 
-    def named(self, outputs: Sequence[Sequence[Tensor]]
+    def named(self, outputs: Sequence[Sequence[Tensor]], training: bool
               ) -> dict[str, list[Tensor]]:
-        maps = super().named(outputs)
+        maps = super().named(outputs, training)
         maps['cls'] = list(map(_logits, maps['cls']))
         return maps
 
@@ -62,37 +62,35 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         return super().unnamed(
             dict(maps, cls=[x.sigmoid() for x in maps['cls']]))
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
-        if name.startswith(TRUNK):
-            return self._trunk(features[name.removeprefix(TRUNK)])
-        if name.startswith(MEAN):
-            return F.adaptive_avg_pool2d(
-                features[TRUNK + name.removeprefix(MEAN)], (1, 1))
         # once, where nothing has made the features of the tasks differ
-        branch = 'cls' if features['cls'] is features['reg'] else name
-        x, mean = features[TRUNK + branch], features[MEAN + branch]
+        alike = level.branch('cls') is level.branch('reg')
+        x, mean = level.once(
+            'trunk of both' if alike else f'trunk of {name}',
+            lambda: self._trunk(level.branch(name)))
         if name == 'cls':
             return _logits_of_mean(head.tood_cls(head.cls_decomp(x, mean)),
                                    head.cls_prob_module(x))
         reg = head.tood_reg(head.reg_decomp(x, mean))
         if head.anchor_type == 'anchor_free':
             reg = reg.exp()
-        boxes = self._boxes_of(head.scales[level](reg).float(), level)
+        boxes = self._boxes_of(
+            head.scales[level.index](reg).float(), level.index)
         found = head.deform_sampling(
             boxes, head.reg_offset_module(x).contiguous())
         # as in the head's own forward
         inverted = (found[:, :2] > found[:, 2:]).any(1, keepdim=True)
         return torch.where(inverted, boxes, found)
 
-    def _trunk(self, x: Tensor) -> Tensor:
-        """The outputs of all its layers, side by side."""
+    def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs of all its layers, side by side, and their mean."""
         made = []
         for layer in self.head.inter_convs:
             x = layer(x)
             made.append(x)
-        return torch.cat(made, 1)
+        x = torch.cat(made, 1)
+        return x, F.adaptive_avg_pool2d(x, (1, 1))
 
     def _boxes_of(self, reg: Tensor, level: int) -> Tensor:
         """Boxes (N, 4, H, W), in units of the stride, before refinement."""

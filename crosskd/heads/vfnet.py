@@ -1,5 +1,4 @@
 """VFNet: boxes, and what is seen at their sides refines them."""
-from collections.abc import Mapping
 from functools import cached_property, partial
 
 import torch
@@ -11,7 +10,8 @@ from ..numerics.constants import constant
 from ..registry import HEAD_ADAPTERS
 from .anchor import sizes_of_anchors
 from .base import HeadAdapter
-from .layout import HeadRecord, Targets
+from .level_pass import LevelPass
+from .records import HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -33,11 +33,8 @@ class VFNetHeadAdapter(HeadAdapter):
                   'vfnet_reg_refine_dconv', 'vfnet_reg_refine',
                   'scales_refine', 'vfnet_cls_dconv', 'vfnet_cls')
 
-    @property
-    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
-        if self.head.training:
-            return 'cls', 'initial', 'reg'
-        return 'cls', 'reg'
+    def forward_outputs(self, training: bool) -> tuple[str, ...]:
+        return ('cls', 'initial', 'reg') if training else self.outputs
 
     def output_channels(self, name: str) -> int:
         return super().output_channels('cls' if name == 'cls' else 'reg')
@@ -45,25 +42,27 @@ class VFNetHeadAdapter(HeadAdapter):
     def branches_of(self, output: str) -> tuple[str, ...]:
         return dict(cls=('cls', 'reg')).get(output, ('reg', ))
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
-        if name == 'initial':
-            reg = head.vfnet_reg(head.vfnet_reg_conv(features['reg']))
-            unit = (head.reg_denoms if head.bbox_norm_type == 'reg_denom' else
-                    head.strides)[level]
-            return head.scales[level](reg).float().exp() * unit
-        if name == 'sides':
-            return self._sides(features['initial'], level).to(
-                features['reg'].dtype)
+        initial, sides = level.once(
+            'initial boxes', lambda: self._initial(level))
         if name == 'cls':
             return head.vfnet_cls(head.relu(head.vfnet_cls_dconv(
-                features['cls'], features['sides'])))
+                level.branch('cls'), sides)))
         refined = head.vfnet_reg_refine(head.relu(head.vfnet_reg_refine_dconv(
-            features['reg'], features['sides'])))
+            level.branch('reg'), sides)))
         # as in the head's own forward
-        return head.scales_refine[level](refined).float().exp() * (
-            features['initial'].detach())
+        return head.scales_refine[level.index](refined).float().exp() * (
+            initial.detach())
+
+    def _initial(self, level: LevelPass) -> tuple[Tensor, Tensor]:
+        """The initial boxes, and where the deformable convolutions look."""
+        head, features = self.head, level.branch('reg')
+        reg = head.vfnet_reg(head.vfnet_reg_conv(features))
+        unit = (head.reg_denoms if head.bbox_norm_type == 'reg_denom' else
+                head.strides)[level.index]
+        boxes = head.scales[level.index](reg).float().exp() * unit
+        return boxes, self._sides(boxes, level.index).to(features.dtype)
 
     def _sides(self, boxes: Tensor, level: int) -> Tensor:
         """Where the deformable convolutions look.

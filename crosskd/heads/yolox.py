@@ -11,7 +11,8 @@ from ..numerics.precision import at_least_float32
 from ..numerics.ranks import mean_over_ranks
 from ..registry import HEAD_ADAPTERS
 from .base import HeadAdapter
-from .layout import Geometry, HeadRecord, Targets
+from .level_pass import LevelPass
+from .records import Geometry, HeadRecord, Targets
 
 
 @HEAD_ADAPTERS.register_module()
@@ -42,9 +43,9 @@ class YOLOXHeadAdapter(HeadAdapter):
     def branches_of(self, output: str) -> tuple[str, ...]:
         return dict(cls=('cls', 'reg')).get(output, ('reg', ))
 
-    def named(self, outputs: Sequence[Sequence[Tensor]]
+    def named(self, outputs: Sequence[Sequence[Tensor]], training: bool
               ) -> dict[str, list[Tensor]]:
-        maps = super().named(outputs)
+        maps = super().named(outputs, training)
         maps['cls'] = list(map(logits_of_product, maps['cls'],
                                maps['objectness']))
         return maps
@@ -54,16 +55,15 @@ class YOLOXHeadAdapter(HeadAdapter):
         return super().unnamed(dict(maps, objectness=[
             torch.full_like(x, math.inf) for x in maps['objectness']]))
 
-    def predict(self, name: str, features: Mapping[str, Tensor],
-                level: int) -> Tensor:
+    def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
         if name == 'reg':
-            return head.multi_level_conv_reg[level](features['reg'])
+            return head.multi_level_conv_reg[level.index](level.branch('reg'))
         if name == 'objectness':
-            return head.multi_level_conv_obj[level](features['reg'])
+            return head.multi_level_conv_obj[level.index](level.branch('reg'))
         return logits_of_product(
-            head.multi_level_conv_cls[level](features['cls']),
-            features['objectness'])
+            head.multi_level_conv_cls[level.index](level.branch('cls')),
+            level.output('objectness'))
 
     def boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
         middle = torch.addcmul(geometry.priors, reg[..., :2], geometry.strides)

@@ -40,7 +40,7 @@ def _check_head(key: str, seen: HeadRecord) -> None:
     adapter = seen.adapter
     try:
         if seen.raw is not None:
-            adapter.check_outputs(seen.raw)
+            adapter.check_outputs(seen.raw, seen.training)
     except TypeError as e:
         raise ConfigTypeError(f'{key}.{e}') from None
     levels = len(seen.sizes)

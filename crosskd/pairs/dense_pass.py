@@ -134,7 +134,8 @@ class DensePass(PairedPass):
     def flat(self, prediction: str, name: str) -> Tensor:
         """(N, P, K) of an output."""
         return self.predictor(prediction).flatten(
-            name, self.maps(prediction, name), self.geometry(prediction))
+            name, self.maps(prediction, name), self.geometry(prediction),
+            training=prediction == 'student' and self._learned.training)
 
     def logits(self, prediction: str) -> tuple[Tensor, Tensor]:
         """(N, P, C) logits of the C shared classes, of both."""

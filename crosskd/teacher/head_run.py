@@ -101,8 +101,8 @@ def _make_the_same(head: HeadAdapter, channels: Sequence[int],
             copied = type(head)(exact_copy(head.head))
             raw = copied.head(features)
             # which is said when the passes are checked
-            copied.check_outputs(raw)
-            theirs = copied.named(raw)
+            copied.check_outputs(raw, training=False)
+            theirs = copied.named(raw, training=False)
             ours = _run_layers(copied, features, head.outputs)
     except Exception:  # it cannot be copied, or does not run in float64
         return None

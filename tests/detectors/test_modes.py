@@ -14,7 +14,7 @@ from helpers import (
 )
 
 from crosskd.distillers.box_regions import _layout
-from crosskd.heads.layout import Geometry
+from crosskd.heads.records import Geometry
 from crosskd.losses.sdd_grids import _cells, lay_grids
 from crosskd.numerics.constants import constant, to_device
 from crosskd.numerics.last_few import LastFew

@@ -2,12 +2,14 @@
 import copy
 import importlib
 import sys
+from itertools import product
 
 import downstream
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import batch, build, total
+from mmdet.models.dense_heads import GFLHead
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
@@ -105,12 +107,14 @@ def has_plain_keys(model, cfg):
 # -- a head family ------------------------------------------------------------
 
 
-HEADS = {'level_head.py': 'Level', 'fovea.py': 'Fovea'}
+HEADS = {'level_head.py': 'Level', 'fovea.py': 'Fovea',
+         'guided.py': 'GuidedGFL'}
 
 
+@pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('name', HEADS)
-def test_a_head_continues_from_its_own_intermediates(folder, name):
-    model = build(example(folder, name))
+def test_a_head_continues_from_its_own_intermediates(folder, name, train):
+    model = build(example(folder, name)).train(train)
     adapter = model.head_adapter
     assert adapter.name == HEADS[name]
     features = model.extract_feat(batch()[0])
@@ -118,13 +122,30 @@ def test_a_head_continues_from_its_own_intermediates(folder, name):
     for split in range(DEPTH + 1):
         with record(adapter, split) as seen:
             model.bbox_head(features)
-        rest = adapter.forward_from(
-            {branch: [found[level] for level in levels]
-             for branch, found in seen.intermediates.items()}, split, levels)
+        adapter.check_outputs(seen.raw, seen.training)
+        given = {branch: [found[level] for level in levels]
+                 for branch, found in seen.intermediates.items()}
+        rest = adapter.forward_from(given, split, levels)
         for output, maps in seen.outputs.items():
-            for found, level in zip(rest[output], levels):
+            alone = adapter.forward_from(given, split, levels, {output})
+            assert list(alone) == [output]
+            for found, other, level in zip(rest[output], alone[output],
+                                           levels):
                 torch.testing.assert_close(found, maps[level])
+                assert torch.equal(other, found)
     assert not torch.equal(*(x[0, 0, 0, :1] for x in seen.outputs['cls'][:2]))
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_the_rest_of_a_head_leaves_its_input_as_it_was(folder, name):
+    model = build(example(folder, name))
+    given = [torch.randn_like(x) for x in model.extract_feat(batch()[0])]
+    kept = [(x.clone(), x._version) for x in given]
+    for split in range(DEPTH + 1):
+        model.head_adapter.forward_from(
+            dict(cls=given, reg=given), split, range(5))
+        assert all(torch.equal(x, k) and x._version == v
+                   for x, (k, v) in zip(given, kept))
 
 
 def test_a_head_trains_and_is_a_plain_checkpoint(folder):
@@ -136,6 +157,65 @@ def test_a_head_trains_and_is_a_plain_checkpoint(folder):
             if n.startswith('bbox_head.classify')} <= changed
     assert has_plain_keys(model, cfg)
     assert not auxiliary_state(model)
+
+
+def test_a_score_that_reads_boxes_is_the_papers(folder):
+    """GFLv2, sections 3.1 and 3.2, in float64, one location at a time."""
+    head = build(example(folder, 'guided.py')).bbox_head
+    features = [torch.randn(2, WIDTH, 2, 3) for _ in range(5)]
+    cls, _ = GFLHead.forward(head, features)
+    raw = [GFLHead.forward_single(head, x, scale)
+           for x, scale in zip(features, head.scales)]
+    network = copy.deepcopy(head.box_quality).double()
+    for found, (score, reg) in zip(cls, raw):
+        for n, y, x in product(range(2), range(2), range(3)):
+            sides = reg[n, :, y, x].double().view(4, -1).softmax(1)
+            top = sides.sort(1, descending=True)[0][:, :4]
+            statistics = torch.cat([top, top.mean(1, True)], 1).flatten()
+            quality = network(statistics.view(1, -1, 1, 1)).sigmoid()
+            expected = score[n, :, y, x].double().sigmoid() * quality.flatten()
+            torch.testing.assert_close(
+                found[n, :, y, x].double().sigmoid(), expected,
+                rtol=1e-5, atol=1e-7)
+
+
+def test_an_output_that_another_reads_is_made_once(folder):
+    """And its branch learns from both, by the gradient of the head itself."""
+    model = build(example(folder, 'guided.py'))
+    head, adapter = model.bbox_head.requires_grad_(False), model.head_adapter
+    head.box_quality[-1].weight.fill_(0.5)
+    maps = [x.detach().requires_grad_()
+            for x in model.extract_feat(batch()[0])]
+    whole = sum(x.sum() for x in head(maps)[0])
+    expected = torch.autograd.grad(whole, maps)
+    runs = []
+    head.gfl_reg.register_forward_hook(lambda *_: runs.append(1))
+    given = {branch: [x.detach().requires_grad_() for x in maps]
+             for branch in adapter.branches}
+    adapter.forward_from(given, 0, range(5))
+    assert len(runs) == 5
+    made = adapter.forward_from(given, 0, range(5), {'cls'})
+    assert len(runs) == 10
+    sum(x.sum() for x in made['cls']).backward()
+    assert all(given[branch][0].grad.any() for branch in ('cls', 'reg'))
+    assert adapter.branches_of('cls') == ('cls', 'reg')
+    for x, y, grad in zip(given['cls'], given['reg'], expected):
+        torch.testing.assert_close(x.grad + y.grad, grad)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('student', ['guided.py', 'loss.py', 'level_head.py'])
+def test_a_head_whose_score_reads_boxes_teaches(folder, student, dtype):
+    cfg = example(folder, student)
+    cfg.teacher_config = dict(model=plain(example(folder, 'guided.py')))
+    model = build(dict(cfg, teacher_dtype=dtype))
+    log, changed = step(model)
+    assert log['loss_cls_kd'] > 0 and log['loss_reg_kd'] > 0
+    convs = 'classify.0.0' if student == 'level_head.py' else 'cls_convs.0'
+    assert f'bbox_head.{convs}.conv.weight' in changed
+    assert any('box_quality' in n for n in changed) == (
+        student == 'guided.py')  # by its own loss
+    assert has_plain_keys(model, cfg)
 
 
 def test_every_level_of_a_head_learns_up_to_the_split(folder):

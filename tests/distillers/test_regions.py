@@ -65,7 +65,8 @@ def test_each_anchor_shape_is_a_map(kind):
     regions = map_regions(x, t, head, batch()[1])
     anchors = head.num_priors
     geometry = head.geometry(SIZES, (0, 1, 2), torch.device('cpu'))
-    flat = head.flatten('cls', t, geometry).split(geometry.counts, 1)
+    flat = head.flatten('cls', t, geometry, training=False).split(
+        geometry.counts, 1)
     for maps, size, level in zip(regions, SIZES, flat):
         assert maps.teacher.shape == (2 * anchors, NUM_CLASSES, *size)
         assert maps.extents == [size] * 2 and maps.labels is None

@@ -8,7 +8,7 @@ from mmdet.models.task_modules.coders import (
 )
 
 from crosskd.heads.decoding import decode
-from crosskd.heads.layout import Geometry
+from crosskd.heads.records import Geometry
 from crosskd.losses.building import build_loss
 
 pytestmark = pytest.mark.torch_only

@@ -107,7 +107,7 @@ def test_a_deformable_convolution_first(split, train):
     features = [x.detach().requires_grad_() for x in model.extract_feat(
         batch(size=(96, 128))[0])]
     with record(adapter, split) as seen:
-        outputs = adapter.named(head(features))
+        outputs = adapter.named(head(features), train)
     continued = adapter.forward_from(seen.intermediates, split, (0, 1, 2))
     torch.testing.assert_close(continued, outputs)
     ours, theirs = (

@@ -3,7 +3,15 @@ import functools
 
 import pytest
 import torch
-from helpers import CHANNELS, FAMILIES, KINDS, batch, build, plain_cfg
+from helpers import (
+    CHANNELS,
+    FAMILIES,
+    KINDS,
+    batch,
+    build,
+    distiller_cfg,
+    plain_cfg,
+)
 from mmdet.models.dense_heads import GFLHead, RetinaHead
 from mmdet.registry import MODELS
 
@@ -37,7 +45,9 @@ def test_own_features_continue_as_the_heads_forward(kind, split, train):
     assert [len(x) for x in seen.intermediates.values()] == [3, 3]
     assert all(a is b for a, b in zip(seen.features, features))
     continued = adapter.forward_from(seen.intermediates, split, LEVELS)
-    torch.testing.assert_close(continued, adapter.named(outputs))
+    theirs = adapter.named(outputs, train)
+    torch.testing.assert_close(
+        continued, {name: theirs[name] for name in adapter.outputs})
     # on some levels alone
     some = adapter.forward_from(
         {b: x[1:] for b, x in seen.intermediates.items()}, split, (1, 2))
@@ -87,14 +97,55 @@ def test_fcos_variants(kwargs, train):
     with record(adapter, 1) as seen:
         outputs = head(features)
     continued = adapter.forward_from(seen.intermediates, 1, LEVELS)
-    torch.testing.assert_close(continued, adapter.named(outputs))
-    # pixels in training, too
     geometry = geometry_of(adapter, features)
     head.eval()
-    in_pixels = adapter.flatten('reg', head(features)[1], geometry)
-    head.train(train)
+    # what it predicts, and pixels in training, too; whatever mode it is in
     torch.testing.assert_close(
-        adapter.flatten('reg', outputs[1], geometry), in_pixels)
+        continued, adapter.named(head(features), training=False))
+    in_pixels = adapter.flatten(
+        'reg', head(features)[1], geometry, training=False)
+    torch.testing.assert_close(adapter.flatten(
+        'reg', outputs[1], geometry, seen.training), in_pixels)
+    torch.testing.assert_close(adapter.flatten(
+        'reg', continued['reg'], geometry, training=False), in_pixels)
+
+
+@pytest.mark.parametrize('train', [True, False])
+@pytest.mark.parametrize('kind', FAMILIES)
+def test_what_a_head_returned_is_read_as_the_mode_says(kind, train):
+    """Of the pass, not the mode that the head is in when it is read."""
+    head, features, _ = head_and_features(
+        kind, train, **(dict(norm_on_bbox=True) if kind == 'fcos' else {}))
+    adapter = adapter_of(head)
+    with record(adapter) as seen:
+        raw = head(features)
+    assert seen.training == train
+    geometry = geometry_of(adapter, features)
+
+    def read():
+        adapter.check_outputs(raw, seen.training)
+        return {name: [*maps, adapter.flatten(
+            name, maps, geometry, seen.training)]
+            for name, maps in adapter.named(raw, seen.training).items()}
+
+    expected = read()
+    head.train(not train)
+    torch.testing.assert_close(read(), expected, rtol=0, atol=0)
+    torch.testing.assert_close(dict(seen.outputs), {
+        name: maps[:-1] for name, maps in expected.items()}, rtol=0, atol=0)
+
+
+def test_a_pass_is_read_as_it_was_made():
+    """Distances of FCOS in strides in training, after it is over, too."""
+    cfg = distiller_cfg('fcos', prediction='student',
+                        reused_teacher_head_idx=None)
+    cfg['bbox_head']['norm_on_bbox'] = True
+    model = build(cfg)
+    _, paired = model.paired(*batch())
+    expected = paired.flat('student', 'reg')
+    model.eval()
+    assert expected.max() > 0
+    torch.testing.assert_close(paired.flat('student', 'reg'), expected)
 
 
 @pytest.mark.parametrize('kind', [
@@ -104,8 +155,8 @@ def test_boxes_are_the_boxes_that_the_head_predicts(kind):
     adapter = adapter_of(head)
     outputs = head(features)
     geometry = geometry_of(adapter, features)
-    ours = adapter.boxes(adapter.flatten('reg', outputs[1], geometry),
-                         geometry).view(len(samples), -1, 4)
+    reg = adapter.flatten('reg', outputs[1], geometry, training=False)
+    ours = adapter.boxes(reg, geometry).view(len(samples), -1, 4)
     # without NMS and limits, the head's own results are decoded priors
     cfg = head.test_cfg.copy()
     cfg.update(nms_pre=-1, min_bbox_size=-1, score_thr=-1.0)

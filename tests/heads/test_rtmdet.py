@@ -147,7 +147,7 @@ def test_variants_continue_as_the_heads_forward(variant, split):
     with record(adapter, split) as seen:
         outputs = head(features)
     whole = adapter.forward_from(seen.intermediates, split, LEVELS)
-    torch.testing.assert_close(whole, adapter.named(outputs))
+    torch.testing.assert_close(whole, adapter.named(outputs, training=True))
     assert variant['exp_on_reg'] == bool(min(x.min() for x in whole['reg'])
                                          > 0)
     # scores need what they are made of, whatever else is asked for
@@ -185,7 +185,7 @@ def test_boxes_are_those_that_the_head_assigns_and_predicts(variant):
     with record(adapter) as seen:
         head.loss(features, samples)
     geometry = adapter.geometry(seen.sizes, LEVELS, seen.device)
-    reg = adapter.flatten('reg', seen.outputs['reg'], geometry)
+    reg = adapter.flatten('reg', seen.outputs['reg'], geometry, seen.training)
     boxes = adapter.boxes(reg, geometry).view(2, -1, 4)
     torch.testing.assert_close(boxes, given[0][1])
     # points lie in the corners of their cells
@@ -397,7 +397,7 @@ def test_depthwise_layers_continue_as_the_heads_forward():
             outputs = model.bbox_head(features)
         torch.testing.assert_close(
             adapter.forward_from(seen.intermediates, split, LEVELS),
-            adapter.named(outputs))
+            adapter.named(outputs, training=True))
 
 
 # -- a run of its own ---------------------------------------------------------

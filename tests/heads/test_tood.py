@@ -74,7 +74,8 @@ def test_boxes_are_in_pixels(anchor_type):
     maps = list(head(features)[1])
     geometry = adapter.geometry([x.shape[2:] for x in maps], LEVELS,
                                 torch.device('cpu'))
-    found = adapter.boxes(adapter.flatten('reg', maps, geometry), geometry)
+    reg = adapter.flatten('reg', maps, geometry, training=True)
+    found = adapter.boxes(reg, geometry)
     expected = torch.cat([
         x.permute(0, 2, 3, 1).reshape(2, -1, 4) * stride
         for x, stride in zip(maps, (8, 16, 32))], 1)
@@ -84,7 +85,8 @@ def test_boxes_are_in_pixels(anchor_type):
 def test_logits_of_scores():
     scores = torch.tensor([0., 0.25, 0.5, 1.])
     adapter = head_and_features()[1]
-    cls = adapter.named(([scores.view(1, 1, 1, 4)], []))['cls'][0].flatten()
+    cls = adapter.named(([scores.view(1, 1, 1, 4)], []),
+                        training=True)['cls'][0].flatten()
     assert cls.isfinite().all()
     torch.testing.assert_close(cls.sigmoid(), scores, atol=2e-6, rtol=0)
 

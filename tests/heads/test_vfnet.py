@@ -31,15 +31,17 @@ def head_and_features(train=True, **kwargs):
 def test_what_the_head_returns_has_names(train, norm_type):
     head, adapter, features = head_and_features(
         train, bbox_norm_type=norm_type)
-    assert adapter.outputs == (
-        ('cls', 'initial', 'reg') if train else ('cls', 'reg'))
+    names = ['cls', 'initial', 'reg'] if train else ['cls', 'reg']
+    assert list(adapter.forward_outputs(train)) == names
+    assert adapter.outputs == ('cls', 'reg')  # what it predicts
     with record(adapter, 1) as seen:
         raw = head(features)
-    adapter.check_outputs(raw)
-    assert list(seen.outputs) == list(adapter.outputs)
+    adapter.check_outputs(raw, train)
+    assert list(seen.outputs) == names
     assert seen.outputs['reg'][0] is raw[-1][0]
     continued = adapter.forward_from(seen.intermediates, 1, LEVELS)
-    torch.testing.assert_close(continued, seen.outputs)
+    torch.testing.assert_close(
+        continued, {name: seen.outputs[name] for name in adapter.outputs})
     # pixels, at random weights near the unit of the level
     units = head.reg_denoms if norm_type == 'reg_denom' else head.strides
     for level, unit in enumerate(units):
@@ -87,6 +89,7 @@ def test_initial_boxes_are_not_distilled():
     """
     model = build(distiller_cfg('vfnet'))
     assert model.teacher.head.outputs == ('cls', 'reg')
+    assert model.head_adapter.outputs == ('cls', 'reg')
     losses = model.loss(*batch())
     assert {key for key in losses if key.endswith('_kd')} == {
         'loss_cls_kd', 'loss_reg_kd'}
@@ -113,7 +116,7 @@ def test_gradients_are_those_of_the_head_and_reach_both_branches(name,
     sum(x.sigmoid().sum() for x in maps[name]).backward()
     assert {b for b, xs in given.items() if xs[0].grad is not None
             and xs[0].grad.any()} == reached
-    whole = adapter.named(head(features))[name]
+    whole = adapter.named(head(features), training=True)[name]
     sum(x.sigmoid().sum() for x in whole).backward()
     for level, x in enumerate(features):
         parts = [given[b][level].grad for b in reached]

@@ -142,10 +142,11 @@ def test_confidence_is_the_score_that_mmdet_predicts():
 def test_boxes_are_those_of_the_head(plain):
     head, adapter = plain.bbox_head, adapter_of(plain.bbox_head)
     inputs, _ = batch()
-    outputs = adapter.named(head(plain.eval().extract_feat(inputs)))
+    outputs = adapter.named(head(plain.eval().extract_feat(inputs)),
+                            training=False)
     sizes = [tuple(x.shape[2:]) for x in outputs['reg']]
     geometry = adapter.geometry(sizes, LEVELS, inputs.device)
-    reg = adapter.flatten('reg', outputs['reg'], geometry)
+    reg = adapter.flatten('reg', outputs['reg'], geometry, training=False)
     priors = torch.cat(head.prior_generator.grid_priors(
         sizes, device=inputs.device, with_stride=True))
     torch.testing.assert_close(

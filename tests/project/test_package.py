@@ -230,7 +230,8 @@ class MyDetector(CrossKDSingleStageDetector):
 def scores(detector: CrossKDGFL, outputs: list[list[torch.Tensor]]
            ) -> list[torch.Tensor]:
     head: HeadAdapter = detector.head_adapter
-    return [level.sigmoid() for level in head.named(outputs)['cls']]
+    return [level.sigmoid() for level in head.named(
+        outputs, training=False)['cls']]
 
 
 maps = torch.zeros(1, 2, 4, 4)

@@ -121,7 +121,7 @@ def test_a_subclass_with_a_forward_of_its_own_runs_it(type):
     run = HeadRun()
     for factor in (1, 100):
         maps = tuple(factor * x for x in features)
-        expected = head.named(head.head(maps))['cls']
+        expected = head.named(head.head(maps), training=False)['cls']
         found = run(head, maps, None, {'cls'})
         assert all(map(torch.equal, found.outputs['cls'], expected))
 
@@ -138,7 +138,7 @@ def test_a_forward_of_the_instance_is_a_forward_of_its_own(when, name):
     setattr(head.head, name, lambda x, *rest: forward(
         type(x)(2 * maps for maps in x) if name == 'forward' else 2 * x,
         *rest))
-    expected = head.named(head.head(features))['cls']
+    expected = head.named(head.head(features), training=False)['cls']
     found = run(head, features, None, {'cls'})
     assert all(map(torch.equal, found.outputs['cls'], expected))
     delattr(head.head, name)

@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from torch import nn
 from torch.nn import functional as F
 
-from crosskd.heads.frozen import KeepingLittle
+from crosskd.heads.saving_memory import SavingMemory
 
 pytestmark = pytest.mark.torch_only
 
@@ -38,7 +38,7 @@ def run(layers, x, little):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
         if little:
-            with KeepingLittle():
+            with SavingMemory():
                 out = layers(x)
         else:
             out = layers(x)
@@ -68,7 +68,7 @@ def test_a_convolution_keeps_no_input_and_a_relu_a_byte_a_value():
 def test_a_relu_in_place_writes_where_torchs_does(inplace):
     x = features()
     before = x * 2
-    with KeepingLittle():
+    with SavingMemory():
         after = F.relu(before, inplace=inplace)
     assert (after.data_ptr() == before.data_ptr()) == inplace
     assert torch.equal(after, (x * 2).relu())
@@ -80,7 +80,7 @@ def test_a_relu_in_place_writes_where_torchs_does(inplace):
 def test_what_trains_is_left_to_torch(part):
     layer = nn.Conv2d(8, 4, 3).double().requires_grad_(False)
     getattr(layer, part).requires_grad_()
-    with KeepingLittle():
+    with SavingMemory():
         layer(features()).sum().backward()
     assert getattr(layer, part).grad.abs().sum() > 0
 
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_differences():
     layers, x = tower(), features()
 
     def little(x):
-        with KeepingLittle():
+        with SavingMemory():
             return layers(x)
 
     assert torch.autograd.gradcheck(little, x)
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_differences():
 
 def test_without_gradients_it_does_nothing():
     layers, x = tower(), features(grad=False)
-    with KeepingLittle():
+    with SavingMemory():
         out = layers(x)
     assert torch.equal(out, layers(x)) and not out.requires_grad
 

@@ -1,7 +1,8 @@
-"""One layout for the passes, priors and targets of all heads.
+"""Records of a pass through a head, of its priors, and of its targets.
 
-Priors (anchors or points) are numbered as mmdet's prior generators do: level
-by level, row by row, and those of one location side by side.
+Those of all heads are alike.  Priors (anchors or points) are numbered as
+mmdet's prior generators do: level by level, row by row, and those of one
+location side by side.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ class Targets:
 
     @classmethod
     def of_all_terms(cls, terms: Sequence[str], labels: Sequence[Tensor],
-              weights: Sequence[Tensor] | None,
-              normalizer: float | Tensor) -> 'Targets':
+                     weights: Sequence[Tensor] | None,
+                     normalizer: float | Tensor) -> 'Targets':
         """Targets that are those of all terms."""
         by_level = None if weights is None else list(weights)
         labels = list(labels)
@@ -84,6 +85,8 @@ class HeadRecord(Record):
         outputs: by name, per level (N, A * K, H, W), those that were asked
             for.
         raw: what the head's forward returned; None if it was not called.
+        training: whether the head made the maps in training mode, in which
+            some return more, or in other units.
         intermediates: by branch, per level (N, C, H, W), the features after
             ``split`` layers (for a split of 0, what the head was given);
             empty if none were asked for.
@@ -95,6 +98,7 @@ class HeadRecord(Record):
     given: Sequence[Tensor] = ()
     outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     raw: Any = None
+    training: bool = False
     intermediates: dict[str, list[Tensor]] = field(default_factory=dict)
     split: int | None = None
     returned: dict[str, list[Any]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 T = TypeVar('T')
 
 
-class KeepingLittle(TorchFunctionMode):
+class SavingMemory(TorchFunctionMode):
     """In it, layers keep what the gradient of their *input* needs alone.
 
     A convolution of torch's keeps its input, for the gradient of its weight;
@@ -34,15 +34,15 @@ class KeepingLittle(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def keep_little(run: Callable[[], T]) -> T:
-    """Run something in :class:`KeepingLittle`, and in no compiler.
+def run_saving_memory(run: Callable[[], T]) -> T:
+    """Run something in :class:`SavingMemory`, and in no compiler.
 
     torch's compiler mistakes the mode for another where it breaks a graph
     inside (seen with torch 2.13: other regression outputs).
     """
 
     def within() -> T:
-        with KeepingLittle():
+        with SavingMemory():
             return run()
 
     if 'torch._dynamo' in sys.modules:  # which something has brought in
