@@ -13,6 +13,7 @@ import pytest
 import torch
 from experiments import experiment, model_cfg, write
 from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
+from tool_server import MAIN
 from tool_server import run as tool
 
 from conftest import REPO
@@ -26,7 +27,6 @@ from crosskd.pairs import PairedPass
 pytestmark = pytest.mark.torch_only
 
 DEMO = 'crosskd::demo/crosskd_gfl_r18w8_r18w24_shapes.py'
-MAIN = '../crosskd/__main__.py'
 STEP = ['student', 'backward', 'optimizer', 'rest']
 FORWARD = ['backbone', 'neck', 'head', 'rest']
 

@@ -16,15 +16,17 @@ from helpers import (
     wide_teacher,
 )
 from mmengine.config import Config
+from onnx_students import needs_onnx, of_two_levels
 from practitioners import results_of_plain_mmdet
-from test_tools import metrics, python
+from processes import python
+from tool_output import metrics
 from tool_server import run as tool
 from torch import nn
 
 from conftest import REPO
 from crosskd.apps.commands import run_export_command
 from crosskd.apps.commands.export_student import MIB, SAID
-from crosskd.apps.export.onnx import TOLERANCE, check_packages, write_onnx
+from crosskd.apps.export.onnx import TOLERANCE, write_onnx
 from crosskd.apps.export.student import FILES
 from crosskd.compat.mmcv_ext import is_installed
 
@@ -86,14 +88,6 @@ def own(cfg, **kwargs):
     """The same detector with the project's backbone, and no neck."""
     cfg.update(backbone=dict(type='FewConvs', **kwargs), neck=None)
     return cfg
-
-
-def of_two_levels(part):
-    """A part of a detector's config with its first two strides alone."""
-    if not isinstance(part, dict):
-        return part
-    return {key: value[:2] if key in ('strides', 'regress_ranges') else
-            of_two_levels(value) for key, value in part.items()}
 
 
 @pytest.fixture(scope='module')
@@ -323,17 +317,6 @@ def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match='pip install onnx onnxscript onn'):
         export(*args)
     assert not list(tmp_path.iterdir())
-
-
-def why_no_onnx():
-    try:
-        check_packages()
-    except ValueError as e:
-        return str(e)
-
-
-needs_onnx = pytest.mark.skipif(bool(why_no_onnx()),
-                                reason=why_no_onnx() or '')
 
 
 @needs_onnx

@@ -13,7 +13,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from test_export import needs_onnx, of_two_levels
+from onnx_students import needs_onnx, of_two_levels
 from torch import nn
 
 from conftest import REPO

@@ -2,29 +2,21 @@
 import os
 from pathlib import Path
 
-import pytest
 import torch
 from helpers import batch, build
+from learned_losses import learned
 from mmengine.optim import OptimWrapper
-from test_distributed import SIZE, Ranks, assert_close, wrapped
+from ranks import SIZE, wrapped
 from torch import nn
+from torch.testing import assert_close
 
 from crosskd.engine.resuming import choose_checkpoint, on_all_ranks
-
-
-@pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    started = Ranks(tmp_path_factory.mktemp('ranks'))
-    yield started
-    started.stop()
-
 
 # -- losses with parameters --------------------------------------------------
 
 
 def train_losses(rank):
     """Steps on other images; parameters of the losses and all others."""
-    from test_beside import learned
     model = wrapped(build(learned()))
     optim = OptimWrapper(
         torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9))

@@ -32,7 +32,7 @@ from practitioners import (
     same_states,
     small_config,
 )
-from test_tools import metrics
+from tool_output import metrics
 from tool_server import run as tool
 from torch import nn
 

@@ -2,7 +2,7 @@
 import pytest
 from experiments import experiment, model_cfg, write
 from helpers import GIOU, build, distiller_cfg
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.compat.mmcv_ext import is_installed

@@ -26,8 +26,8 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from practitioners import results_of_plain_mmdet
 from pretend_device import DEVICE, on_device, pretend_device
-from test_distributed import Ranks, wrapped
-from test_tools import metrics
+from ranks import wrapped
+from tool_output import metrics
 from tool_server import run as tool
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -559,13 +559,6 @@ def test_plain_mmdet_tests_the_checkpoint(folder, whole, tmp_path):
 
 
 # -- two ranks ---------------------------------------------------------------
-
-
-@pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    started = Ranks(tmp_path_factory.mktemp('ranks'))
-    yield started
-    started.stop()
 
 
 def normalizers(rank, boxes):

@@ -21,6 +21,7 @@ from helpers import (
     wide_teacher,
 )
 from mmengine.optim import OptimWrapper
+from ranks import Ranks, wrapped
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from crosskd.engine.run_checks import quiet
@@ -61,7 +62,6 @@ def counted():
 
 def bytes_of_a_step(rank, cfg, size=(64, 64)):
     """Of the second step: the buckets are laid anew after the first."""
-    from test_distributed import wrapped
     with quiet():
         model = wrapped(build(cfg))
     model.register_comm_hook(None, default_hooks.allreduce_hook)
@@ -76,7 +76,6 @@ def bytes_of_a_step(rank, cfg, size=(64, 64)):
 
 
 def main():
-    from test_distributed import Ranks
     pkd = dict(type='PKDLoss', loss_weight=1.0)
     rows = {}
     for kind in KINDS:

@@ -7,6 +7,7 @@ from helpers import COMPILED_KINDS, batch, build
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import Runner
+from practitioners import shrink
 
 from crosskd.compat import mmcv_ext
 from crosskd.detectors import DistilledSingleStageDetector
@@ -27,29 +28,6 @@ RECIPES = [c for c in CONFIGS if c.startswith(('crosskd/', 'crosskd_pkd/'))
 QUALITY = ('ATSSHead', 'PAAHead', 'DDODHead')
 # mmdet's, and for how many images a step, where not 0.01 for 16
 LEARNING_RATES = dict(yolox=(0.01, 64), rtmdet=(0.004, 256))
-
-
-def shrink(model, width=32):
-    """A model config of the same structure that a CPU runs in a second."""
-    model.backbone.pop('init_cfg', None)
-    if model.backbone.type == 'SwinTransformer':
-        model.backbone.update(
-            embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
-        model.neck.in_channels = [24, 48, 96]
-    elif model.backbone.type == 'CSPDarknet':
-        model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
-        model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
-    elif model.backbone.type == 'CSPNeXt':
-        model.backbone.update(deepen_factor=0.167, widen_factor=width / 256)
-        model.neck.update(in_channels=[width, 2 * width, 4 * width],
-                          num_csp_blocks=1)
-    else:
-        expansion = 4 if model.backbone.depth >= 50 else 1
-        model.backbone.update(base_channels=8)
-        model.neck.in_channels = [8 * expansion * 2**i for i in range(4)]
-    model.neck.out_channels = width
-    model.bbox_head.update(in_channels=width, feat_channels=width)
-    return model
 
 
 @pytest.mark.parametrize('name', CONFIGS)

@@ -7,7 +7,8 @@ import pytest
 from downstream import PACKAGE, PIPELINES, SMALL, child, make_project
 from experiments import model_cfg
 from helpers import COMPILED_KINDS, plain_cfg
-from test_tools import metrics, python
+from processes import python
+from tool_output import metrics
 from tool_server import run as tool
 
 from conftest import REPO
