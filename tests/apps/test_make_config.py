@@ -26,12 +26,18 @@ from tool_server import run as tool
 from conftest import REPO
 from crosskd.apps.commands import main
 from crosskd.apps.recipes import make_config
-from crosskd.apps.recipes.choosing import losses_for, split_for
+from crosskd.apps.recipes.choosing import (
+    losses_for,
+    recipe_of,
+    split_for,
+)
 from crosskd.heads import adapter_of
 from crosskd.teacher import find_config
 
 EVERY = (*KINDS, *MORE_KINDS, *COMPILED_KINDS)
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
+KEYS = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd', 'loss_obj_kd')
+SPLIT = 'reused_teacher_head_idx'
 OTHER_CLASSES = ('Square', 'light, ' + 'red or green ' * 4, 'circle')
 
 
@@ -177,6 +183,37 @@ def test_recipes_are_those_of_the_configs(recipe):
             find_config(cfg.model.teacher_config)).model))
     choices = [*losses_for(teacher), split_for(student, teacher)]
     assert {c.key: config_value(c.text) for c in choices} == cfg.model.kd_cfg
+
+
+def adapter(kind, **head):
+    return adapter_of(build(plain_cfg(kind, **head)).bbox_head)
+
+
+@pytest.mark.parametrize('kind', EVERY)
+def test_every_family_has_a_recipe(kind):
+    """Of which nothing is left out."""
+    recipe = recipe_of(adapter(kind).name)
+    found = {c.key: config_value(c.text) for c in losses_for(adapter(kind))}
+    assert recipe == {**found, SPLIT: recipe[SPLIT]}
+
+
+@pytest.mark.parametrize('kind, expected', [
+    ('yolox', ('ATSS', 'ATSS', None, 'YOLOX')), ('gfl', ('GFL', 'GFL')),
+    ('fcos', ('ATSS', 'ATSS', 'ATSS')), ('retina', ('ATSS', 'ATSS'))])
+def test_a_family_without_recipe_is_compared_output_by_output(kind, expected):
+    """As those that have such an output, in another package's adapter."""
+    known = adapter(kind)
+    own = type('TheirHeadAdapter', (type(known), ), {})(known.head)
+    found = {c.key: config_value(c.text) for c in losses_for(own)}
+    assert found == {key: recipe_of(family)[key]
+                     for key, family in zip(KEYS, expected) if family}
+
+
+def test_the_config_for_own_data_shows_the_recipe():
+    """It is copied, and so inherits nothing from beside its folder."""
+    cfg = Config.fromfile(
+        REPO / 'configs/own_data/crosskd_r18_r50_own_data.py')
+    assert cfg.model.kd_cfg == recipe_of('GFL')
 
 
 class MyGFL(GFL):
