@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
-from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
+from helpers import KINDS, SDD, distiller_cfg, kd_cfg, plain_cfg, sdd_cfg
 from tool_server import MAIN
 from tool_server import run as tool
 
@@ -49,9 +49,7 @@ def losses_of(result: dict) -> list[str]:
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_part_of_every_head_is_there(tmp_path, kind):
     result = measured(config(tmp_path, model_cfg(distiller_cfg(kind))))
-    losses = ['loss_cls_kd', 'loss_reg_kd']
-    if kind == 'atss':
-        losses.append('loss_center_kd')
+    losses = [key for key in kd_cfg(kind) if key.startswith('loss')]
     assert list(result['student']['parts']) == STEP
     assert list(result['teacher']['parts']) == FORWARD
     assert list(result['distilled']['parts']) == [

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, weights, write
+from families import FAMILY, as_params
 from helpers import (
-    FAMILIES,
     build,
     distiller_cfg,
     plain_cfg,
@@ -356,7 +356,7 @@ def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
 @needs_onnx
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', [
-    *(k for k in FAMILIES if k != 'gfl'), pytest.param(
+    *as_params(kind for kind in FAMILY if kind != 'gfl'), pytest.param(
         'ddod', id='ddod with dcn', marks=pytest.mark.skipif(
             is_installed(), reason='needs compiled ops of mmcv'))])
 def test_onnx_of_every_head(kind, request, tmp_path, monkeypatch):

@@ -7,11 +7,9 @@ from contextlib import contextmanager, redirect_stdout
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
+from families import FAMILY
 from helpers import (
-    COMPILED_KINDS,
-    DISTILLER,
-    KINDS,
-    MORE_KINDS,
+    ALL,
     Writes,
     build,
     distiller_cfg,
@@ -34,7 +32,6 @@ from crosskd.apps.recipes.choosing import (
 from crosskd.heads import adapter_of
 from crosskd.teacher import find_config
 
-EVERY = (*KINDS, *MORE_KINDS, *COMPILED_KINDS)
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
 KEYS = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd', 'loss_obj_kd')
 SPLIT = 'reused_teacher_head_idx'
@@ -153,18 +150,17 @@ def test_paths_are_those_of_the_folder_or_whole(pair, monkeypatch):
         assert "teacher_ckpt='../teacher.pth'" in text
 
 
-@pytest.mark.parametrize('kind', EVERY)
+@pytest.mark.parametrize('kind', ALL)
 def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     """A family is joined with the next one as its teacher."""
     monkeypatch.chdir(tmp_path)
-    following = EVERY[(EVERY.index(kind) + 1) % len(EVERY)]
+    following = ALL[(ALL.index(kind) + 1) % len(ALL)]
     for name in (kind, following):
         write(tmp_path / f'{name}.py', dict(model=plain_cfg(name)))
     (tmp_path / 'made.py').write_text(
         make_config(f'{kind}.py', f'{following}.py', 'random'))
     cfg = Config.fromfile('made.py')
-    assert cfg.model.type == ('CrossKDRTMDet' if kind == 'rtmdet'
-                              else DISTILLER[kind])
+    assert cfg.model.type == FAMILY[kind].own_distiller
     assert build(cfg.model).pair.is_joined
 
 
@@ -189,7 +185,7 @@ def adapter(kind, **head):
     return adapter_of(build(plain_cfg(kind, **head)).bbox_head)
 
 
-@pytest.mark.parametrize('kind', EVERY)
+@pytest.mark.parametrize('kind', ALL)
 def test_every_family_has_a_recipe(kind):
     """Of which nothing is left out."""
     recipe = recipe_of(adapter(kind).name)

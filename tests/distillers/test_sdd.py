@@ -4,15 +4,14 @@ import copy
 import pytest
 import torch
 from helpers import (
-    BCE,
     GIOU,
     KINDS,
-    KL,
     QFL,
     SDD,
     batch,
     build,
     distiller_cfg,
+    kd_cfg,
     paired_maps,
     plain_cfg,
     sdd_cfg,
@@ -111,9 +110,7 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_other_losses_stand_beside_it(kind):
-    kd = dict(loss_cls_kd=QFL, loss_reg_kd=KL if kind == 'gfl' else GIOU)
-    if kind == 'atss':
-        kd['loss_center_kd'] = BCE
+    kd = kd_cfg(kind, reused_teacher_head_idx=None)
     model = build(sdd_cfg(kind, **kd))
     plain = build(distiller_cfg(kind, prediction='student'))
     both, imitation = model.loss(*batch()), plain.loss(*batch())

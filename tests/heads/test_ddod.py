@@ -3,7 +3,7 @@ import pytest
 import torch
 from data_sets import images
 from experiments import model_cfg
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,

@@ -3,6 +3,7 @@ import functools
 
 import pytest
 import torch
+from families import FAMILY, as_params
 from helpers import CHANNELS, FAMILIES, KINDS, batch, build, plain_cfg
 from mmdet.models.dense_heads import GFLHead, RetinaHead
 from mmdet.registry import MODELS
@@ -52,8 +53,7 @@ def test_own_features_continue_as_the_heads_forward(kind, split, train):
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_rest_of_a_head_leaves_its_input_as_it_was(kind, split, layer):
     """Activations work in place, with or without a layer before them."""
-    norm = {} if layer.get('norm', 1) or kind == 'retina' else dict(
-        norm_cfg=None)
+    norm = {} if layer.get('norm', 1) else dict(norm_cfg=None)
     head, features, _ = head_and_features(kind, **norm)
     for tower in (head.cls_convs, head.reg_convs):
         for conv in tower:
@@ -97,8 +97,8 @@ def test_fcos_variants(kwargs, train):
         adapter.flatten('reg', outputs[1], geometry), in_pixels)
 
 
-@pytest.mark.parametrize('kind', [
-    kind for kind in FAMILIES if kind != 'paa'])  # which predicts after NMS
+@pytest.mark.parametrize('kind', as_params(
+    kind for kind in FAMILY if FAMILY[kind].results_are_raw))
 def test_boxes_are_the_boxes_that_the_head_predicts(kind):
     head, features, samples = head_and_features(kind, train=False)
     adapter = adapter_of(head)
@@ -133,7 +133,7 @@ def test_targets_are_what_the_heads_loss_used(kind):
         head.loss(features, samples)
     targets = adapter.targets(seen, len(samples))
     weights = targets.weights['cls']
-    if kind == 'fcos':  # one call over all levels, without weights
+    if not FAMILY[kind].weighted:  # and one call over all levels
         assert weights is None
         assert torch.equal(
             torch.cat([x.flatten() for x in targets.labels['cls']]),
@@ -142,8 +142,8 @@ def test_targets_are_what_the_heads_loss_used(kind):
     assert len(used) == len(weights) == 3
     for (args, kwargs), weight, label in zip(
             used, weights, targets.labels['cls']):
-        labels = args[1][0] if kind == 'gfl' else args[1]
-        used_weight = kwargs['weight'] if kind == 'gfl' else args[2]
+        labels = args[1][0] if isinstance(args[1], tuple) else args[1]
+        used_weight = kwargs['weight'] if 'weight' in kwargs else args[2]
         assert torch.equal(weight.flatten(), used_weight)
         assert torch.equal(label.flatten(), labels)
         assert kwargs['avg_factor'] == targets.normalizers['cls']
@@ -250,7 +250,7 @@ def test_valid_priors_follow_the_padded_image(kind):
     sizes = [f.shape[-2:] for f in features]
     metas = [dict(pad_shape=(64, 96)), dict(pad_shape=(32, 96))]
     weights = adapter.valid_priors(sizes, (0, 1), metas, features[0].device)
-    if kind == 'fcos':
+    if not FAMILY[kind].weighted:
         assert weights is None
         return
     assert weights[0].all() and weights[1].mean() == 0.5

@@ -2,7 +2,7 @@
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,

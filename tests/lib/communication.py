@@ -10,8 +10,8 @@ import crosskd  # noqa: F401  # first: it may stand in for mmcv._ext
 # isort: split
 import torch
 import torch.distributed as dist
+from families import FAMILY
 from helpers import (
-    DISTILLER,
     KINDS,
     batch,
     build,
@@ -82,7 +82,7 @@ def main():
         cfg = distiller_cfg(kind)
         rows.update({
             f'{kind}, alone': plain_cfg(kind),
-            f'{kind}, {DISTILLER[kind]}': cfg,
+            f'{kind}, {FAMILY[kind].distiller}': cfg,
             f'{kind}, the same and PKD': distiller_cfg(
                 kind, loss_feat_kd=pkd),
             f'{kind}, SDD': sdd_cfg(kind),

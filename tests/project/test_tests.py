@@ -3,6 +3,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from families import FAMILY
 
 pytestmark = pytest.mark.torch_only
 
@@ -40,3 +41,27 @@ def test_tests_lie_in_rooms_and_have_names_of_their_own():
         [path for path in FILES if path.name.startswith('test_')])
     assert all(len(path.parts) == 2 for path in FILES
                if path.name != 'conftest.py')
+
+
+def compared_with_families(text: str) -> set[str]:
+    """Names of families that ``kind`` is compared with, such as by ``==``."""
+    return {
+        one.value for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Compare)
+        and getattr(node.left, 'id', '') == 'kind'
+        for one in ast.walk(node) if isinstance(one, ast.Constant)
+        and one.value in FAMILY}
+
+
+def test_comparisons_with_families_are_found():
+    assert compared_with_families(
+        "kind == 'gfl' or kind not in ('fcos', 'x') or it == 'atss'") == {
+            'gfl', 'fcos'}
+
+
+def test_what_a_family_is_like_is_said_by_its_row():
+    found = {str(path): compared_with_families((ROOT / path).read_text())
+             for path in FILES}
+    # which of them is tried elsewhere
+    found.pop('apps/test_export.py')
+    assert not {path: names for path, names in found.items() if names}
