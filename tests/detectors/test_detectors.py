@@ -85,7 +85,7 @@ def test_targets_are_assigned_once_a_step(kind):
 
 @pytest.mark.parametrize('split', [0, 1, 2])
 @pytest.mark.parametrize('kind', KINDS)
-def test_losses_are_the_slow_ones(kind, split):
+def test_losses_are_those_of_the_oracle(kind, split):
     loss = dict(recipe_of(kind)['loss_reg_kd'], loss_weight=1.0)
     model = build(
         distiller_cfg(kind, reused_teacher_head_idx=split, loss_reg_kd=loss))
@@ -97,12 +97,12 @@ def test_losses_are_the_slow_ones(kind, split):
         s_features = model.extract_feat(inputs)
         model.bbox_head.loss(s_features, samples)
         targets = adapter.targets(seen, len(samples))
-        slow = crosskd_losses(
+        expected = crosskd_losses(
             kind, model.bbox_head, teacher.bbox_head, s_features,
             teacher.extract_feat(inputs), split, targets.weights['cls'],
             [adapter.is_class(labels) for labels in targets.labels['cls']],
             float(targets.normalizers['cls']))
-    for key, value in slow.items():
+    for key, value in expected.items():
         assert ours[key] == pytest.approx(float(value), rel=1e-4), key
 
 

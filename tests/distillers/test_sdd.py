@@ -31,7 +31,7 @@ SIZE = (128, 160)  # every level has room for 4 × 4 cells
 
 
 def by_hand(model, inputs, samples, kind, weighted=False, **kwargs):
-    """The loss on one kind of region, from the slow loss of every level."""
+    """The oracle's loss on one kind of region, from that of every level."""
     teacher = model.teacher.detector
     with torch.no_grad():
         s = model.bbox_head(model.extract_feat(inputs))[0]
@@ -57,7 +57,7 @@ def by_hand(model, inputs, samples, kind, weighted=False, **kwargs):
 
 @pytest.mark.parametrize('base', BASES)
 @pytest.mark.parametrize('kind', KINDS)
-def test_losses_are_the_slow_ones(kind, base):
+def test_losses_are_those_of_the_oracle(kind, base):
     model = build(sdd_cfg(kind, loss=dict(base=base, temperature=2.0)))
     inputs, samples = batch((2, 3), SIZE)
     ours = total(model.loss(inputs, samples))

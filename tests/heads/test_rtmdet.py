@@ -199,8 +199,8 @@ def test_boxes_are_those_that_the_head_assigns_and_predicts(variant):
 # -- losses -------------------------------------------------------------------
 
 
-def slow_losses(student, teacher, s_features, t_features, split, weights,
-                normalizer):
+def losses_by_hand(student, teacher, s_features, t_features, split, weights,
+                   normalizer):
     """CrossKD once more, one location at a time, with weights of 1."""
     cls_loss = reg_loss = 0.0
     for level, stride in enumerate(STRIDES):
@@ -236,7 +236,7 @@ def slow_losses(student, teacher, s_features, t_features, split, weights,
 
 
 @pytest.mark.parametrize('split', [0, 1, 2])
-def test_losses_are_the_slow_ones(split):
+def test_losses_are_those_by_hand(split):
     model = build(distiller_cfg('rtmdet', reused_teacher_head_idx=split))
     teacher = model.teacher.detector
     lively(teacher.bbox_head)
@@ -247,7 +247,7 @@ def test_losses_are_the_slow_ones(split):
         features = model.extract_feat(inputs)
         head.loss(features, samples)
         targets = adapter.targets(seen, len(samples))
-        cls, reg = slow_losses(
+        cls, reg = losses_by_hand(
             head, teacher.bbox_head, features, teacher.extract_feat(inputs),
             split, targets.weights['cls'], float(targets.normalizers['cls']))
     assert ours['loss_cls_kd'] == pytest.approx(cls, rel=1e-3) and cls > 0.01

@@ -65,3 +65,13 @@ def test_what_a_family_is_like_is_said_by_its_row():
     # which of them is tried elsewhere
     found.pop('apps/test_export.py')
     assert not {path: names for path, names in found.items() if names}
+
+
+def test_slow_is_a_marker_and_no_word_of_a_name():
+    """What computes one number at a time is an oracle, or by hand."""
+    names = [node.name for path in FILES
+             for node in ast.walk(ast.parse((ROOT / path).read_text()))
+             if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert len(names) > 1000
+    assert [name for name in names if 'slow' in name.lower().split('_')] == [
+        'test_slow_is_a_marker_and_no_word_of_a_name']
