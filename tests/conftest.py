@@ -1,8 +1,10 @@
 """Shared fixtures."""
 import json
+import logging
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,14 @@ else:
 
 import torch  # noqa: E402
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / 'lib'), *(
-    str(room) for room in HERE.iterdir() if room.is_dir())]
+sys.path.insert(0, str(Path(__file__).parent / 'lib'))
 
 import crosskd  # noqa: E402, F401  # first: it may stand in for mmcv._ext
 
 # isort: split
 from fast_start import fast_start  # noqa: E402
 from mmdet.utils import register_all_modules  # noqa: E402
+from mmengine.logging import MMLogger  # noqa: E402
 
 from crosskd.apps.demo import shapes  # noqa: E402
 
@@ -65,3 +66,28 @@ def project(shapes_root) -> Path:
     out = run('train.py', 'distilled.py', cwd=shapes_root)
     assert re.search(r'loss_cls_kd: [\d.]+ ', out)
     return shapes_root
+
+
+@pytest.fixture
+def in_shapes_root(shapes_root, monkeypatch) -> None:
+    """The test runs in the folder of the generated images."""
+    monkeypatch.chdir(shapes_root)
+
+
+@pytest.fixture
+def log(caplog) -> Iterator[pytest.LogCaptureFixture]:
+    """What is logged while a test runs."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, logger.name)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+@pytest.fixture(scope='module')
+def ranks(tmp_path_factory) -> Iterator[Callable]:
+    """Two processes that train together; jobs are given to them."""
+    from ranks import Ranks
+    started = Ranks(tmp_path_factory.mktemp('ranks'))
+    yield started
+    started.stop()

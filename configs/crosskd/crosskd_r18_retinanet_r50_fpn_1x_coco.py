@@ -1,4 +1,7 @@
-_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py',
+    '../_base_/crosskd_retina.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -9,8 +12,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r50_fpn_1x_coco/'
         'retinanet_r50_fpn_1x_coco_20200130-c2398f9e.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        reused_teacher_head_idx=3))
+    kd_cfg=_base_.recipe)

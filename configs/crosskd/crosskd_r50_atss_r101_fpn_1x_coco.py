@@ -1,4 +1,7 @@
-_base_ = 'mmdet::atss/atss_r50_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::atss/atss_r50_fpn_1x_coco.py',
+    '../_base_/crosskd_atss.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -8,10 +11,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/atss/atss_r101_fpn_1x_coco/'
         'atss_r101_fpn_1x_20200825-dfcadd6f.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        loss_center_kd=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        reused_teacher_head_idx=3))
+    kd_cfg=_base_.recipe)

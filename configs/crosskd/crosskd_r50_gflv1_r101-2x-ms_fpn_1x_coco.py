@@ -1,4 +1,7 @@
-_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::gfl/gfl_r50_fpn_1x_coco.py',
+    '../_base_/crosskd_gfl.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -8,12 +11,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/gfl/gfl_r101_fpn_mstrain_2x_coco/'
         'gfl_r101_fpn_mstrain_2x_coco_20200629_200126-dd12f847.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(
-            type='KnowledgeDistillationKLDivLoss',
-            class_reduction='sum',
-            T=1,
-            loss_weight=4.0),
-        reused_teacher_head_idx=3))
+    kd_cfg=_base_.recipe)

@@ -1,4 +1,7 @@
-_base_ = 'mmdet::paa/paa_r50_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::paa/paa_r50_fpn_1x_coco.py',
+    '../_base_/crosskd_paa.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -8,10 +11,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/paa/paa_r101_fpn_1x_coco/'
         'paa_r101_fpn_1x_coco_20200821-0a1825a4.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        loss_center_kd=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        reused_teacher_head_idx=3))
+    kd_cfg=_base_.recipe)

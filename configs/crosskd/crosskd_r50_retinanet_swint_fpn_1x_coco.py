@@ -1,4 +1,7 @@
-_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
+    '../_base_/crosskd_retina.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -8,8 +11,4 @@ model = dict(
     neck=dict(add_extra_convs='on_output'),  # the teacher's: 'on_input'
     teacher_config='mmdet::swin/retinanet_swin-t-p4-w7_fpn_1x_coco.py',
     teacher_ckpt='work_dirs/retinanet_swin-t-p4-w7_fpn_1x_coco/epoch_12.pth',
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        reused_teacher_head_idx=3))
+    kd_cfg=_base_.recipe)

@@ -1,4 +1,7 @@
-_base_ = 'mmdet::vfnet/vfnet_r50_fpn_1x_coco.py'
+_base_ = [
+    'mmdet::vfnet/vfnet_r50_fpn_1x_coco.py',
+    '../_base_/crosskd_vfnet.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
@@ -8,8 +11,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/vfnet/vfnet_r101_fpn_1x_coco/'
         'vfnet_r101_fpn_1x_coco_20201027pth-c831ece7.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        reused_teacher_head_idx=2))
+    kd_cfg=_base_.recipe)

@@ -1,4 +1,7 @@
-_base_ = 'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py'
+_base_ = [
+    'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py',
+    '../_base_/crosskd_rtmdet.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 # mmdet's learning rate is for eight GPUs with 32 images each
 auto_scale_lr = dict(enable=True, base_batch_size=256)
@@ -9,8 +12,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v3.0/rtmdet/rtmdet_l_8xb32-300e_coco/'
         'rtmdet_l_8xb32-300e_coco_20220719_112030-5a0be7c4.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        reused_teacher_head_idx=1))
+    kd_cfg=_base_.recipe)

@@ -1,4 +1,7 @@
-_base_ = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+_base_ = [
+    'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py',
+    '../_base_/crosskd_yolox.py'
+]
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True)  # for 64 images, as mmdet's
 
@@ -8,10 +11,4 @@ model = dict(
     teacher_ckpt=(
         'https://download.openmmlab.com/mmdetection/v2.0/yolox/yolox_s_8x8_300e_coco/'
         'yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth'),
-    kd_cfg=dict(
-        loss_cls_kd=dict(
-            type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
-        loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
-        loss_obj_kd=dict(
-            type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        reused_teacher_head_idx=1))
+    kd_cfg=_base_.recipe)

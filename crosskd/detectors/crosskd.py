@@ -19,7 +19,8 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
     The student's intermediate head features go through the rest of the
     teacher's head; the resulting *cross-head predictions* imitate those of
     the teacher.  For the heads of :mod:`crosskd.heads` and subclasses of them;
-    the named detectors check which one it is.
+    the named detectors check which one it is.  What is distilled between two
+    heads of a family, and with which weights: ``configs/_base_/crosskd_*.py``.
 
     Example config, with mmdet's GFL-R101 as the teacher of a GFL-R50::
 

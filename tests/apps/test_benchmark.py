@@ -12,7 +12,8 @@ from statistics import median
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
-from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
+from helpers import KINDS, SDD, distiller_cfg, kd_cfg, plain_cfg, sdd_cfg
+from tool_server import MAIN
 from tool_server import run as tool
 
 from conftest import REPO
@@ -26,7 +27,6 @@ from crosskd.pairs import PairedPass
 pytestmark = pytest.mark.torch_only
 
 DEMO = 'crosskd::demo/crosskd_gfl_r18w8_r18w24_shapes.py'
-MAIN = '../crosskd/__main__.py'
 STEP = ['student', 'backward', 'optimizer', 'rest']
 FORWARD = ['backbone', 'neck', 'head', 'rest']
 
@@ -49,9 +49,7 @@ def losses_of(result: dict) -> list[str]:
 @pytest.mark.parametrize('kind', KINDS)
 def test_every_part_of_every_head_is_there(tmp_path, kind):
     result = measured(config(tmp_path, model_cfg(distiller_cfg(kind))))
-    losses = ['loss_cls_kd', 'loss_reg_kd']
-    if kind == 'atss':
-        losses.append('loss_center_kd')
+    losses = [key for key in kd_cfg(kind) if key.startswith('loss')]
     assert list(result['student']['parts']) == STEP
     assert list(result['teacher']['parts']) == FORWARD
     assert list(result['distilled']['parts']) == [

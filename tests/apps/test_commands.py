@@ -8,15 +8,14 @@ import time
 
 import pytest
 from experiments import same_weights
-from test_tools import metrics
+from tool_output import metrics
+from tool_server import MAIN
 from tool_server import run as tool
 
 from conftest import REPO
 from crosskd.apps.commands import COMMANDS, main
 from crosskd.apps.commands.mmdet_tools import available, run
 
-# what -m runs, for the server that has everything imported
-MAIN = '../crosskd/__main__.py'
 SCRIPTS = ('dist_train', 'dist_test', 'slurm_train', 'slurm_test')
 PYTHON_TOOLS = ('train', 'test', 'demo', 'compare')
 

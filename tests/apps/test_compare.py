@@ -7,7 +7,7 @@ import subprocess
 import cv2
 import pytest
 from mmengine.config import Config
-from test_tools import metrics
+from tool_output import metrics
 from tool_server import run as tool
 
 from conftest import REPO

@@ -8,23 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, weights, write
+from families import FAMILY, as_params
 from helpers import (
-    FAMILIES,
     build,
     distiller_cfg,
     plain_cfg,
     wide_teacher,
 )
 from mmengine.config import Config
+from onnx_students import needs_onnx, of_two_levels
 from practitioners import results_of_plain_mmdet
-from test_tools import metrics, python
+from processes import python
+from tool_output import metrics
 from tool_server import run as tool
 from torch import nn
 
 from conftest import REPO
 from crosskd.apps.commands import run_export_command
 from crosskd.apps.commands.export_student import MIB, SAID
-from crosskd.apps.export.onnx import TOLERANCE, check_packages, write_onnx
+from crosskd.apps.export.onnx import TOLERANCE, write_onnx
 from crosskd.apps.export.student import FILES
 from crosskd.compat.mmcv_ext import is_installed
 
@@ -86,14 +88,6 @@ def own(cfg, **kwargs):
     """The same detector with the project's backbone, and no neck."""
     cfg.update(backbone=dict(type='FewConvs', **kwargs), neck=None)
     return cfg
-
-
-def of_two_levels(part):
-    """A part of a detector's config with its first two strides alone."""
-    if not isinstance(part, dict):
-        return part
-    return {key: value[:2] if key in ('strides', 'regress_ranges') else
-            of_two_levels(value) for key, value in part.items()}
 
 
 @pytest.fixture(scope='module')
@@ -325,17 +319,6 @@ def test_what_onnx_needs_is_said(exported, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def why_no_onnx():
-    try:
-        check_packages()
-    except ValueError as e:
-        return str(e)
-
-
-needs_onnx = pytest.mark.skipif(bool(why_no_onnx()),
-                                reason=why_no_onnx() or '')
-
-
 @needs_onnx
 def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
                                          capsys):
@@ -373,7 +356,7 @@ def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
 @needs_onnx
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', [
-    *(k for k in FAMILIES if k != 'gfl'), pytest.param(
+    *as_params(kind for kind in FAMILY if kind != 'gfl'), pytest.param(
         'ddod', id='ddod with dcn', marks=pytest.mark.skipif(
             is_installed(), reason='needs compiled ops of mmcv'))])
 def test_onnx_of_every_head(kind, request, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from downstream import child
 from experiments import same_weights
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'

@@ -7,11 +7,9 @@ from contextlib import contextmanager, redirect_stdout
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
+from families import FAMILY
 from helpers import (
-    COMPILED_KINDS,
-    DISTILLER,
-    KINDS,
-    MORE_KINDS,
+    ALL,
     Writes,
     build,
     distiller_cfg,
@@ -26,12 +24,17 @@ from tool_server import run as tool
 from conftest import REPO
 from crosskd.apps.commands import main
 from crosskd.apps.recipes import make_config
-from crosskd.apps.recipes.choosing import losses_for, split_for
+from crosskd.apps.recipes.choosing import (
+    losses_for,
+    recipe_of,
+    split_for,
+)
 from crosskd.heads import adapter_of
 from crosskd.teacher import find_config
 
-EVERY = (*KINDS, *MORE_KINDS, *COMPILED_KINDS)
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
+KEYS = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd', 'loss_obj_kd')
+SPLIT = 'reused_teacher_head_idx'
 OTHER_CLASSES = ('Square', 'light, ' + 'red or green ' * 4, 'circle')
 
 
@@ -147,18 +150,17 @@ def test_paths_are_those_of_the_folder_or_whole(pair, monkeypatch):
         assert "teacher_ckpt='../teacher.pth'" in text
 
 
-@pytest.mark.parametrize('kind', EVERY)
+@pytest.mark.parametrize('kind', ALL)
 def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     """A family is joined with the next one as its teacher."""
     monkeypatch.chdir(tmp_path)
-    following = EVERY[(EVERY.index(kind) + 1) % len(EVERY)]
+    following = ALL[(ALL.index(kind) + 1) % len(ALL)]
     for name in (kind, following):
         write(tmp_path / f'{name}.py', dict(model=plain_cfg(name)))
     (tmp_path / 'made.py').write_text(
         make_config(f'{kind}.py', f'{following}.py', 'random'))
     cfg = Config.fromfile('made.py')
-    assert cfg.model.type == ('CrossKDRTMDet' if kind == 'rtmdet'
-                              else DISTILLER[kind])
+    assert cfg.model.type == FAMILY[kind].own_distiller
     assert build(cfg.model).pair.is_joined
 
 
@@ -177,6 +179,37 @@ def test_recipes_are_those_of_the_configs(recipe):
             find_config(cfg.model.teacher_config)).model))
     choices = [*losses_for(teacher), split_for(student, teacher)]
     assert {c.key: config_value(c.text) for c in choices} == cfg.model.kd_cfg
+
+
+def adapter(kind, **head):
+    return adapter_of(build(plain_cfg(kind, **head)).bbox_head)
+
+
+@pytest.mark.parametrize('kind', ALL)
+def test_every_family_has_a_recipe(kind):
+    """Of which nothing is left out."""
+    recipe = recipe_of(adapter(kind).name)
+    found = {c.key: config_value(c.text) for c in losses_for(adapter(kind))}
+    assert recipe == {**found, SPLIT: recipe[SPLIT]}
+
+
+@pytest.mark.parametrize('kind, expected', [
+    ('yolox', ('ATSS', 'ATSS', None, 'YOLOX')), ('gfl', ('GFL', 'GFL')),
+    ('fcos', ('ATSS', 'ATSS', 'ATSS')), ('retina', ('ATSS', 'ATSS'))])
+def test_a_family_without_recipe_is_compared_output_by_output(kind, expected):
+    """As those that have such an output, in another package's adapter."""
+    known = adapter(kind)
+    own = type('TheirHeadAdapter', (type(known), ), {})(known.head)
+    found = {c.key: config_value(c.text) for c in losses_for(own)}
+    assert found == {key: recipe_of(family)[key]
+                     for key, family in zip(KEYS, expected) if family}
+
+
+def test_the_config_for_own_data_shows_the_recipe():
+    """It is copied, and so inherits nothing from beside its folder."""
+    cfg = Config.fromfile(
+        REPO / 'configs/own_data/crosskd_r18_r50_own_data.py')
+    assert cfg.model.kd_cfg == recipe_of('GFL')
 
 
 class MyGFL(GFL):

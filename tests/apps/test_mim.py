@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from experiments import same_weights
-from test_package import SOURCES
-from test_tools import metrics
+from sources import SOURCES
+from tool_output import metrics
 from tool_server import run as tool
 
 import crosskd

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from test_commands import MAIN
+from tool_server import MAIN
 from tool_server import run as tool
 
 from crosskd.apps.commands import mmdet_tools

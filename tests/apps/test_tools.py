@@ -1,11 +1,8 @@
 """Real runs through the command-line tools, on generated images."""
 import json
-import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,35 +10,14 @@ import mmdet
 import pytest
 from experiments import experiment, model_cfg, same_weights, write
 from helpers import KINDS, sdd_cfg
+from processes import PATH, python, run
+from tool_output import metrics
 from tool_server import run as tool
 
 from conftest import REPO
 from crosskd.compat import mmcv_ext
 
 TOOLS = REPO / 'tools'
-PATH = f'{Path(sys.executable).parent}:{os.environ["PATH"]}'
-
-
-def run(*command, cwd, ok=True, env=None):
-    done = subprocess.run(
-        [str(c) for c in command], cwd=cwd, text=True, timeout=300,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env={**os.environ, 'PATH': PATH, 'OMP_NUM_THREADS': '1',
-             **(env or {})})
-    assert (done.returncode == 0) == ok, done.stdout[-3000:]
-    return done.stdout
-
-
-def python(*args, **kwargs):
-    return run(sys.executable, *args, **kwargs)
-
-
-def metrics(out):
-    found = re.search(r'bbox_mAP_copypaste: (.*)', out)
-    assert found, out[-2000:]
-    return found[1]
-
-
 def test_training_writes_a_plain_checkpoint(project):
     path = project / 'work_dirs/distilled/epoch_2.pth'
     with_distiller = tool('test.py', 'distilled.py', path,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, weights, write
+from families import FAMILY, as_params
 from helpers import (
-    FAMILIES,
     METHODS,
     batch,
     build,
@@ -70,14 +70,11 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize('kind', [
-    kind if kind in ('retina', 'gfl') else pytest.param(
-        getattr(kind, 'values', (kind, ))[0],
-        marks=(*getattr(kind, 'marks', ()), pytest.mark.slow))
-    for kind in FAMILIES])
+@pytest.mark.parametrize('kind', as_params(
+    FAMILY, slow=FAMILY.keys() - {'retina', 'gfl'}))
 def test_a_student_that_is_its_teacher_looks_like_it(kind):
     """In boxes, scores and losses; and the cross head is the head."""
-    split = dict(yolox=0, tood=0).get(kind, 1)
+    split = FAMILY[kind].split
     model = build(distiller_cfg(
         kind, teacher_width=8, reused_teacher_head_idx=split))
     model.load_state_dict(model.teacher.detector.state_dict())

@@ -1,54 +1,21 @@
 """Losses with parameters and buffers: trained, and beside the student."""
 import copy
-from dataclasses import replace
 
 import pytest
 import torch
-from helpers import SDD, batch, build, distiller_cfg, plain_cfg, sdd_cfg
-from mmdet.registry import MODELS
+from data_sets import Images
+from helpers import SDD, batch, build, plain_cfg, sdd_cfg
+from learned_losses import learned
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
-from test_module import Images
 from torch import nn
 
 from crosskd.checkpoints.auxiliary import auxiliary_state, load_auxiliary_state
 from crosskd.engine.hooks.auxiliary_state import KEY
-from crosskd.losses import KDQualityFocalLoss, SDDLoss
 
 NAMES = ['distillers.predictions.loss_cls_kd.seen',
          'distillers.predictions.loss_cls_kd.sharpness']
-
-
-@MODELS.register_module()
-class LearnedLoss(KDQualityFocalLoss):
-    """With a parameter that is learned and a buffer that counts."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.sharpness = nn.Parameter(torch.tensor(1.0))
-        self.register_buffer('seen', torch.tensor(0))
-
-    def forward(self, pred, *args, **kwargs):
-        self.seen += 1
-        return super().forward(pred * self.sharpness, *args, **kwargs)
-
-
-@MODELS.register_module()
-class LearnedSDD(SDDLoss):
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.sharpness = nn.Parameter(torch.tensor(1.0))
-
-    def sums(self, maps, *args, **kwargs):
-        return super().sums([
-            replace(m, student=m.student * self.sharpness) for m in maps
-        ], *args, **kwargs)
-
-
-def learned():
-    return distiller_cfg('gfl', loss_cls_kd=dict(type='LearnedLoss'))
 
 
 def loss_of(model):

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from test_checkpoint import load
+from checkpoint_files import load
 from tool_server import run as tool
 
 from crosskd.checkpoints.loading import CheckpointError

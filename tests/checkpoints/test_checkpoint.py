@@ -12,17 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoint_files import load
 from helpers import Writes
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 from crosskd.checkpoints.downloads import ALLOW_HTTP
 from crosskd.checkpoints.loading import load_checkpoint
-
-
-def load(path, trusted=False):
-    return load_checkpoint(str(path), 'teacher_ckpt',
-                           'set trust_teacher_ckpt=True', trusted)
 
 
 def test_what_mmengine_writes_loads(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from experiments import experiment, model_cfg, write
 from helpers import batch, build, distiller_cfg, plain_cfg, total
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.checkpoints import downloads

@@ -15,7 +15,7 @@ needs_stand_in = pytest.mark.skipif(
     not mmcv_ext.is_installed(), reason='mmcv has compiled ops')
 
 
-def slow_nms(boxes, scores, threshold, offset):
+def nms_by_hand(boxes, scores, threshold, offset):
     """Greedy NMS from its definition, one pair at a time."""
     order = scores.sort(0, descending=True)[1].tolist()
     kept = []
@@ -43,7 +43,7 @@ def overlap(a, b, offset):
     [case for case in nms_cases() if len(case[1]) <= 60])
 def test_nms_is_greedy_nms(name, boxes, scores, threshold, offset):
     kept = mmcv_ext.nms(boxes, scores, threshold, offset)
-    assert kept.tolist() == slow_nms(boxes, scores, threshold, offset)
+    assert kept.tolist() == nms_by_hand(boxes, scores, threshold, offset)
 
 
 def test_mmcvs_own_functions_work_on_it():

@@ -1,36 +1,16 @@
 """Files of annotations: what is wrong in them is said, with its place."""
 import gc
 import json
-import logging
 import re
 
 import pytest
-from data_sets import TRAIN, check, content, loader, saved
-from mmengine.logging import MMLogger
+from data_sets import TRAIN, check, content, loader, saved, warnings
 
 from crosskd.data_checks import coco_file
 
+pytestmark = pytest.mark.usefixtures('in_shapes_root')
+
 FILE = f"{TRAIN}.dataset.ann_file='data/shapes/x.json': "
-
-
-@pytest.fixture(autouse=True)
-def here(shapes_root, monkeypatch):
-    monkeypatch.chdir(shapes_root)
-
-
-@pytest.fixture
-def log(caplog):
-    """What is logged while a test runs."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    caplog.set_level(logging.INFO, logger.name)
-    yield caplog
-    logger.removeHandler(caplog.handler)
-
-
-def warnings(log):
-    return [r.getMessage() for r in log.records
-            if r.levelno >= logging.WARNING]
 
 
 def change(part, index=None, **values):

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 import torch
-from data_sets import TRAIN, VAL, check, content, loader, saved, voc
+from data_sets import TRAIN, VAL, check, content, loader, saved, voc, warnings
 from helpers import build, distiller_cfg
 from mmdet.datasets import CocoDataset
 from mmengine.evaluator import Evaluator
@@ -21,7 +21,6 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, DefaultScope, Registry
 from mmengine.runner import Runner
 from PIL import Image
-from test_data_checks import here, log, warnings  # noqa: F401
 from torch import nn
 
 from crosskd.data_checks import (
@@ -29,6 +28,8 @@ from crosskd.data_checks import (
     check_data,
     check_same_classes,
 )
+
+pytestmark = pytest.mark.usefixtures('in_shapes_root')
 
 EMPTY = dict(filter_empty_gt=False)
 

@@ -2,7 +2,6 @@
 import pytest
 from communication import bytes_of_a_step
 from helpers import KINDS, build, distiller_cfg, plain_cfg, wide_teacher
-from test_distributed import ranks  # noqa: F401
 
 pytestmark = pytest.mark.torch_only
 

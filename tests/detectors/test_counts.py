@@ -8,7 +8,9 @@ from weakref import WeakSet
 
 import pytest
 import torch
+from families import as_params
 from helpers import (
+    ALL,
     FAMILIES,
     KINDS,
     METHODS,
@@ -90,12 +92,10 @@ COSTLY = {
     ('yolox', 'SDD, map'),
 }
 # in a quick run CrossKD alone, of the families that came later
-CASES = [
-    pytest.param(getattr(family, 'values', (family, ))[0], method, marks=(
-        *getattr(family, 'marks', ()),
-        *([] if family in KINDS or method == 'CrossKD' else
-          [pytest.mark.slow])))
-    for family in FAMILIES for method in METHODS]
+CASES = as_params(
+    [(kind, method) for kind in ALL for method in METHODS],
+    slow=[(kind, method) for kind in ALL if kind not in KINDS
+          for method in METHODS if method != 'CrossKD'])
 
 
 class Saved:

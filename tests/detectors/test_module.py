@@ -7,14 +7,13 @@ from functools import partial
 import pytest
 import torch
 import torch.multiprocessing as mp
+from data_sets import Images
+from distiller_and_plain import CFGS, both, pair
 from helpers import (
     SDD,
     batch,
-    build,
     distiller_cfg,
     needs_float16,
-    plain_cfg,
-    sdd_cfg,
     total,
 )
 from mmcv.cnn import fuse_conv_bn
@@ -23,25 +22,12 @@ from mmengine.logging import MessageHub
 from mmengine.model import ExponentialMovingAverage
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
-from torch.utils.data import Dataset
+from torch.testing import assert_close
 
 pytestmark = pytest.mark.torch_only
 
-CFGS = dict(
-    crosskd=(distiller_cfg('gfl'), plain_cfg('gfl')),
-    sdd=(sdd_cfg('fcos', loss=dict(warmup_iters=3)), plain_cfg('fcos')))
-both = pytest.mark.parametrize('method', CFGS)
 # a teacher is read, and follows its student, once training begins
 whenever = pytest.mark.parametrize('training', [False, True])
-
-
-def pair(method, training=False):
-    """A distiller and a plain detector with the same weights."""
-    model, plain = (build(cfg, joins=training) for cfg in CFGS[method])
-    if training:
-        model.init_weights()
-    plain.load_state_dict(model.state_dict())
-    return model, plain
 
 
 def tensors(module):
@@ -88,10 +74,6 @@ def predictions(model, inputs=None):
         results = model.predict(own if inputs is None else inputs, samples)
     return [(r.pred_instances.bboxes, r.pred_instances.scores,
              r.pred_instances.labels) for r in results]
-
-
-def assert_close(ours, theirs, **tolerance):
-    torch.testing.assert_close(ours, theirs, **tolerance)
 
 
 # -- moving, casting, modes --------------------------------------------------
@@ -386,19 +368,6 @@ def test_a_compiled_backbone_learns_and_predicts_the_same():
 
 
 # -- runners -----------------------------------------------------------------
-
-
-class Images(Dataset):
-    """Four images with boxes, before any preprocessing."""
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        _, samples = batch((2, ), (64, 64), seed=index)
-        rng = torch.Generator().manual_seed(index)
-        image = torch.randint(0, 255, (3, 64, 64), generator=rng)
-        return dict(inputs=image, data_samples=samples[0])
 
 
 def runner(model, folder, hooks=(), compiled=False):

@@ -1,9 +1,10 @@
 """Every method on every head: no op that mixes devices, without a GPU."""
 import pytest
 import torch
+from families import as_params
 from helpers import (
+    ALL,
     BCE,
-    FAMILIES,
     GIOU,
     KINDS,
     KL,
@@ -35,11 +36,10 @@ def step(model):
     return {name: float(value) for name, value in log.items()}
 
 
-CASES = [(kind, method) for kind in KINDS for method in METHODS] + [
-    pytest.param(*getattr(kind, 'values', (kind, )), method,
-                 marks=(*getattr(kind, 'marks', ()), pytest.mark.slow))
-    for kind in FAMILIES if kind not in KINDS
-    for method in ('CrossKD', 'SDD, map and box')]
+QUICK = [(kind, method) for kind in KINDS for method in METHODS]
+SLOW = [(kind, method) for kind in ALL if kind not in KINDS
+        for method in ('CrossKD', 'SDD, map and box')]
+CASES = as_params(QUICK + SLOW, slow=SLOW)
 
 
 @pytest.mark.parametrize('kind, method', CASES)

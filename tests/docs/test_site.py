@@ -17,7 +17,8 @@ from mmengine.config import Config
 from pages import PAGES
 
 from conftest import REPO
-from crosskd.detectors import DistillationMixin
+from crosskd.apps.recipes.choosing import recipe_of
+from crosskd.detectors import CrossKDSingleStageDetector, DistillationMixin
 from crosskd.heads import HeadAdapter
 from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
 from crosskd.teacher import find_config
@@ -151,6 +152,19 @@ def test_each_registered_class_has_an_example_that_builds(path):
         registry = next(r for r in (MODELS, HOOKS, DISTILLERS)
                         if r.module_dict.get(name) is thing)
         assert type(registry.build(cfg)) is thing
+
+
+@pytest.mark.parametrize('name', [
+    name for name, thing in REGISTERED.values() if inspect.isclass(thing)
+    and issubclass(thing, CrossKDSingleStageDetector) and thing.family])
+def test_examples_of_named_detectors_have_their_recipes(name):
+    """Some leave out a weight of 1, which is what losses have by default."""
+    kind = MODELS.get(name)
+    weighted = {
+        key: dict(loss_weight=1.0, **value) if isinstance(value, dict)
+        and 'loss_weight' not in value else value
+        for key, value in example(kind).model.kd_cfg.items()}
+    assert weighted == recipe_of(kind.family.name)
 
 
 def test_the_page_of_classes_shows_all_that_are_registered():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, write
 from helpers import Writes, distiller_cfg, head_cfg, plain_cfg, sdd_cfg
+from tool_output import errors, written
 from tool_server import run as tool
 
 GONE = object()
@@ -351,16 +352,6 @@ def changed(cfg, changes):
         else:
             owner[last] = copy.deepcopy(value)
     return cfg
-
-
-def written(work_dir):
-    """What lies in a work directory besides the log."""
-    return [p for p in work_dir.rglob('*') if p.is_file()
-            and p.suffix != '.log']
-
-
-def errors(out):
-    return re.findall(r'^(?:\w+\.)*\w*Error: .*', out, re.M)
 
 
 @pytest.mark.parametrize('name', CASES)

@@ -6,14 +6,11 @@ import re
 import socket
 import subprocess
 import sys
-import traceback
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from experiments import experiment, model_cfg, write
 from helpers import (
     BCE,
@@ -26,81 +23,17 @@ from helpers import (
     total,
     wide_teacher,
 )
-from mmengine.model import MMDistributedDataParallel, convert_sync_batchnorm
+from mmengine.model import convert_sync_batchnorm
 from mmengine.optim import OptimWrapper
+from ranks import SIZE, wrapped
 from torch import nn
+from torch.testing import assert_close
 
 from conftest import REPO
 from crosskd.losses import SDDLoss
 from crosskd.pairs import dense_pass
 
 PKD = dict(type='PKDLoss', loss_weight=1.0)
-
-SIZE = (64, 64)
-
-
-class Ranks:
-    """Two processes that are started once and given one job after another."""
-
-    def __init__(self, folder):
-        context = mp.get_context('spawn')
-        self.results = context.Queue()
-        self.jobs = [context.Queue() for _ in range(2)]
-        self.processes = [
-            context.Process(
-                target=serve, args=(rank, folder, jobs, self.results),
-                daemon=True) for rank, jobs in enumerate(self.jobs)
-        ]
-        for process in self.processes:
-            process.start()
-
-    def __call__(self, job, *args):
-        """What the job returns on rank 0 and on rank 1."""
-        for jobs in self.jobs:
-            jobs.put((job, args))
-        results = sorted((self.results.get(timeout=240) for _ in self.jobs),
-                         key=lambda result: result[0])
-        for rank, _, error in results:
-            assert error is None, f'rank {rank}: {error}'
-        return [result for _, result, _ in results]
-
-    def stop(self):
-        for jobs in self.jobs:
-            jobs.put(None)
-        for process in self.processes:
-            process.join(30)
-
-
-def serve(rank, folder, jobs, results):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank,
-        world_size=2, timeout=timedelta(seconds=60))
-    while (task := jobs.get()) is not None:
-        job, args = task
-        try:
-            results.put((rank, job(rank, *args), None))
-        except Exception:
-            results.put((rank, None, traceback.format_exc()))
-
-
-@pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    started = Ranks(tmp_path_factory.mktemp('ranks'))
-    yield started
-    started.stop()
-
-
-def wrapped(model):
-    """As mmengine's Runner wraps it."""
-    return MMDistributedDataParallel(
-        model, device_ids=None, broadcast_buffers=False,
-        find_unused_parameters=False)
-
-
-def assert_close(ours, theirs, **tolerance):
-    torch.testing.assert_close(ours, theirs, **tolerance)
-
 
 # -- the loss alone ----------------------------------------------------------
 

@@ -1,30 +1,26 @@
-"""Two gloo ranks: what they share of losses and of checkpoints."""
+"""Two gloo ranks: what they share of losses, norms and checkpoints."""
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import batch, build
+from helpers import batch, build, distiller_cfg, plain_cfg, wide_teacher
+from learned_losses import learned
+from mmdet.engine.hooks import SyncNormHook
 from mmengine.optim import OptimWrapper
-from test_distributed import SIZE, Ranks, assert_close, wrapped
+from ranks import SIZE, wrapped
 from torch import nn
+from torch.testing import assert_close
 
+from crosskd.checkpoints.auxiliary import auxiliary_state
 from crosskd.engine.resuming import choose_checkpoint, on_all_ranks
-
-
-@pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    started = Ranks(tmp_path_factory.mktemp('ranks'))
-    yield started
-    started.stop()
-
 
 # -- losses with parameters --------------------------------------------------
 
 
 def train_losses(rank):
     """Steps on other images; parameters of the losses and all others."""
-    from test_beside import learned
     model = wrapped(build(learned()))
     optim = OptimWrapper(
         torch.optim.SGD(model.parameters(), lr=0.005, momentum=0.9))
@@ -39,6 +35,50 @@ def test_parameters_of_losses_are_those_of_all_ranks(ranks):
     ours, theirs = ranks(train_losses)
     assert_close(ours, theirs, rtol=0, atol=0)
     assert ours['distillers.predictions.loss_cls_kd.sharpness'] != 1
+
+
+# -- norms -------------------------------------------------------------------
+
+
+def synchronize(rank):
+    """Norms of each rank's own images, before and after the hook."""
+    model = wrapped(build(wide_teacher(distiller_cfg('yolox', adapter=dict(
+        type='ConvModule', kernel_size=1, norm_cfg=dict(type='BN'))))).train())
+    bare = model.module
+    model(*batch((2, 1), seed=rank), mode='loss')
+
+    def states():
+        return [
+            {k: v.detach().clone() for k, v in state.items()}
+            for state in (bare.state_dict(), auxiliary_state(bare),
+                          bare.teacher.detector.state_dict())]
+
+    before = states()
+    SyncNormHook().before_val_epoch(SimpleNamespace(model=model))
+    return before, states()
+
+
+@pytest.mark.slow
+def test_norms_are_averaged_before_validation(ranks):
+    """``SyncNormHook``: the student's; not the adapters' or the teacher's."""
+    (one, mean), (other, same) = ranks(synchronize)
+    changed = set()
+    for key, value in mean[0].items():
+        assert torch.equal(value, same[0][key])
+        wanted = (one[0][key].double() + other[0][key]) / 2
+        torch.testing.assert_close(value.double(), wanted)
+        if not torch.equal(value, one[0][key]):
+            changed.add(key)
+    assert changed == {key for key in mean[0]
+                       if key.endswith(('running_mean', 'running_var'))}
+    plain = build(plain_cfg('yolox'))
+    plain.load_state_dict(mean[0])
+    assert any('running_mean' in key for key in mean[1])
+    for before, after in ((one, mean), (other, same)):
+        for kind in (1, 2):
+            assert before[kind] and before[kind].keys() == after[kind].keys()
+            assert all(torch.equal(after[kind][k], v)
+                       for k, v in before[kind].items())
 
 
 # -- resuming ----------------------------------------------------------------

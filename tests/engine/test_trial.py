@@ -8,7 +8,8 @@ from threading import Lock
 import numpy as np
 import pytest
 import torch
-from experiments import CLASSES, experiment, model_cfg, write
+from data_sets import images
+from experiments import experiment, model_cfg, write
 from helpers import (
     KINDS,
     batch,
@@ -18,7 +19,6 @@ from helpers import (
     sdd_cfg,
     total,
 )
-from mmdet.datasets import CocoDataset
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads import FCOSHead, GFLHead
 from mmdet.registry import MODELS
@@ -27,7 +27,7 @@ from mmengine.dataset import ConcatDataset
 from mmengine.logging import MessageHub
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope, Registry
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.arguments import check_number
@@ -59,18 +59,6 @@ def floors(divisor):
     cfg['teacher_config']['model']['backbone'] = dict(type='Floors')
     cfg['data_preprocessor']['pad_size_divisor'] = divisor
     return cfg
-
-
-def images(root, scale, pipeline=(), **kwargs):
-    """The generated images at another size."""
-    return CocoDataset(
-        ann_file=f'{root}/data/shapes/train.json',
-        data_prefix=dict(img=f'{root}/data/shapes/train'),
-        metainfo=dict(classes=CLASSES), pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations', with_bbox=True),
-            dict(type='Resize', scale=scale, keep_ratio=False),
-            *pipeline, dict(type='PackDetInputs')], **kwargs)
 
 
 @pytest.mark.parametrize('scale, fits', [((96, 64), True), ((100, 100), False),

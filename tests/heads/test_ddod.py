@@ -1,8 +1,9 @@
 """DDOD: each branch has targets of its own, and levels are counted."""
 import pytest
 import torch
+from data_sets import images
 from experiments import model_cfg
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,
@@ -10,8 +11,7 @@ from families import (
     padded_batch,
 )
 from helpers import METHODS, batch, build, distiller_cfg, plain_cfg
-from test_repeat import resumed_and_whole
-from test_trial import images
+from resuming import resumed_and_whole
 
 from crosskd.compat.mmcv_ext import is_installed
 from crosskd.engine.trial import try_pair

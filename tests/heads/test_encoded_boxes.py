@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from families import FAMILY
 from helpers import KINDS, MORE_KINDS, batch, build, distiller_cfg, total
 from mmdet.models.task_modules.coders import TBLRBBoxCoder
 from mmdet.registry import TASK_UTILS
@@ -72,7 +73,7 @@ def test_the_teachers_coder_makes_the_students_boxes_of_them(case):
     geometry = paired.geometry('teacher')
     boxes = student.boxes(paired.flat('student', 'reg'),
                           paired.geometry('student'))
-    centers = kind in ('rtmdet', 'gfl')
+    centers = FAMILY[kind].boxes in ('distances', 'bins')
     times = len(boxes) // len(geometry.priors)
     found = teacher.head.bbox_coder.decode(
         (geometry.centers if centers else geometry.priors).repeat(times, 1),
@@ -101,11 +102,10 @@ def test_equal_boxes_of_two_coders_have_no_loss(case):
     teacher = model.teacher.detector
     with torch.no_grad():
         for p in (teacher.bbox_head, model.bbox_head):
-            layer = p.retina_reg if kind == 'retina' else p.atss_reg
+            layer = getattr(p, FAMILY[kind].layers[1])
             layer.weight.normal_(std=0.05)
         teacher.load_state_dict(model.state_dict())
-        layer = (teacher.bbox_head.retina_reg if kind == 'retina' else
-                 teacher.bbox_head.atss_reg)
+        layer = getattr(teacher.bbox_head, FAMILY[kind].layers[1])
         layer.weight.mul_(10)
         layer.bias.mul_(10)
         losses = total(model.loss(*batch()))
@@ -138,7 +138,7 @@ def test_encoding_undoes_decoding(kind):
     head, levels = model.head_adapter, [0, 1, 2]
     assert head.encodes_like(levels, model.teacher.head, levels)
     assert head.can_encode_for(levels, model.teacher.head) == (
-        kind != 'yolox')
+        FAMILY[kind].boxes != 'logarithms')
 
 
 def test_an_adapter_that_encodes_otherwise_is_refused(monkeypatch):

@@ -3,6 +3,7 @@ import functools
 
 import pytest
 import torch
+from families import FAMILY, as_params
 from helpers import (
     CHANNELS,
     FAMILIES,
@@ -62,8 +63,7 @@ def test_own_features_continue_as_the_heads_forward(kind, split, train):
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_rest_of_a_head_leaves_its_input_as_it_was(kind, split, layer):
     """Activations work in place, with or without a layer before them."""
-    norm = {} if layer.get('norm', 1) or kind == 'retina' else dict(
-        norm_cfg=None)
+    norm = {} if layer.get('norm', 1) else dict(norm_cfg=None)
     head, features, _ = head_and_features(kind, **norm)
     for tower in (head.cls_convs, head.reg_convs):
         for conv in tower:
@@ -110,12 +110,16 @@ def test_fcos_variants(kwargs, train):
         'reg', continued['reg'], geometry, training=False), in_pixels)
 
 
+#: what makes units depend on the mode
+UNITS = dict(fcos=dict(norm_on_bbox=True))
+
+
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_what_a_head_returned_is_read_as_the_mode_says(kind, train):
     """Of the pass, not the mode that the head is in when it is read."""
     head, features, _ = head_and_features(
-        kind, train, **(dict(norm_on_bbox=True) if kind == 'fcos' else {}))
+        kind, train, **UNITS.get(kind, {}))
     adapter = adapter_of(head)
     with record(adapter) as seen:
         raw = head(features)
@@ -148,8 +152,8 @@ def test_a_pass_is_read_as_it_was_made():
     torch.testing.assert_close(paired.flat('student', 'reg'), expected)
 
 
-@pytest.mark.parametrize('kind', [
-    kind for kind in FAMILIES if kind != 'paa'])  # which predicts after NMS
+@pytest.mark.parametrize('kind', as_params(
+    kind for kind in FAMILY if FAMILY[kind].results_are_raw))
 def test_boxes_are_the_boxes_that_the_head_predicts(kind):
     head, features, samples = head_and_features(kind, train=False)
     adapter = adapter_of(head)
@@ -184,7 +188,7 @@ def test_targets_are_what_the_heads_loss_used(kind):
         head.loss(features, samples)
     targets = adapter.targets(seen, len(samples))
     weights = targets.weights['cls']
-    if kind == 'fcos':  # one call over all levels, without weights
+    if not FAMILY[kind].weighted:  # and one call over all levels
         assert weights is None
         assert torch.equal(
             torch.cat([x.flatten() for x in targets.labels['cls']]),
@@ -193,8 +197,8 @@ def test_targets_are_what_the_heads_loss_used(kind):
     assert len(used) == len(weights) == 3
     for (args, kwargs), weight, label in zip(
             used, weights, targets.labels['cls']):
-        labels = args[1][0] if kind == 'gfl' else args[1]
-        used_weight = kwargs['weight'] if kind == 'gfl' else args[2]
+        labels = args[1][0] if isinstance(args[1], tuple) else args[1]
+        used_weight = kwargs['weight'] if 'weight' in kwargs else args[2]
         assert torch.equal(weight.flatten(), used_weight)
         assert torch.equal(label.flatten(), labels)
         assert kwargs['avg_factor'] == targets.normalizers['cls']
@@ -301,7 +305,7 @@ def test_valid_priors_follow_the_padded_image(kind):
     sizes = [f.shape[-2:] for f in features]
     metas = [dict(pad_shape=(64, 96)), dict(pad_shape=(32, 96))]
     weights = adapter.valid_priors(sizes, (0, 1), metas, features[0].device)
-    if kind == 'fcos':
+    if not FAMILY[kind].weighted:
         assert weights is None
         return
     assert weights[0].all() and weights[1].mean() == 0.5

@@ -8,7 +8,8 @@ import math
 
 import pytest
 import torch
-from helpers import FAMILIES, batch, build, distiller_cfg, plain_cfg, total
+from families import FAMILY
+from helpers import batch, build, distiller_cfg, plain_cfg, total
 from mmdet.models import losses as mmdet_losses
 from mmdet.structures.bbox import bbox_overlaps
 
@@ -160,22 +161,22 @@ def outputs_of(adapter, geometry, rng):
 
 
 @pytest.mark.parametrize('kind, head', [
-    *((getattr(f, 'values', (f, ))[0], {}) for f in FAMILIES
-      if getattr(f, 'values', (f, ))[0] not in ('tood', 'vfnet')),
+    *((kind, {}) for kind in FAMILY if not FAMILY[kind].compiled),
     ('rtmdet', dict(exp_on_reg=False)), ('fcos', dict(norm_on_bbox=True))])
 def test_a_head_knows_whether_its_boxes_have_an_area(kind, head):
     adapter = adapter_of(build(plain_cfg(kind, **head)).bbox_head)
     geometry = adapter.geometry(SIZES, LEVELS, torch.device('cpu'))
     rng = torch.Generator().manual_seed(0)
     reg = outputs_of(adapter, geometry, rng)
-    if kind == 'fcos' and head:
+    if 'norm_on_bbox' in head:
         reg = reg.clamp(min=0)
     raw, compared = (f(reg, geometry) for f in (
         adapter.boxes, adapter.forms['boxes']))
     assert (sides(compared) > 0).all()
     proper = (sides(raw) >= 1).all(1)
     assert proper.any() and torch.equal(raw[proper], compared[proper])
-    assert adapter.boxes_have_area == (kind != 'gfl' and not head)
+    assert adapter.boxes_have_area == (
+        FAMILY[kind].boxes != 'bins' and not head)
     if adapter.boxes_have_area:
         assert compared.data_ptr() == raw.data_ptr() or torch.equal(
             compared, raw)

@@ -2,7 +2,7 @@
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,
@@ -11,7 +11,7 @@ from families import (
 )
 from helpers import GIOU, METHODS, batch, build, distiller_cfg, plain_cfg
 from mmdet.models.dense_heads import paa_head
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.heads import adapter_of, record

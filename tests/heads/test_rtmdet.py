@@ -33,7 +33,7 @@ from practitioners import (
     same_states,
     small_config,
 )
-from test_tools import metrics
+from tool_output import metrics
 from tool_server import run as tool
 from torch import nn
 
@@ -200,8 +200,8 @@ def test_boxes_are_those_that_the_head_assigns_and_predicts(variant):
 # -- losses -------------------------------------------------------------------
 
 
-def slow_losses(student, teacher, s_features, t_features, split, weights,
-                normalizer):
+def losses_by_hand(student, teacher, s_features, t_features, split, weights,
+                   normalizer):
     """CrossKD once more, one location at a time, with weights of 1."""
     cls_loss = reg_loss = 0.0
     for level, stride in enumerate(STRIDES):
@@ -237,7 +237,7 @@ def slow_losses(student, teacher, s_features, t_features, split, weights,
 
 
 @pytest.mark.parametrize('split', [0, 1, 2])
-def test_losses_are_the_slow_ones(split):
+def test_losses_are_those_by_hand(split):
     model = build(distiller_cfg('rtmdet', reused_teacher_head_idx=split))
     teacher = model.teacher.detector
     lively(teacher.bbox_head)
@@ -248,7 +248,7 @@ def test_losses_are_the_slow_ones(split):
         features = model.extract_feat(inputs)
         head.loss(features, samples)
         targets = adapter.targets(seen, len(samples))
-        cls, reg = slow_losses(
+        cls, reg = losses_by_hand(
             head, teacher.bbox_head, features, teacher.extract_feat(inputs),
             split, targets.weights['cls'], float(targets.normalizers['cls']))
     assert ours['loss_cls_kd'] == pytest.approx(cls, rel=1e-3) and cls > 0.01

@@ -1,7 +1,7 @@
 """TOOD: split before its one trunk, scores and boxes as its outputs."""
 import pytest
 import torch
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,

@@ -1,7 +1,7 @@
 """VFNet: the refined boxes and their scores are distilled."""
 import pytest
 import torch
-from families import (
+from family_checks import (
     by_level,
     check_losses_fall,
     check_method,

@@ -1,8 +1,9 @@
 """Heads that need compiled ops, where mmcv has none."""
 import pytest
 from experiments import experiment, model_cfg, write
+from families import FAMILY
 from helpers import GIOU, build, distiller_cfg
-from test_bad_input import errors, written
+from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.compat.mmcv_ext import is_installed
@@ -26,9 +27,9 @@ def pair(kind, whose):
     else:
         cfg = distiller_cfg(
             'gfl', teacher_kind=kind, loss_reg_kd=GIOU,
-            reused_teacher_head_idx=(1, 0 if kind == 'tood' else 1))
+            reused_teacher_head_idx=(1, FAMILY[kind].split))
         owner = cfg['teacher_config']['model']
-    if kind == 'ddod':
+    if not FAMILY[kind].compiled:
         owner['bbox_head']['use_dcn'] = True
     key = 'model' if whose == 'student' else 'teacher_config.model'
     return cfg, f'{key}.{PLACES[kind]}: '

@@ -4,7 +4,6 @@ import math
 import random
 import re
 import shutil
-from types import SimpleNamespace
 
 import cv2
 import pytest
@@ -21,18 +20,15 @@ from helpers import (
     total,
     wide_teacher,
 )
-from mmdet.engine.hooks import SyncNormHook
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from practitioners import results_of_plain_mmdet
 from pretend_device import DEVICE, on_device, pretend_device
-from test_distributed import Ranks, wrapped
-from test_tools import metrics
+from tool_output import metrics
 from tool_server import run as tool
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from conftest import REPO
-from crosskd.checkpoints.auxiliary import auxiliary_state
 from crosskd.compat.mmcv_ext import is_installed
 from crosskd.data_checks import check_data
 from crosskd.heads import adapter_of, record
@@ -562,13 +558,6 @@ def test_plain_mmdet_tests_the_checkpoint(folder, whole, tmp_path):
 # -- two ranks ---------------------------------------------------------------
 
 
-@pytest.fixture(scope='module')
-def ranks(tmp_path_factory):
-    started = Ranks(tmp_path_factory.mktemp('ranks'))
-    yield started
-    started.stop()
-
-
 def normalizers(rank, boxes):
     """What the head's own loss was divided by, and what ours are."""
     model = build(distiller_cfg('yolox'))
@@ -586,47 +575,6 @@ def test_normaliser_of_two_ranks_is_that_of_the_loss(ranks, boxes):
     assert found[0] == pytest.approx(found[1])
     used, ours = found[0]
     assert ours == pytest.approx(used) and (used > 1) == any(boxes[0])
-
-
-def synchronize(rank):
-    """Norms of each rank's own images, before and after the hook."""
-    model = wrapped(build(wide_teacher(distiller_cfg('yolox', adapter=dict(
-        type='ConvModule', kernel_size=1, norm_cfg=dict(type='BN'))))).train())
-    bare = model.module
-    model(*batch((2, 1), seed=rank), mode='loss')
-
-    def states():
-        return [
-            {k: v.detach().clone() for k, v in state.items()}
-            for state in (bare.state_dict(), auxiliary_state(bare),
-                          bare.teacher.detector.state_dict())]
-
-    before = states()
-    SyncNormHook().before_val_epoch(SimpleNamespace(model=model))
-    return before, states()
-
-
-@pytest.mark.slow
-def test_norms_are_averaged_before_validation(ranks):
-    """``SyncNormHook``: the student's; not the adapters' or the teacher's."""
-    (one, mean), (other, same) = ranks(synchronize)
-    changed = set()
-    for key, value in mean[0].items():
-        assert torch.equal(value, same[0][key])
-        wanted = (one[0][key].double() + other[0][key]) / 2
-        torch.testing.assert_close(value.double(), wanted)
-        if not torch.equal(value, one[0][key]):
-            changed.add(key)
-    assert changed == {key for key in mean[0]
-                       if key.endswith(('running_mean', 'running_var'))}
-    plain = build(plain_cfg('yolox'))
-    plain.load_state_dict(mean[0])
-    assert any('running_mean' in key for key in mean[1])
-    for before, after in ((one, mean), (other, same)):
-        for kind in (1, 2):
-            assert before[kind] and before[kind].keys() == after[kind].keys()
-            assert all(torch.equal(after[kind][k], v)
-                       for k, v in before[kind].items())
 
 
 # -- checks of mixed data ----------------------------------------------------

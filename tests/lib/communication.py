@@ -10,8 +10,8 @@ import crosskd  # noqa: F401  # first: it may stand in for mmcv._ext
 # isort: split
 import torch
 import torch.distributed as dist
+from families import FAMILY
 from helpers import (
-    DISTILLER,
     KINDS,
     batch,
     build,
@@ -21,6 +21,7 @@ from helpers import (
     wide_teacher,
 )
 from mmengine.optim import OptimWrapper
+from ranks import Ranks, wrapped
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from crosskd.engine.run_checks import quiet
@@ -61,7 +62,6 @@ def counted():
 
 def bytes_of_a_step(rank, cfg, size=(64, 64)):
     """Of the second step: the buckets are laid anew after the first."""
-    from test_distributed import wrapped
     with quiet():
         model = wrapped(build(cfg))
     model.register_comm_hook(None, default_hooks.allreduce_hook)
@@ -76,14 +76,13 @@ def bytes_of_a_step(rank, cfg, size=(64, 64)):
 
 
 def main():
-    from test_distributed import Ranks
     pkd = dict(type='PKDLoss', loss_weight=1.0)
     rows = {}
     for kind in KINDS:
         cfg = distiller_cfg(kind)
         rows.update({
             f'{kind}, alone': plain_cfg(kind),
-            f'{kind}, {DISTILLER[kind]}': cfg,
+            f'{kind}, {FAMILY[kind].distiller}': cfg,
             f'{kind}, the same and PKD': distiller_cfg(
                 kind, loss_feat_kd=pkd),
             f'{kind}, SDD': sdd_cfg(kind),

@@ -1,10 +1,15 @@
 """Configs and files of small data sets, right and wrong, for the checks."""
 import copy
 import json
+import logging
 import xml.etree.ElementTree as ET
 
-from experiments import experiment
+import torch
+from experiments import CLASSES, experiment
+from helpers import batch
+from mmdet.datasets import CocoDataset
 from torch import nn
+from torch.utils.data import Dataset
 
 from crosskd.data_checks import check_data
 
@@ -63,3 +68,34 @@ def voc(folder, **names):
         metainfo=dict(classes=('cat', 'dog')),
         filter_cfg=dict(filter_empty_gt=True),
         pipeline=[dict(type='LoadImageFromFile')])
+
+
+class Images(Dataset):
+    """Four images with boxes, before any preprocessing."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        _, samples = batch((2, ), (64, 64), seed=index)
+        rng = torch.Generator().manual_seed(index)
+        image = torch.randint(0, 255, (3, 64, 64), generator=rng)
+        return dict(inputs=image, data_samples=samples[0])
+
+
+def images(root, scale, pipeline=(), **kwargs):
+    """The generated images at another size."""
+    return CocoDataset(
+        ann_file=f'{root}/data/shapes/train.json',
+        data_prefix=dict(img=f'{root}/data/shapes/train'),
+        metainfo=dict(classes=CLASSES), pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='Resize', scale=scale, keep_ratio=False),
+            *pipeline, dict(type='PackDetInputs')], **kwargs)
+
+
+def warnings(log):
+    """What was logged as a warning or worse."""
+    return [r.getMessage() for r in log.records
+            if r.levelno >= logging.WARNING]

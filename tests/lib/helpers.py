@@ -4,46 +4,37 @@ import os
 
 import pytest
 import torch
+from families import FAMILY, as_params
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from crosskd.compat.mmcv_ext import is_installed
+from crosskd.apps.recipes.choosing import recipe_of
 from crosskd.heads import HeadRecord
 from crosskd.pairs import DensePair, DensePass
 from crosskd.taps import Needs
 
-KINDS = ('retina', 'gfl', 'atss', 'fcos')
+ALL = tuple(FAMILY)
+KINDS = tuple(name for name in ALL if FAMILY[name].paper)
 #: heads of the same test as those, and those that need mmcv's compiled ops
-MORE_KINDS = ('rtmdet', 'yolox', 'paa', 'ddod')
-COMPILED_KINDS = ('vfnet', 'tood')
+MORE_KINDS = tuple(name for name in ALL if not (
+    FAMILY[name].paper or FAMILY[name].compiled))
+COMPILED_KINDS = tuple(name for name in ALL if FAMILY[name].compiled)
 NUM_CLASSES = 3
 CHANNELS = 8
-PLAIN = dict(retina='RetinaNet', gfl='GFL', atss='ATSS', fcos='FCOS',
-             rtmdet='RTMDet', yolox='YOLOX', paa='PAA', ddod='DDOD',
-             vfnet='VFNet', tood='TOOD')
-DISTILLER = {kind: f'CrossKD{name}' if kind in KINDS else
-             'CrossKDSingleStageDetector' for kind, name in PLAIN.items()}
 #: every family; those that need compiled ops are skipped where there are none
-FAMILIES = (*KINDS, *MORE_KINDS, *(
-    pytest.param(kind, marks=pytest.mark.skipif(
-        is_installed(), reason='needs compiled ops of mmcv'))
-    for kind in COMPILED_KINDS))
+FAMILIES = as_params(ALL)
 PREPROCESSOR = dict(
     type='DetDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     bgr_to_rgb=True,
     pad_size_divisor=32)
-QFL = dict(type='KDQualityFocalLoss', beta=1, loss_weight=1.0)
-GIOU = dict(type='GIoULoss', loss_weight=1.0)
-KL = dict(
-    type='KnowledgeDistillationKLDivLoss', class_reduction='sum', T=1,
-    loss_weight=4.0)
-BCE = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)
-
+QFL, GIOU, BCE = (recipe_of('ATSS')[key] for key in (
+    'loss_cls_kd', 'loss_reg_kd', 'loss_center_kd'))
+KL = recipe_of('GFL')['loss_reg_kd']
 SDD = dict(type='SDDLoss', base='bernoulli', temperature=1.0)
 
 
@@ -71,133 +62,23 @@ needs_float16 = pytest.mark.skipif(
 
 
 def kd_cfg(kind: str, **kwargs) -> dict:
-    cfg = dict(
-        loss_cls_kd=QFL,
-        loss_reg_kd=KL if kind == 'gfl' else GIOU,
-        reused_teacher_head_idx=1)
-    if kind in ('atss', 'paa', 'ddod'):
-        cfg['loss_center_kd'] = BCE
-    elif kind == 'yolox':
-        cfg['loss_obj_kd'] = BCE
-    elif kind == 'tood':
-        cfg['reused_teacher_head_idx'] = 0
-    cfg.update(kwargs)
+    cfg = {**FAMILY[kind].kd_cfg, **kwargs}
     return copy.deepcopy({k: v for k, v in cfg.items() if v is not None})
 
 
 def head_cfg(kind: str, num_classes: int = NUM_CLASSES, **kwargs) -> dict:
-    focal = dict(type='FocalLoss', use_sigmoid=True, loss_weight=1.0)
-    square = dict(
-        type='AnchorGenerator', ratios=[1.0], octave_base_scale=4,
-        scales_per_octave=1, strides=[8, 16, 32])
-    norm = dict(type='GN', num_groups=4, requires_grad=True)
-    cfg = dict(
-        num_classes=num_classes, in_channels=CHANNELS, stacked_convs=2,
-        feat_channels=CHANNELS)
-    if kind == 'retina':
-        cfg.update(
-            type='RetinaHead', loss_cls=focal,
-            anchor_generator=dict(
-                type='AnchorGenerator', octave_base_scale=4,
-                scales_per_octave=2, ratios=[0.5, 1.0], strides=[8, 16, 32]),
-            loss_bbox=dict(type='L1Loss', loss_weight=1.0))
-    elif kind == 'gfl':
-        cfg.update(
-            type='GFLHead', norm_cfg=norm, anchor_generator=square, reg_max=8,
-            loss_cls=dict(
-                type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
-            loss_bbox=dict(type='GIoULoss', loss_weight=2.0))
-    elif kind == 'atss':
-        cfg.update(
-            type='ATSSHead', norm_cfg=norm, anchor_generator=square,
-            loss_cls=focal, loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
-            loss_centerness=BCE)
-    elif kind == 'rtmdet':
-        cfg.update(
-            type='RTMDetSepBNHead', with_objectness=False, exp_on_reg=True,
-            norm_cfg=dict(type='BN'), act_cfg=dict(type='SiLU', inplace=True),
-            anchor_generator=dict(type='MlvlPointGenerator', offset=0,
-                                  strides=[8, 16, 32]),
-            bbox_coder=dict(type='DistancePointBBoxCoder'),
-            loss_cls=dict(
-                type='QualityFocalLoss', use_sigmoid=True, beta=2.0),
-            loss_bbox=dict(type='GIoULoss', loss_weight=2.0))
-    elif kind == 'yolox':
-        cfg.update(type='YOLOXHead', strides=(8, 16, 32))
-    elif kind == 'paa':
-        cfg.update(
-            type='PAAHead', reg_decoded_bbox=True, norm_cfg=norm,
-            anchor_generator=square, loss_cls=focal,
-            loss_bbox=dict(type='GIoULoss', loss_weight=1.3),
-            loss_centerness=dict(BCE, loss_weight=0.5))
-    elif kind == 'ddod':
-        cfg.update(
-            type='DDODHead', use_dcn=False, norm_cfg=norm,
-            anchor_generator=square, loss_cls=focal,
-            loss_bbox=dict(type='GIoULoss', loss_weight=2.0), loss_iou=BCE)
-    elif kind == 'vfnet':
-        cfg.update(
-            type='VFNetHead', norm_cfg=norm, strides=[8, 16, 32],
-            regress_ranges=((-1, 32), (32, 64), (64, 1e8)),
-            anchor_generator=dict(square, center_offset=0.0))
-    elif kind == 'tood':
-        cfg.update(
-            type='TOODHead', norm_cfg=norm, stacked_convs=3,
-            anchor_generator=square,
-            loss_cls=dict(
-                type='QualityFocalLoss', use_sigmoid=True, activated=True,
-                beta=2.0),
-            loss_bbox=dict(type='GIoULoss', loss_weight=2.0))
-    else:
-        cfg.update(
-            type='FCOSHead', norm_cfg=norm, strides=[8, 16, 32],
-            regress_ranges=((-1, 32), (32, 64), (64, 1e8)), loss_cls=focal,
-            loss_bbox=dict(type='IoULoss', loss_weight=1.0),
-            loss_centerness=BCE)
-    cfg.update(kwargs)
-    return copy.deepcopy(cfg)
+    return copy.deepcopy({
+        'num_classes': num_classes, 'in_channels': CHANNELS,
+        'stacked_convs': 2, 'feat_channels': CHANNELS, **FAMILY[kind].head,
+        **kwargs})
 
 
 def plain_cfg(kind: str, width: int = 8, **head) -> dict:
     """A plain mmdet detector of a hundred thousand parameters or fewer."""
-    train_cfg = None
-    if kind == 'yolox':
-        train_cfg = dict(assigner=dict(type='SimOTAAssigner'))
-    elif kind == 'rtmdet':
-        train_cfg = dict(
-            assigner=dict(type='DynamicSoftLabelAssigner', topk=13),
-            allowed_border=-1, pos_weight=-1, debug=False)
-    elif kind == 'paa':
-        train_cfg = dict(
-            assigner=dict(
-                type='MaxIoUAssigner', pos_iou_thr=0.1, neg_iou_thr=0.1,
-                min_pos_iou=0, ignore_iof_thr=-1),
-            allowed_border=-1, pos_weight=-1, debug=False)
-    elif kind == 'ddod':
-        train_cfg = dict(
-            assigner=dict(type='ATSSAssigner', topk=9, alpha=0.8),
-            reg_assigner=dict(type='ATSSAssigner', topk=9, alpha=0.5),
-            allowed_border=-1, pos_weight=-1, debug=False)
-    elif kind == 'tood':
-        train_cfg = dict(
-            initial_epoch=4,
-            initial_assigner=dict(type='ATSSAssigner', topk=9),
-            assigner=dict(type='TaskAlignedAssigner', topk=13),
-            alpha=1, beta=6, allowed_border=-1, pos_weight=-1, debug=False)
-    elif kind == 'retina':
-        train_cfg = dict(
-            assigner=dict(
-                type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4,
-                min_pos_iou=0, ignore_iof_thr=-1),
-            sampler=dict(type='PseudoSampler'), allowed_border=-1,
-            pos_weight=-1, debug=False)
-    elif kind != 'fcos':
-        train_cfg = dict(
-            assigner=dict(type='ATSSAssigner', topk=9), allowed_border=-1,
-            pos_weight=-1, debug=False)
+    row = FAMILY[kind]
     return copy.deepcopy(
         dict(
-            type=PLAIN[kind], data_preprocessor=PREPROCESSOR,
+            type=row.detector, data_preprocessor=PREPROCESSOR,
             backbone=dict(
                 type='ResNet', depth=18, base_channels=width, num_stages=4,
                 out_indices=(0, 1, 2, 3), norm_eval=False,
@@ -205,7 +86,7 @@ def plain_cfg(kind: str, width: int = 8, **head) -> dict:
             neck=dict(
                 type='FPN', in_channels=[width * 2**i for i in range(4)],
                 out_channels=CHANNELS, start_level=1, num_outs=3),
-            bbox_head=head_cfg(kind, **head), train_cfg=train_cfg,
+            bbox_head=head_cfg(kind, **head), train_cfg=row.train_cfg,
             test_cfg=dict(
                 nms_pre=100, min_bbox_size=0, score_thr=0.0,
                 nms=dict(type='nms', iou_threshold=0.6), max_per_img=20)))
@@ -217,7 +98,7 @@ def distiller_cfg(kind: str, teacher: str = 'random',
     """The CrossKD detector around ``plain_cfg(kind)``."""
     cfg = plain_cfg(kind)
     cfg.update(
-        type=DISTILLER[kind], teacher_ckpt=teacher,
+        type=FAMILY[kind].distiller, teacher_ckpt=teacher,
         teacher_config=dict(
             model=plain_cfg(teacher_kind or kind, teacher_width)),
         kd_cfg=kd_cfg(kind, **kd))

@@ -6,6 +6,7 @@ nothing with it but the mmdet heads themselves.
 import math
 
 import torch
+from families import FAMILY
 
 
 def held(head, features, split):
@@ -22,16 +23,18 @@ def held(head, features, split):
     return levels
 
 
-def predict(head, kind, cls, reg, level):
-    if kind == 'retina':
-        return head.retina_cls(cls), head.retina_reg(reg), None
-    if kind == 'gfl':
-        return head.gfl_cls(cls), head.scales[level](head.gfl_reg(reg)), None
-    if kind == 'atss':
-        return (head.atss_cls(cls), head.scales[level](head.atss_reg(reg)),
-                head.atss_centerness(reg))
-    return (head.conv_cls(cls), head.scales[level](head.conv_reg(reg)).exp(),
-            head.conv_centerness(cls))
+def predict(head, family, cls, reg, level):
+    """Logits, boxes as the head has them, logits of the centerness."""
+    logits, boxes = (getattr(head, layer)(x)
+                     for layer, x in zip(family.layers, (cls, reg)))
+    if hasattr(head, 'scales'):
+        boxes = head.scales[level](boxes)
+    if family.boxes == 'distances':
+        boxes = boxes.exp()
+    center = None
+    if 'loss_center_kd' in family.kd_cfg:
+        center = head.atss_centerness(reg)
+    return logits, boxes, center
 
 
 def align(s, t):
@@ -63,9 +66,9 @@ def iou_loss(p, q, giou):
     return 1 - (iou - (hull - union) / max(hull, 1e-6))
 
 
-def decode(kind, reg, prior, coder):
+def decode(family, reg, prior, coder):
     """One box in pixels from one prior and its regression output."""
-    if kind == 'fcos':
+    if family.boxes == 'distances':
         x, y = prior
         return [x - reg[0], y - reg[1], x + reg[2], y + reg[3]]
     m, s = coder.means, coder.stds
@@ -95,6 +98,7 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
             for weights of 1.
         normalizer: from the caller.
     """
+    family = FAMILY[kind]
     s_held = held(student, s_features, split)
     t_held = held(teacher, t_features, split)
     t_full = held(teacher, t_features, len(teacher.cls_convs))
@@ -104,7 +108,8 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
     count = teacher.prior_generator.num_base_priors[0]
     cls_loss = reg_loss = center_loss = weight_sum = 0.0
     for level in range(len(s_features)):
-        t_cls, t_reg, t_center = predict(teacher, kind, *t_full[level], level)
+        t_cls, t_reg, t_center = predict(
+            teacher, family, *t_full[level], level)
         towers = []
         for h_s, h_t, tower in zip(s_held[level], t_held[level],
                                    (teacher.cls_convs, teacher.reg_convs)):
@@ -114,7 +119,7 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
             for layer in tower[split:]:
                 a = layer(a)
             towers.append(a)
-        x_cls, x_reg, x_center = predict(teacher, kind, *towers, level)
+        x_cls, x_reg, x_center = predict(teacher, family, *towers, level)
         n, _, height, width = t_cls.shape
         for i in range(n):
             for y in range(height):
@@ -135,7 +140,7 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                         size = t_reg.size(1) // count
                         a = at(x_reg, place, size)
                         b = at(t_reg, place, size)
-                        if kind == 'gfl':
+                        if family.boxes == 'bins':
                             bins = size // 4
                             for side in range(4):
                                 reg_loss += w * kl(
@@ -145,18 +150,19 @@ def crosskd_losses(kind, student, teacher, s_features, t_features, split,
                         else:
                             prior = priors[level][p].tolist()
                             reg_loss += w * iou_loss(
-                                decode(kind, a, prior, teacher.bbox_coder),
-                                decode(kind, b, prior, teacher.bbox_coder),
-                                kind != 'fcos')
-                        if kind == 'atss' and positives[level][i, p]:
+                                decode(family, a, prior, teacher.bbox_coder),
+                                decode(family, b, prior, teacher.bbox_coder),
+                                family.boxes != 'distances')
+                        if t_center is not None and positives[level][i, p]:
                             u = sigmoid(at(x_center, place, 1)[0])
                             v = sigmoid(at(t_center, place, 1)[0])
                             center_loss += -v * math.log(u) - (
                                 1 - v) * math.log(1 - u)
     losses = dict(
         loss_cls_kd=cls_loss / normalizer,
-        loss_reg_kd=reg_loss / (weight_sum if kind == 'gfl' else normalizer))
-    if kind == 'atss':
+        loss_reg_kd=reg_loss / (
+            weight_sum if family.boxes == 'bins' else normalizer))
+    if t_center is not None:
         losses['loss_center_kd'] = center_loss / normalizer
     return losses
 

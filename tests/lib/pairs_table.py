@@ -8,11 +8,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+from families import FAMILY
 from helpers import (
     CHANNELS,
-    COMPILED_KINDS,
     GIOU,
-    PLAIN,
     QFL,
     SDD,
     batch,
@@ -49,8 +48,8 @@ DIFFERENCES = {
              '(`reused_teacher_head_idx=(1, 2)`)'}
 WORKS = 'works'
 #: the families that can run here
-RUNNING = tuple(kind for kind in PLAIN
-                if kind not in COMPILED_KINDS or not is_installed())
+RUNNING = tuple(kind for kind, row in FAMILY.items()
+                if not (row.compiled and is_installed()))
 #: those that show what methods make of differences that no head runs across
 SOME = ('retina', 'gfl', 'fcos', 'rtmdet', 'yolox')
 #: the branches that a method's losses teach; those that its ``cls`` is made of
@@ -162,7 +161,7 @@ def learning(model, method, student):
     adapter = model.head_adapter
     for branch in TAUGHT[method]:
         layers = adapter.layers(branch, level)
-        if student == 'tood' and method != 'CrossKD':
+        if not FAMILY[student].split and method != 'CrossKD':
             layers = model.bbox_head.inter_convs  # which it is split before
         if layers:
             found[branch] = layers[0].conv.weight
@@ -172,7 +171,7 @@ def learning(model, method, student):
 def families(method, difference):
     """Those of a table."""
     every = difference == 'equal' or method == 'CrossKD'
-    return tuple(PLAIN) if every else SOME
+    return tuple(FAMILY) if every else SOME
 
 
 def cells(method, difference):
@@ -225,7 +224,7 @@ def table(found, notes):
     """The lines of a table; reasons are collected in ``notes``."""
     kinds = list(dict.fromkeys(student for student, _ in found))
     lines = ['| student \\ teacher | '
-             + ' | '.join(PLAIN[kind] for kind in kinds) + ' |',
+             + ' | '.join(FAMILY[kind].detector for kind in kinds) + ' |',
              '|---' * (len(kinds) + 1) + '|']
     for student in kinds:
         row = []
@@ -235,13 +234,14 @@ def table(found, notes):
                 number = notes.setdefault(text, len(notes) + 1)
                 text = f'refused ({number})'
             row.append(text)
-        lines.append(f'| {PLAIN[student]} | ' + ' | '.join(row) + ' |')
+        lines.append('| ' + ' | '.join(
+            [FAMILY[student].detector, *row]) + ' |')
     return lines
 
 
 def read(text):
     """The cells of each (method, difference) of such a page."""
-    kinds = {name: kind for kind, name in PLAIN.items()}
+    kinds = {row.detector: kind for kind, row in FAMILY.items()}
     every = {}
     for method in METHODS:
         part = text.split(f'\n## {method}\n')[1].split('\n## ')[0]

@@ -11,8 +11,8 @@ import mmdet
 import torch
 from experiments import CLASSES, write
 from mmengine.config import Config
-from test_configs import shrink
-from test_tools import metrics, python
+from processes import python
+from tool_output import metrics
 from tool_server import run
 
 from conftest import REPO
@@ -21,6 +21,29 @@ from crosskd.teacher import find_config
 #: arguments of transforms that are sizes of images, in pixels
 SIZES = ('img_scale', 'scale', 'crop_size', 'size')
 SIDE = 640  # of mmdet's images
+
+
+def shrink(model, width=32):
+    """A model config of the same structure that a CPU runs in a second."""
+    model.backbone.pop('init_cfg', None)
+    if model.backbone.type == 'SwinTransformer':
+        model.backbone.update(
+            embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
+        model.neck.in_channels = [24, 48, 96]
+    elif model.backbone.type == 'CSPDarknet':
+        model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
+        model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
+    elif model.backbone.type == 'CSPNeXt':
+        model.backbone.update(deepen_factor=0.167, widen_factor=width / 256)
+        model.neck.update(in_channels=[width, 2 * width, 4 * width],
+                          num_csp_blocks=1)
+    else:
+        expansion = 4 if model.backbone.depth >= 50 else 1
+        model.backbone.update(base_channels=8)
+        model.neck.in_channels = [8 * expansion * 2**i for i in range(4)]
+    model.neck.out_channels = width
+    model.bbox_head.update(in_channels=width, feat_channels=width)
+    return model
 
 
 def small_config(path, config, root, side=64, width=32, batch_size=3,

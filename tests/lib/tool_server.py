@@ -14,6 +14,8 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 TOOLS = Path(__file__).parents[2] / 'tools'
+# the commands of ``python -m crosskd``, as if they were a tool
+MAIN = '../crosskd/__main__.py'
 
 
 def start(tool, *args, cwd, env=None):

@@ -1,4 +1,4 @@
-"""Distillation losses against slow float64 loops written from the formulas."""
+"""Distillation losses against float64 loops written from the formulas."""
 import math
 
 import pytest
@@ -30,7 +30,7 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def slow_qfl(x, t, beta):
+def qfl_by_hand(x, t, beta):
     out = []
     for row_x, row_t in zip(x.tolist(), t.tolist()):
         loss = 0.0
@@ -42,7 +42,7 @@ def slow_qfl(x, t, beta):
     return torch.tensor(out, dtype=torch.float64)
 
 
-def slow_kl(x, t, temperature):
+def kl_by_hand(x, t, temperature):
     out = []
     for row_x, row_t in zip(x.tolist(), t.tolist()):
         zx = sum(math.exp(a / temperature) for a in row_x)
@@ -55,7 +55,7 @@ def slow_kl(x, t, temperature):
     return torch.tensor(out, dtype=torch.float64)
 
 
-def slow_pkd(x, t):
+def pkd_by_hand(x, t):
     n, c, h, w = x.shape
     total = 0.0
     for channel in range(c):
@@ -74,7 +74,7 @@ def slow_pkd(x, t):
 def test_quality_focal_loss_is_its_formula(beta):
     x, t = random(5, 4), random(5, 4, seed=1)
     torch.testing.assert_close(
-        kd_quality_focal_loss(x, t, beta), slow_qfl(x, t, beta))
+        kd_quality_focal_loss(x, t, beta), qfl_by_hand(x, t, beta))
 
 
 @pytest.mark.parametrize('beta', [0, 0.5, 1, 2, 3])
@@ -95,7 +95,7 @@ def test_slope_of_quality_focal_loss_is_that_of_its_formula(beta):
 @pytest.mark.parametrize('reduction', ['sum', 'mean'])
 def test_kl_is_its_formula(temperature, reduction):
     x, t = random(5, 7), random(5, 7, seed=1)
-    expected = slow_kl(x, t, temperature)
+    expected = kl_by_hand(x, t, temperature)
     if reduction == 'mean':
         expected = expected / 7
     torch.testing.assert_close(
@@ -104,7 +104,7 @@ def test_kl_is_its_formula(temperature, reduction):
 
 def test_pkd_is_its_formula():
     x, t = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1, scale=5)
-    assert float(pkd_loss(x, t)) == pytest.approx(slow_pkd(x, t), rel=1e-9)
+    assert float(pkd_loss(x, t)) == pytest.approx(pkd_by_hand(x, t), rel=1e-9)
 
 
 def test_pkd_depends_on_correlation_alone():
@@ -221,7 +221,7 @@ def test_the_classification_loss_by_default():
     x, t = random(4, 3), random(4, 3, seed=1)
     for found in (KDQualityFocalLoss()(x, t),
                   kd_quality_focal_loss(x, t).mean()):
-        torch.testing.assert_close(found, slow_qfl(x, t, 1).mean())
+        torch.testing.assert_close(found, qfl_by_hand(x, t, 1).mean())
 
 
 @pytest.mark.parametrize('kind, found', [

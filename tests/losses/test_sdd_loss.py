@@ -1,4 +1,4 @@
-"""SDDLoss against slow float64 loops, and against the reference's figures."""
+"""SDDLoss against float64 loops, and against the reference's figures."""
 import json
 import math
 import os
@@ -62,8 +62,8 @@ def test_every_base_and_both_readings(base, labelled, size):
     s, t, labels = maps(4, 5, *size)
     labels = labels if labelled else None
     ours = sdd_loss(s, t, labels, base=base, **PARAMETERS[base])
-    slow = oracle_sdd(s, t, labels, base=base, **PARAMETERS[base])
-    assert float(ours) == pytest.approx(slow, rel=1e-9)
+    expected = oracle_sdd(s, t, labels, base=base, **PARAMETERS[base])
+    assert float(ours) == pytest.approx(expected, rel=1e-9)
     one = sdd_loss(s, t, labels, base=base, complementary_weight=1.0,
                    **PARAMETERS[base])
     assert float(one) < float(ours)  # some cells are complementary

@@ -3,7 +3,8 @@ import copy
 
 import pytest
 import torch
-from helpers import BCE, DISTILLER, KINDS, build, plain_cfg
+from families import FAMILY
+from helpers import BCE, KINDS, build, plain_cfg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmdet.structures import DetDataSample
@@ -94,9 +95,7 @@ def sdd(draw, num_classes):
 def heads(draw, kind, num_classes):
     head = dict(num_classes=num_classes,
                 stacked_convs=draw(st.integers(0, 3)))
-    if kind == 'fcos':
-        head.update(norm_on_bbox=draw(flag()), centerness_on_reg=draw(flag()),
-                    center_sampling=draw(flag()))
+    head.update({name: draw(flag()) for name in FAMILY[kind].flags})
     return head
 
 
@@ -142,7 +141,7 @@ def settings_of_a_step(draw):
     alone = len(drawn) == 1 and max(drawn[0][:2]) <= 32
     return dict(
         detector='SDDSingleStageDetector' if only_sdd else draw(
-            st.sampled_from([DISTILLER[student],
+            st.sampled_from([FAMILY[student].distiller,
                              'CrossKDSingleStageDetector'])),
         student=student, teacher=teacher, head=ours, teacher_head=theirs,
         kd_cfg=kd, images=drawn, norm_eval=alone or draw(flag()),

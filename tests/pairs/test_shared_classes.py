@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, write
+from families import FAMILY
 from helpers import (
     BCE,
     FAMILIES,
@@ -24,10 +25,6 @@ from crosskd.pairs import match_classes
 
 PKD = dict(type='PKDLoss', loss_weight=1.0)
 NAMES = ('person', 'car', 'dog')
-PREDICTORS = dict(retina='retina_cls', gfl='gfl_cls', atss='atss_cls',
-                  fcos='conv_cls', rtmdet='rtm_cls',
-                  yolox='multi_level_conv_cls', paa='atss_cls',
-                  ddod='atss_cls', vfnet='vfnet_cls', tood='tood_cls')
 
 
 def match(student, teacher, **synonyms):
@@ -132,7 +129,7 @@ def pair(kind, names, rows, prediction, **kd):
     other.teacher.join(other)
     source, target = plain.state_dict(), other.teacher.detector.state_dict()
     for name, value in target.items():
-        if f'.{PREDICTORS[kind]}.' in name:
+        if f'.{FAMILY[kind].layers[0]}.' in name:
             old = source[name].unflatten(0, (-1, NUM_CLASSES))
             new = value.unflatten(0, (-1, len(rows)))
             for i, row in enumerate(rows):
@@ -150,7 +147,7 @@ def pair(kind, names, rows, prediction, **kd):
 def test_order_and_other_classes_of_the_teacher_change_no_loss(
         kind, prediction):
     """CrossKD or plain imitation, with SDD and PKD."""
-    quality = BCE if kind in ('atss', 'fcos', 'paa', 'ddod') else None
+    quality = BCE if FAMILY[kind].third == 'loss_center_kd' else None
     losses = [
         total(pair(kind, names, rows, prediction,
                    loss_center_kd=quality).loss(*batch()))
@@ -172,7 +169,8 @@ def test_classes_of_the_student_alone_learn_from_labels(kind):
     distilled = sum(sum(v) for k, v in losses.items() if 'kd' in k or
                     'sdd' in k)
     weights = [p for name, p in model.bbox_head.named_parameters()
-               if f'{PREDICTORS[kind]}.' in name and name.endswith('weight')]
+               if f'{FAMILY[kind].layers[0]}.' in name
+               and name.endswith('weight')]
 
     def gradient(loss):
         """The largest of each class, of one layer or one a level."""

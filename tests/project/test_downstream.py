@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from downstream import PACKAGE, PIPELINES, SMALL, child, make_project
 from experiments import model_cfg
-from helpers import COMPILED_KINDS, plain_cfg
-from test_tools import metrics, python
+from families import FAMILY
+from helpers import plain_cfg
+from processes import python
+from tool_output import metrics
 from tool_server import run as tool
 
 from conftest import REPO
@@ -78,7 +80,9 @@ def of_a_teacher(config):
     for config in ONE_OF_EACH_FOLDER])
 def test_a_child_of_a_config_trains(shapes_root, folder, tmp_path, config,
                                         scope):
-    if is_installed() and any(kind in config for kind in COMPILED_KINDS):
+    if is_installed() and any(
+            row.compiled_in_mmdet and row.name in config
+            for row in FAMILY.values()):
         pytest.skip('needs compiled ops of mmcv')
     name = f'{Path(config).stem}_{scope}.py'
     shrunk = '' if 'shapes' in config else small(config) + PIPELINES

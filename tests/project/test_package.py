@@ -13,6 +13,7 @@ import types
 import pytest
 import yaml
 from mmengine.config import Config
+from sources import SOURCES
 
 from conftest import REPO
 from crosskd import dependencies
@@ -52,12 +53,6 @@ def test_a_broken_package_shows_its_own_error(monkeypatch):
         dependencies.check_dependencies()
 
 
-SOURCES = ('crosskd', 'configs', 'tools', 'tests', 'docs', 'setup.py',
-           'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
-           'CHANGELOG.md', 'CITATION.cff', 'CONTRIBUTING.md', 'SECURITY.md',
-           'model-index.yml', '.pre-commit-config.yaml', '.ci', '.github',
-           'requirements.txt', 'constraints.txt',
-           'constraints-openmmlab.txt')
 OF_A_CHECKOUT = {'env.sh', 'run_tests.sh', 'demo.sh'}
 MB = 1_000_000
 

@@ -3,8 +3,9 @@ import copy
 
 import pytest
 import torch
+from distiller_and_plain import both, pair
 from helpers import KINDS, build, distiller_cfg, plain_cfg
-from test_module import assert_close, both, pair
+from torch.testing import assert_close
 
 WIPES = dict(
     to_empty=lambda m: m.to_empty(device='cpu'),

@@ -1,18 +1,15 @@
 """What to distil between two heads, and why."""
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from mmdet.models.detectors import RTMDet
+from mmengine.config import Config
 
 from ...detectors import CrossKDRTMDet, CrossKDSingleStageDetector
 from ...heads import HeadAdapter
 
 PAPER = ('ATSS', 'FCOS', 'GFL', 'Retina')  # heads that CrossKD's has
-QFL = "dict(type='KDQualityFocalLoss', beta=1, loss_weight={})"
-KL = ("dict(type='KnowledgeDistillationKLDivLoss', class_reduction='sum', "
-      'T=1, loss_weight=4.0)')
-BOXES = "dict(type='{}', loss_weight={})"
-SCORES = ("dict(type='CrossEntropyLoss', use_sigmoid=True, "
-          'loss_weight=1.0)')
+BASES = Path(__file__).parents[2] / '.mim' / 'configs' / '_base_'
 
 
 class Choice(NamedTuple):
@@ -44,32 +41,58 @@ def detector_for(student: type, head: HeadAdapter) -> str:
     return CrossKDSingleStageDetector.__name__
 
 
+def recipe_of(family: str) -> dict[str, Any]:
+    """What is distilled between two heads of a family.
+
+    Args:
+        family: the name of the head's adapter, such as ``'GFL'``.
+
+    Returns:
+        dict: its ``kd_cfg``, as the configs inherit it from
+        ``configs/_base_/crosskd_gfl.py``.
+
+    Raises:
+        FileNotFoundError: the family has none.
+    """
+    return Config.fromfile(_recipe_file(family)).recipe.to_dict()
+
+
+def _recipe_file(family: str) -> Path:
+    return BASES / f'crosskd_{family.lower()}.py'
+
+
 def losses_for(teacher: HeadAdapter) -> list[Choice]:
     """The losses that compare two predictions of the teacher's head.
 
-    Their weights are those of the CrossKD paper for that head.  For a head
-    that it does not have they are those of ATSS or, where boxes are predicted
-    as distributions, of GFL.
+    They are those of the head's recipe.  A head without one has its outputs
+    compared as those of ATSS, YOLOX and, where boxes are predicted as
+    distributions, of GFL.
     """
-    fcos = teacher.name == 'FCOS'
+    like = 'GFL' if teacher.num_bins else 'ATSS'
     why = (f"the CrossKD paper's losses and weights for {teacher.name} heads"
            if teacher.name in PAPER else
            f'the CrossKD paper has no {teacher.name} head: weights as for '
-           + ('GFL' if teacher.num_bins else 'ATSS'))
-    found = [Choice('loss_cls_kd', QFL.format(0.4 if fcos else 1.0), why)]
-    if teacher.num_bins:
-        found.append(Choice(
-            'loss_reg_kd', KL,
-            "the teacher's boxes are distributions of distances"))
-    else:
-        found.append(Choice('loss_reg_kd', BOXES.format(
-            *(('IoULoss', 0.75) if fcos else ('GIoULoss', 1.0)))))
-    for output, key, what in (
-            ('quality', 'loss_center_kd', 'centerness or IoU'),
-            ('objectness', 'loss_obj_kd', 'objectness')):
-        if output in teacher.outputs and not fcos:
-            found.append(Choice(key, SCORES, f'the teacher predicts {what}'))
+           f'{like}')
+    own = teacher.name if _recipe_file(teacher.name).is_file() else None
+    found = []
+    for key, output, source, said in (
+            ('loss_cls_kd', 'cls', like, why),
+            ('loss_reg_kd', 'reg', like, teacher.num_bins and
+             "the teacher's boxes are distributions of distances"),
+            ('loss_center_kd', 'quality', 'ATSS',
+             'the teacher predicts centerness or IoU'),
+            ('loss_obj_kd', 'objectness', 'YOLOX',
+             'the teacher predicts objectness')):
+        recipe = recipe_of(own or source)
+        if key in recipe and output in teacher.outputs:
+            found.append(Choice(key, _text(recipe[key]), said or ''))
     return found
+
+
+def _text(loss: dict[str, Any]) -> str:
+    """How a config writes it."""
+    values = ', '.join(f'{key}={value!r}' for key, value in loss.items())
+    return f'dict({values})'
 
 
 def split_for(student: HeadAdapter, teacher: HeadAdapter) -> Choice:
@@ -96,4 +119,6 @@ def split_for(student: HeadAdapter, teacher: HeadAdapter) -> Choice:
 
 
 def _split_of(head: HeadAdapter) -> int:
-    return min(2, head.depth) if head.name == 'FCOS' else head.depth - 1
+    if head.name == 'FCOS':
+        return min(recipe_of('FCOS')['reused_teacher_head_idx'], head.depth)
+    return head.depth - 1

@@ -1,0 +1,7 @@
+"""What CrossKD distils between ATSS heads, as in its paper."""
+recipe = dict(
+    loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+    loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
+    loss_center_kd=dict(
+        type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    reused_teacher_head_idx=3)

@@ -1,0 +1,5 @@
+"""What CrossKD distils between FCOS heads, as in its paper."""
+recipe = dict(
+    loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1, loss_weight=0.4),
+    loss_reg_kd=dict(type='IoULoss', loss_weight=0.75),
+    reused_teacher_head_idx=2)

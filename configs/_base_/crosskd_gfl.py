@@ -1,0 +1,9 @@
+"""What CrossKD distils between GFL heads, as in its paper."""
+recipe = dict(
+    loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+    loss_reg_kd=dict(
+        type='KnowledgeDistillationKLDivLoss',
+        class_reduction='sum',
+        T=1,
+        loss_weight=4.0),
+    reused_teacher_head_idx=3)

@@ -1,0 +1,6 @@
+"""YOLOX heads: as ATSS heads, with the objectness; of two layers."""
+_base_ = './crosskd_retina.py'
+recipe = dict(
+    loss_obj_kd=dict(
+        type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+    reused_teacher_head_idx=1)
