@@ -10,6 +10,8 @@ The classes of this package are registered in mmdet's registries; those here
 are empty children of mmdet's, so that they find the classes of this package,
 of mmdet and of mmengine, whatever the default scope of the running project.
 """
+from typing import Any
+
 from mmdet import registry as _mmdet
 from mmengine.registry import Registry
 
@@ -33,6 +35,23 @@ def in_our_scope(registry: Registry, cfg: dict) -> dict:
     with registry.switch_scope_and_registry(None) as current:
         known = not isinstance(cfg['type'], str) or current.get(cfg['type'])
     return dict(cfg) if known else {'_scope_': SCOPE, **cfg}
+
+
+def resolve(registry: Registry, kind: Any, scope: str | None) -> Any:
+    """What a type names, looked up as mmengine does when it builds it.
+
+    Args:
+        registry: that builds it.
+        kind: a name, or a class, which names itself.
+        scope: ``_scope_`` of the config that has the type.
+
+    Returns:
+        Any: the class or function; None if no registry has it.
+    """
+    if not isinstance(kind, str):
+        return kind
+    with registry.switch_scope_and_registry(scope) as scoped:
+        return scoped.get(kind)
 
 
 def register_everywhere() -> None:

@@ -231,7 +231,8 @@ def test_the_size_is_the_largest_of_the_pipeline(tmp_path, resize, size):
     (dict(amp=True), ValueError, r"\(--amp\)"),
     (dict(options={'model.type': 'GFL'}), ValueError,
      "model.type='GFL' is no detector that is distilled"),
-    (dict(options={'model': 3}), ValueError, 'model.type=None'),
+    (dict(options={'model': 3}), ValueError,
+     "CONFIG=.*: expected a config with a 'model'"),
     (dict(options={'train_dataloader.dataset.pipeline': [], 'x': 1},
           size=None), ValueError, 'has a scale; give --size H W'),
     (dict(options={'train_dataloader.batch_size': None}, batch=None),
@@ -243,9 +244,11 @@ def test_what_cannot_be_measured_is_said(tmp_path, changes, error, said):
 
 
 @pytest.mark.parametrize('args, said', [
-    (['gone.py'], r'gone\.py: no such config'),
-    (['plain.py'], r"plain\.py: model\.type='GFL' is no detector"),
-    (['broken.py'], r'broken\.py: cannot be read: SyntaxError'),
+    (['gone.py'], "CONFIG='gone.py': no such config file"),
+    (['plain.py'],
+     r"CONFIG='plain\.py': model\.type='GFL' is no detector"),
+    (['broken.py'],
+     r"CONFIG='broken\.py': cannot be read: SyntaxError"),
     ([DEMO, '--size', '16', '16'], 'size 16×16: expected sides of at least'),
     ([DEMO, '--cfg-options', 'model.kd_cfg.reused_teacher_head_idx=9'],
      'kd_cfg.reused_teacher_head_idx must be between 0 and')])

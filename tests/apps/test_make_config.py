@@ -27,8 +27,8 @@ from conftest import REPO
 from crosskd.apps.commands import main
 from crosskd.apps.recipes import make_config
 from crosskd.apps.recipes.choosing import losses_for, split_for
+from crosskd.configs import find_config
 from crosskd.heads import adapter_of
-from crosskd.teacher import find_config
 
 EVERY = (*KINDS, *MORE_KINDS, *COMPILED_KINDS)
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))

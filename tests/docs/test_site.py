@@ -17,10 +17,10 @@ from mmengine.config import Config
 from pages import PAGES
 
 from conftest import REPO
+from crosskd.configs import find_config
 from crosskd.detectors import DistillationMixin
 from crosskd.heads import HeadAdapter
 from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
-from crosskd.teacher import find_config
 
 pytestmark = pytest.mark.torch_only
 

@@ -1,58 +1,29 @@
-"""Reading a plain detector's config, and refusing what is none."""
+"""Refusing configs of what is no plain detector."""
 from collections.abc import Sequence
-from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
-from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from ...configs import detector_class, is_distilled
 from ...data_checks.classes import classes_of
-from ...data_checks.leaves import leaves, resolve
-from ...detectors import DistillationMixin
-from ...errors import ConfigTypeError, ConfigValueError, describe
+from ...data_checks.leaves import leaves
+from ...errors import ConfigTypeError
 
 
-def read_config(key: str, name: str, file: str) -> Config:
-    """Read a config that has a ``model``.
-
-    Args:
-        key: what it is, for messages.
-        name: what the user called it.
-        file: where it is.
-
-    Raises:
-        ValueError: it cannot be read, or has no model.
-    """
-    try:
-        cfg = Config.fromfile(file)
-    except Exception as e:  # a config is a program of its own
-        raise ConfigValueError(f'{key}={name!r}: cannot be read: '
-                               f'{describe(e)}') from None
-    model = cfg.get('model')
-    if not isinstance(model, dict) or 'type' not in model:
-        raise ConfigValueError(
-            f"{key}={name!r}: expected a config with a 'model', "
-            f'found the keys {sorted(cfg)}')
-    return cfg
-
-
-def detector_class(key: str, name: str, cfg: Config) -> type:
+def single_stage_class(key: str, name: str, cfg: Config) -> type:
     """The class of a plain single-stage detector, without building it.
 
     Raises:
         TypeError, ValueError: it is another kind of detector; the message says
             which kinds can be distilled.
     """
-    found = f'{key}={name!r}: model.type={cfg.model.type!r}'
-    kind: Any = resolve(MODELS, cfg.model.type, cfg.model.get('_scope_'))
-    if kind is None:
-        raise ConfigValueError(
-            f'{found} is in no registry; expected a detector of '
-            "mmdet's, or custom_imports that register it")
-    if not issubclass(kind, SingleStageDetector):
+    kind = detector_class(cfg.model, f'{key}={name!r}')
+    if not (isinstance(kind, type)
+            and issubclass(kind, SingleStageDetector)):
         raise ConfigTypeError(
-            f'{found} is no single-stage detector; expected one with a dense '
-            'bbox_head (detectors of two stages and transformers such as '
+            f'{key}={name!r}: model.type={cfg.model.type!r} is no '
+            'single-stage detector; expected one with a dense bbox_head '
+            '(detectors of two stages and transformers such as '
             'DETR cannot be distilled)')
     return kind
 
@@ -70,7 +41,7 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
             mmdet's ``SingleStageDetector``.
     """
     found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
-    if issubclass(kind, DistillationMixin):
+    if is_distilled(cfg.model):
         raise ConfigTypeError(
             f'{found} is distilled already; expected the plain '
             "student's config")
