@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...detectors.nonfinite import ADVICE
+from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
 
 
@@ -54,9 +54,7 @@ class SkipNonFiniteHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the gradients before each step of an optimizer."""
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         if isinstance(model, DistillationMixin):
             model.stops_at_nonfinite = False
         for wrapper in _wrappers(runner):
