@@ -4,30 +4,21 @@
 to: families of heads, things that are distilled, and parts of logit maps for
 SDD.  Losses and channel adapters are in mmdet's ``MODELS``.
 
-mmengine notes the scope of every dict that a config inherits through
-``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
-The classes of this package are registered in mmdet's registries; those here
-are empty children of mmdet's, so that they find the classes of this package,
-of mmdet and of mmengine, whatever the default scope of the running project.
+The classes of this package are registered in mmdet's registries.  The other
+registries here, under mmdet's names, are empty children of these:
+:mod:`crosskd.compat.mmdet_registries` says why.
 """
 from typing import Any
 
-from mmdet import registry as _mmdet
 from mmengine.registry import Registry
+
+from .compat.mmdet_registries import children_of_mmdets
 
 SCOPE = 'crosskd'
 
 HEAD_ADAPTERS = Registry('head adapter', scope=SCOPE)
 DISTILLERS = Registry('distiller', scope=SCOPE)
 REGIONS = Registry('region', scope=SCOPE)
-
-
-def _child_of(parent: Registry) -> Registry:
-    child = Registry(
-        parent.name, parent=parent, scope=SCOPE, locations=parent._locations)
-    # names such as 'crosskd.CrossKDGFL' are looked up below the root alone
-    parent.root._add_child(child)
-    return child
 
 
 def in_our_scope(registry: Registry, cfg: dict) -> dict:
@@ -54,22 +45,4 @@ def resolve(registry: Registry, kind: Any, scope: str | None) -> Any:
         return scoped.get(kind)
 
 
-def register_everywhere() -> None:
-    """Let all scopes find this package's classes by their plain names.
-
-    They are registered in mmengine's registries, too, the roots: a registry
-    looks there for what it does not know.
-    """
-    for registry in vars(_mmdet).values():
-        if isinstance(registry, Registry) and registry.scope == 'mmdet':
-            for name, kind in registry.module_dict.items():
-                if kind.__module__.startswith(f'{SCOPE}.'):
-                    registry.root.register_module(name, force=True,
-                                                  module=kind)
-
-
-globals().update({
-    name: _child_of(parent)
-    for name, parent in vars(_mmdet).items()
-    if isinstance(parent, Registry) and parent.scope == 'mmdet'
-})
+globals().update(children_of_mmdets(SCOPE))

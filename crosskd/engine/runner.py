@@ -13,11 +13,11 @@ from torch import nn
 
 from ..checkpoints.pretrained import check_pretrained
 from ..compat.activation_checkpointing import prepare_checkpointing
+from ..compat.cpu_ranks import without_sync_bn
 from ..data_checks import built_classes, check_data, check_same_classes
 from ..detectors import DistillationMixin
 from ..detectors.unwrapping import unwrapped
 from ..errors import for_users
-from .cpu_ranks import without_sync_bn
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (

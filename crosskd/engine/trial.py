@@ -13,11 +13,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ..compat.mmengine_logging import quiet
 from ..detectors import DistillationMixin
 from ..detectors.eval_mode import copied_head, eval_mode
 from ..errors import ConfigError, ConfigTypeError, ConfigValueError, describe
 from ..numerics.randomness import untouched_randomness
-from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
 TEACHER = 'teacher_config.model'

@@ -1,6 +1,4 @@
 """Skipping steps whose gradient is NaN or infinite."""
-import functools
-import types
 from typing import Any
 
 import torch
@@ -10,6 +8,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from ...arguments import check_number
+from ...compat.optimizer_step import before_each_step
 from ...detectors import DistillationMixin
 from ...detectors.nonfinite import ADVICE
 from ...detectors.unwrapping import unwrapped
@@ -58,22 +57,7 @@ class SkipNonFiniteHook(Hook):
         if isinstance(model, DistillationMixin):
             model.stops_at_nonfinite = False
         for wrapper in _wrappers(runner):
-            self._watch(wrapper.optimizer)
-
-    def _watch(self, optimizer: torch.optim.Optimizer) -> None:
-        # register_step_pre_hook is no way: once anything was compiled,
-        # torch up to 2.1 calls no hook of an optimizer any more
-        step = optimizer.step
-
-        @functools.wraps(step)
-        def checked(self_: torch.optim.Optimizer, *args: Any,
-                    **kwargs: Any) -> Any:
-            self._drop(self_)
-            return step(*args, **kwargs)
-
-        # a method, as those expect who wrap it further (schedulers)
-        optimizer.step = types.MethodType(  # type: ignore[method-assign]
-            checked, optimizer)
+            before_each_step(wrapper.optimizer, self._drop)
 
     def _drop(self, optimizer: torch.optim.Optimizer) -> None:
         self._stepped = True
