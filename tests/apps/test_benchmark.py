@@ -17,7 +17,11 @@ from tool_server import run as tool
 
 from conftest import REPO
 from crosskd.apps.benchmark import Setting, draw, format_table, run_benchmark
-from crosskd.apps.benchmark.detectors import build_distilled, build_plain
+from crosskd.apps.benchmark.detectors import (
+    build_distilled,
+    build_plain,
+    build_teacher,
+)
 from crosskd.apps.benchmark.parts import OPEN, watch_distilled
 from crosskd.apps.benchmark.setting import image_size, read
 from crosskd.apps.benchmark.timeline import Timeline
@@ -241,6 +245,18 @@ def test_what_cannot_be_measured_is_said(tmp_path, changes, error, said):
     path = config(tmp_path, model_cfg(distiller_cfg('gfl')))
     with pytest.raises(error, match=said):
         measured(path, **changes)
+
+
+def test_a_teacher_is_found_beside_the_config(tmp_path, monkeypatch):
+    student = model_cfg(distiller_cfg('gfl'))
+    write(tmp_path / 'its_teacher.py', student['teacher_config'])
+    path = config(tmp_path, dict(student, teacher_config='its_teacher.py'))
+    monkeypatch.chdir('/')
+    cfg = read(Setting(path))
+    distilled = build_distilled(cfg)
+    assert type(build_teacher(cfg)) is type(distilled.teacher.detector)
+    # the same student, which the MRO has behind what distils
+    assert isinstance(distilled, type(build_plain(cfg)))
 
 
 @pytest.mark.parametrize('args, said', [

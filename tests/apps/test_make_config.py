@@ -217,6 +217,14 @@ def test_where_no_config_can_be_written(pair, out, said):
     assert (pair / 'link.py').is_symlink()
 
 
+def test_a_teacher_is_found_beside_the_student(pair):
+    (pair / 'work').mkdir()
+    shutil.move('student.py', 'work/student.py')
+    shutil.move('teacher.py', 'work/beside.py')
+    text = make_config('work/student.py', 'beside.py', 'teacher.pth')
+    assert "teacher_config='work/beside.py'" in text
+
+
 @pytest.mark.parametrize('kind', EVERY)
 def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     """A family is joined with the next one as its teacher."""
@@ -274,6 +282,9 @@ REFUSED = {
     'distilled already': (
         ['distilled.py', 'teacher.py', 'teacher.pth'],
         "'CrossKDGFL' is distilled already; expected the plain"),
+    'any detector, distilled already': (
+        ['any_distilled.py', 'teacher.py', 'teacher.pth'],
+        "'DistilledDetector' is distilled already; expected the plain"),
     'an unknown type': (
         ['unknown.py', 'teacher.py', 'teacher.pth'],
         "'NoSuchDetector' is in no registry"),
@@ -318,6 +329,8 @@ REFUSED = {
 def test_what_cannot_work_is_refused(pair, capsys, case):
     teacher = Config.fromfile('teacher.py').to_dict()['model']
     write(pair / 'distilled.py', dict(model=distiller_cfg('gfl')))
+    write(pair / 'any_distilled.py', dict(model=dict(
+        type='DistilledDetector', detector='FasterRCNN')))
     write(pair / 'unlike.py', experiment(plain_cfg('retina')))
     write(pair / 'empty.py', dict(data='data/'))
     write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))

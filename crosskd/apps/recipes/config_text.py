@@ -61,8 +61,7 @@ def make_config(student: str, teacher: str, checkpoint: str,
     model_of(cfg, f'{STUDENT}={student!r}')
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
-        kind = single_stage_class(STUDENT, student, cfg)
-        check_student(student, cfg, kind)
+        kind = check_student(STUDENT, student, cfg)
         ours = _head_of(student, cfg)
         taught = _read_teacher(teacher, theirs_at, checkpoint, ours)
         theirs = taught.head

@@ -28,23 +28,28 @@ def single_stage_class(key: str, name: str, cfg: Config) -> type:
     return kind
 
 
-def check_student(name: str, cfg: Config, kind: type) -> None:
+def check_student(key: str, name: str, cfg: Config) -> type:
     """Check that nothing of a detector is lost when it is distilled.
 
     Args:
+        key: what it is, for messages.
         name: what the user called its config.
         cfg: its config.
-        kind: its class.
+
+    Returns:
+        type: its class.
 
     Raises:
-        TypeError: it is distilled already, or its class does more than
-            mmdet's ``SingleStageDetector``.
+        TypeError, ValueError: it is no single-stage detector, is distilled
+            already, or its class does more than mmdet's
+            ``SingleStageDetector``.
     """
-    found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
-    if is_distilled(cfg.model):
+    found = f'{key}={name!r}: model.type={cfg.model.type!r}'
+    if is_distilled(cfg.model, f'{key}={name!r}'):
         raise ConfigTypeError(
             f'{found} is distilled already; expected the plain '
             "student's config")
+    kind = single_stage_class(key, name, cfg)
     own = kind.__mro__[:kind.__mro__.index(SingleStageDetector)]
     methods = sorted(
         name for base in own for name, value in vars(base).items()
@@ -57,6 +62,7 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
             f'class Mine(DistillationMixin, {kind.__name__}), with '
             'DistillationMixin from crosskd.detectors, and make it the type '
             'of a config: docs/configuration.md')
+    return kind
 
 
 def class_names(cfg: Config, *loaders: str) -> Sequence[str] | None:
