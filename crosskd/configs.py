@@ -10,6 +10,7 @@ from mmdet.models.detectors import KnowledgeDistillationSingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 
+from .arguments import did_you_mean
 from .errors import (
     ConfigFileNotFoundError,
     ConfigValueError,
@@ -177,7 +178,8 @@ def _class(model: Mapping[str, Any], key: str, by: str) -> Any:
     if kind is None:
         raise ConfigValueError(
             f'{key}: model.{by}={model[by]!r} is in no registry; expected a '
-            "detector of mmdet's, or custom_imports that register it")
+            "detector of mmdet's, or custom_imports that register it"
+            f'{did_you_mean(model[by], MODELS.module_dict)}')
     return kind
 
 

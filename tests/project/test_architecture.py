@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     'checkpoints': {'arguments', 'errors'},
     'compat': {'checkpoints', 'errors'},
     'registry': {'compat'},
-    'configs': {'errors', 'registry'},
+    'configs': {'arguments', 'errors', 'registry'},
     'losses': {'arguments', 'compat', 'errors', 'numerics', 'registry'},
     'taps': {'arguments', 'errors'},
     'heads': {'errors', 'numerics', 'registry'},
