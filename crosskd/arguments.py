@@ -1,7 +1,7 @@
 """Checking arguments that come from a config."""
 import difflib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,17 @@ def missing(key: str, path: str, expected: str) -> FileNotFoundError:
         f'{expected}{has}')
 
 
-def few(names: Sequence, count: int = 6) -> str:
-    """The first of some names, and how many there are."""
+def few(names: Iterable[Any], count: int = 6,
+        show: Callable[[Any], str] = repr) -> str:
+    """The first of some names, and how many there are.
+
+    Args:
+        names: what is listed.
+        count: the most that is listed.
+        show: how a name is written.
+    """
     names = list(names)
-    shown = ', '.join(map(repr, names[:count]))
+    shown = ', '.join(map(show, names[:count]))
     return (f'{shown}, … ({len(names)} in all)'
             if len(names) > count else shown)
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import checkpoint as mmengine_checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..arguments import missing
 from ..errors import ConfigValueError, describe
@@ -89,21 +87,6 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             f'{found}: expected a dict with a state_dict, found a '
             f'{type(checkpoint).__name__}')
     return checkpoint
-
-
-def restrict_mmengine() -> None:
-    """Let mmengine load all its checkpoints through the allow-list.
-
-    That is ``load_from``, ``--resume``, the test tool's checkpoint and
-    pretrained backbones.  mmengine would unpickle them without restriction,
-    OneDL's where a restricted try has failed.
-    """
-    CheckpointLoader.register_scheme(
-        ('', 'http://', 'https://'), load_from_allow_list, force=True)
-    # behind torchvision://, open-mmlab:// and mmcls://
-    mmengine_checkpoint.load_from_http = load_from_allow_list
-    CheckpointLoader.register_scheme(
-        REFUSED_STORAGE, load_from_elsewhere, force=True)
 
 
 # mmengine's log leaves out the first ten letters of these names

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mmengine
-from mmengine.fileio import load
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
@@ -18,8 +16,6 @@ from .loading import (
     load_checkpoint,
     load_from_elsewhere,
 )
-
-_with_torchvision = mmengine_checkpoint.get_torchvision_models
 
 
 def check_pretrained(cfg: Any, key: str = 'model') -> None:
@@ -71,21 +67,6 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
                             'their own')
 
 
-def torchvision_urls() -> dict[str, str]:
-    """URLs behind ``torchvision://``, also where torchvision is missing.
-
-    mmengine ships the list, but asks torchvision before it looks there.
-
-    Returns:
-        dict: URL by name, such as ``'resnet50'``.
-    """
-    try:
-        return _with_torchvision()
-    except Exception:  # missing, or built for another torch
-        return load(
-            Path(mmengine.__file__).parent / 'hub' / 'torchvision_0.12.json')
-
-
 def named_weights(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
     """Keys and values of all pretrained weights in a config.
 
@@ -119,7 +100,8 @@ def _is_registered(path: str) -> bool:
 def _listed(scheme: str) -> dict[str, str] | None:
     """The list behind a scheme of mmengine's; None for other schemes."""
     if scheme in ('torchvision', 'modelzoo'):
-        return torchvision_urls()
+        # which needs no torchvision: compat/mmengine_checkpoints.py
+        return mmengine_checkpoint.get_torchvision_models()
     if scheme in ('open-mmlab', 'openmmlab'):
         urls = mmengine_checkpoint.get_external_models()
         # their files may lie in mmengine's own folder

@@ -1,4 +1,14 @@
-"""mmengine's ``activation_checkpointing``, without losing gradients."""
+"""mmengine's ``activation_checkpointing``, without losing gradients.
+
+What: the function that mmengine checkpoints modules with runs with
+``use_reentrant=False``.
+Why: torch's ``use_reentrant=True``, which mmengine uses, runs a module without
+an autograd graph.  Where its inputs are tuples (necks, heads) or need no
+gradient (images), none comes back: the layers that distillation reads, and
+whatever is before the module, would silently not train.
+Until: mmengine passes ``use_reentrant=False``; neither 0.10.7 nor OneDL's
+0.10.12 does.
+"""
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
@@ -13,11 +23,6 @@ from ..errors import ConfigTypeError, ConfigValueError
 def prepare_checkpointing(model: nn.Module,
                           modules: str | Sequence[str] | None) -> None:
     """Let mmengine checkpoint modules with ``use_reentrant=False``.
-
-    mmengine uses torch's ``use_reentrant=True``, which runs a module without
-    an autograd graph.  Where its inputs are tuples (necks, heads) or need no
-    gradient (images), none comes back: the layers that distillation reads,
-    and whatever is before the module, would silently not train.
 
     Args:
         model: the detector.

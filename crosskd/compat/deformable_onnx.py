@@ -1,7 +1,10 @@
 """Deformable convolutions of mmcv's as ONNX has them, while a model is traced.
 
-mmcv's compiled ops cannot be traced.  ONNX has an operator of the same
-definition (``DeformConv``), so a node of it takes the place of each call.
+What: for a block, mmcv's functions of deformable convolutions, wherever the
+model's modules have imported them, make a node of ONNX's ``DeformConv``.
+Why: mmcv's compiled ops cannot be traced.  ONNX has an operator of the same
+definition.
+Until: mmcv's ops can be exported by ``torch.onnx``; no version's can.
 """
 import sys
 from collections.abc import Iterator

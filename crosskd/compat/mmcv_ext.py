@@ -1,10 +1,13 @@
 """A stand-in for ``mmcv._ext`` where mmcv has no compiled ops.
 
-mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS at
-test time, and compiling mmcv takes about twenty minutes.  The stand-in
-provides that op through OpenCV and the focal loss, which mmdet calls on a GPU,
-through torch; every other op raises an error that says what to install.
-Where mmcv has compiled ops, none of this is ever loaded.
+What: a module ``mmcv._ext`` that has NMS through OpenCV and the focal loss,
+which mmdet calls on a GPU, through torch; every other op raises an error that
+says what to install.  Where mmcv has compiled ops, none of this is ever
+loaded.
+Why: mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS
+at test time, and compiling mmcv takes about twenty minutes.
+Until: mmdet does without ``mmcv.ops``, or there are compiled mmcvs for the
+torch versions in use.
 """
 import importlib
 import importlib.machinery

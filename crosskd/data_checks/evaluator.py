@@ -9,9 +9,9 @@ from mmengine.registry import METRICS
 
 from ..arguments import few, missing
 from ..errors import ConfigTypeError, ConfigValueError
+from ..registry import resolve
 from .coco_file import CocoFile, look_through, read_json
 from .content import Content
-from .leaves import resolve
 from .messages import is_local, warn
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, Registry
+from mmengine.registry import DATASETS
+
+from ..registry import resolve
 
 
 @dataclass
@@ -77,11 +79,3 @@ def _inside(key: str, several: Any, one: Any) -> Iterator[tuple[str, Any]]:
             yield f'{key}.datasets[{index}]', inner
     elif one is not None:
         yield f'{key}.dataset', one
-
-
-def resolve(registry: Registry, kind: Any, scope: str | None) -> Any:
-    """What a type names, looked up as mmengine does when it builds it."""
-    if not isinstance(kind, str):
-        return kind
-    with registry.switch_scope_and_registry(scope) as scoped:
-        return scoped.get(kind)

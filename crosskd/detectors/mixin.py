@@ -69,6 +69,8 @@ class DistillationMixin(BaseDetector):
             expected.
     """
 
+    #: :func:`crosskd.configs.plain_model` looks for the first class without
+    is_distilled = True
     #: keys that ``kd_cfg`` must have, and its default of ``prediction``
     required: tuple[str, ...] = ()
     prediction: str = 'cross_head'

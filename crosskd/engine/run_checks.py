@@ -1,12 +1,11 @@
 """Checks of optimizer, loaders, hooks and schedulers before a run begins."""
 import copy
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import print_log
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, Registry
 from torch import nn
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..arguments import did_you_mean, missing
 from ..checkpoints.pretrained import named_weights
+from ..compat.mmengine_logging import quiet
 from ..errors import ConfigValueError, words
 
 # what mmengine, mmdet and torch raise about arguments
@@ -146,21 +146,3 @@ def built_dataset(loader: DataLoader | dict) -> Dataset:
         return loader.dataset
     dataset = loader['dataset']
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Log errors alone, where something is tried before it is done."""
-    level = logging.root.manager.disable
-    _disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        _disable(level)
-
-
-def _disable(level: int) -> None:
-    logging.disable(level)
-    # mmengine's loggers keep what was enabled, unknown to logging's manager
-    logger = MMLogger.get_current_instance()
-    logger.setLevel(logger.level)

@@ -7,17 +7,17 @@ import torch
 from mmengine import runner
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..checkpoints.pretrained import check_pretrained
 from ..compat.activation_checkpointing import prepare_checkpointing
+from ..compat.cpu_ranks import without_sync_bn
 from ..data_checks import built_classes, check_data, check_same_classes
 from ..detectors import DistillationMixin
+from ..detectors.unwrapping import unwrapped
 from ..errors import for_users
-from .cpu_ranks import without_sync_bn
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import (
@@ -80,7 +80,7 @@ class Runner(runner.Runner):
         model = self.build_model(model)
         if self.distributed and not torch.cuda.is_available():
             model = without_sync_bn(model, self.cfg)
-        detector: Any = model.module if is_model_wrapper(model) else model
+        detector = unwrapped(model)
         prepare_checkpointing(detector,
                               self.cfg.get('activation_checkpointing'))
         distils = isinstance(detector, DistillationMixin)

@@ -13,12 +13,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ..compat.mmengine_logging import quiet
 from ..detectors import DistillationMixin
 from ..detectors.copied_head import copied_head
 from ..errors import ConfigError, ConfigTypeError, ConfigValueError, describe
 from ..numerics.modes import eval_mode
 from ..numerics.randomness import untouched_randomness
-from .run_checks import quiet
 
 KEY = 'train_dataloader.dataset'
 TEACHER = 'teacher_config.model'

@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from ..arguments import check_number
+from ..compat.mmdet_registries import in_place_of_mmdets
 from ..errors import ConfigValueError
 from ..numerics.precision import at_least_float32
 
@@ -69,7 +70,7 @@ class _KLDiv(Function):
         return (grad.unsqueeze(-1) * slope).to(ctx.dtype), None, None
 
 
-@MODELS.register_module(force=True)
+@in_place_of_mmdets(MODELS)
 class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
     """mmdet's loss of that name with one more argument, ``class_reduction``.
 

@@ -5,9 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..arguments import few
 from ..errors import ConfigValueError
 
 KEY = 'kd_cfg.classes'
+MOST = 100  # classes that a message lists
 
 
 @dataclass
@@ -51,14 +53,14 @@ def match_classes(student: Sequence[str] | None,
         if names is not None and len(names) != count:
             raise ConfigValueError(
                 f'{key}: expected {count} names, as many as the head predicts '
-                f'classes, found {len(names)}: {_few(names)}')
+                f'classes, found {len(names)}: {_listed(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
     pairs = _pairs(student, teacher, synonyms)
     if not pairs:
         raise ConfigValueError(
             f'{KEY}: student and teacher have no class in common. The '
-            f'student has {_few(student)}, the teacher {_few(teacher)}; '
+            f'student has {_listed(student)}, the teacher {_listed(teacher)}; '
             "synonyms are written classes=dict(pedestrian='person')")
     shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
     if list(student) != list(teacher) or shared.student != shared.teacher:
@@ -75,11 +77,11 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
         if not ours(name):
             raise ConfigValueError(
                 f'{KEY}: {name!r} is no class of the student, '
-                f'which has {_few(student)}')
+                f'which has {_listed(student)}')
         if not theirs(other):
             raise ConfigValueError(
                 f'{KEY}: {other!r} is no class of the teacher, '
-                f'which has {_few(teacher)}')
+                f'which has {_listed(teacher)}')
         renamed.update(dict.fromkeys(ours(name), other))
     alike = Counter(map(_plain, student))
     pairs = []
@@ -94,7 +96,7 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
                     if len({*spelled}) == len(spelled) else '')
             raise ConfigValueError(
                 f'{KEY}: the teacher has several classes of the name {name!r},'
-                f' expected one: {_few(teacher)}{hint}')
+                f' expected one: {_listed(teacher)}{hint}')
         pairs += [(i, j) for j in found]
     return pairs
 
@@ -144,7 +146,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
             f'{", ".join(names)}')
     alone = [n for i, n in enumerate(student) if i not in shared.student]
     if alone:
-        said += f'; learned from labels alone: {_few(alone)}'
+        said += f'; learned from labels alone: {_listed(alone)}'
     unused = [n for i, n in enumerate(teacher) if i not in shared.teacher]
     for name in alone:
         near = difflib.get_close_matches(
@@ -161,6 +163,5 @@ def _plain(name: str) -> str:
     return re.sub(r'[\s_-]', '', str(name)).casefold() or str(name)
 
 
-def _few(names: Sequence[str], few: int = 100) -> str:
-    more = f', … ({len(names)} in all)' if len(names) > few else ''
-    return ', '.join(map(str, names[:few])) + more
+def _listed(names: Sequence[str]) -> str:
+    return few(names, MOST, str)

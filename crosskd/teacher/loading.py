@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..arguments import few
 from ..errors import ConfigValueError
 
 # torch's wrappers (compile, activation checkpointing, FSDP) stand in names
@@ -83,7 +84,7 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
     readings = list(_readings(checkpoint, detector))
     if not readings:
         raise ConfigValueError(f'{found}: holds no weights (its keys: '
-                               f'{sorted(map(str, checkpoint))[:8]})')
+                               f'{few(sorted(map(str, checkpoint)))})')
     problems = [_load(detector, reading) for reading in readings]
     name = type(detector).__name__
     fitting = [r for r, found in zip(readings, problems) if not found]
@@ -183,13 +184,13 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
     infinite = [k for k, v in own.items()  # as they are loaded
                 if v.is_floating_point() and not v.isfinite().all()]
     problems = [
-        _first_few(kind, keys) for kind, keys in (
+        _counted(kind, keys) for kind, keys in (
             ('missing', missing), ('unexpected', unexpected),
             ('misshapen', misshapen), ('of another type', others),
             ('not finite', infinite)) if keys
     ]
     if problems and outside:
-        problems.append(_first_few('left out', outside))
+        problems.append(_counted('left out', outside))
     return problems
 
 
@@ -209,11 +210,10 @@ def _tell(detector: nn.Module, taken: Reading, fitting: list[Reading],
                                if k not in own and _is_left_out(k, parts)]
     if left_out:
         said.append('left out '
-                    + _first_few('that no layer has', left_out))
+                    + _counted('that no layer has', left_out))
     if said:
         print_log(f'{found}: {"; ".join(said)}', logger='current')
 
 
-def _first_few(kind: str, keys: list[str], few: int = 3) -> str:
-    more = f', … ({len(keys)} in all)' if len(keys) > few else ''
-    return f'{len(keys)} {kind}: ' + ', '.join(keys[:few]) + more
+def _counted(kind: str, keys: list[str]) -> str:
+    return f'{len(keys)} {kind}: {few(keys, 3, str)}'

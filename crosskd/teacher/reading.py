@@ -11,20 +11,22 @@ from mmengine.logging import print_log
 from ..checkpoints.loading import load_checkpoint
 from ..errors import ConfigTypeError, ConfigValueError, words
 from ..numerics.randomness import untouched_randomness
-from .finding import model_config
 from .loading import classes_of, load_strictly
+from .model_config import model_config
 
 RANDOM = 'random'
 
 
 def read_teacher(config: str | Path | dict | Config | None,
-                 ckpt: str | Path | None, trust_ckpt: bool, scope: str | None
+                 ckpt: str | Path | None, trust_ckpt: bool,
+                 scope: str | None, beside: Path | None
                  ) -> tuple[BaseDetector, tuple[str, ...] | None]:
     """Read a teacher.
 
     Args:
         config, ckpt, trust_ckpt: as for :class:`~crosskd.teacher.Teacher`.
         scope: the registry scope it is built in, if its config names none.
+        beside: the folder of the student's config, where it is known.
 
     Returns:
         tuple: the detector, frozen and in eval mode, and the names of the
@@ -47,7 +49,7 @@ def read_teacher(config: str | Path | dict | Config | None,
     # the same seed is the same student, with a teacher and without; and a
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
-        detector = _build(model_config(config, scope))
+        detector = _build(model_config(config, scope, beside))
     classes = None
     if str(ckpt) == RANDOM:
         for values in detector.state_dict().values():

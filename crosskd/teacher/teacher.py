@@ -47,10 +47,10 @@ class Teacher:
     Args:
         config: dict or Config with a ``model``, path of a config file, or
             ``'mmdet::gfl/….py'``.  A relative path is looked up from the
-            working directory, then beside the config file that the running
-            command names, then among mmdet's installed configs.  It is built
-            in the registry scope that its own ``default_scope`` names, else
-            in the student's.
+            working directory, then in the folder of the student's config
+            (:attr:`beside`), then among mmdet's installed configs.  It is
+            built in the registry scope that its own ``default_scope`` names,
+            else in the student's.
         ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
             random weights.
         trust_ckpt: unpickle the checkpoint without restriction.
@@ -67,6 +67,9 @@ class Teacher:
         TypeError, ValueError: ``dtype`` is no such type.
 
     Attributes:
+        beside: the folder of the student's config; None if it is not known.
+            mmengine's Runner sets it, see
+            :mod:`crosskd.compat.mmengine_runner`.
         classes: names of the classes that its checkpoint was trained on;
             None if the checkpoint does not say.
         before: what the pipeline of the student's data does before the
@@ -77,6 +80,7 @@ class Teacher:
                  ckpt: str | Path | None, trust_ckpt: bool,
                  dtype: str | None = None) -> None:
         self.config = config
+        self.beside: Path | None = None
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
         self.dtype = read_type(dtype)
@@ -141,7 +145,8 @@ class Teacher:
         """
         if self._detector is None:
             self._detector, self.classes = read_teacher(
-                self.config, self.ckpt, self.trust_ckpt, self._scope)
+                self.config, self.ckpt, self.trust_ckpt, self._scope,
+                self.beside)
             self._norms = FusedNorms()
 
     def join(self, student: BaseDetector) -> None:

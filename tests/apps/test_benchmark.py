@@ -18,7 +18,11 @@ from tool_server import run as tool
 
 from conftest import REPO
 from crosskd.apps.benchmark import Setting, draw, format_table, run_benchmark
-from crosskd.apps.benchmark.detectors import build_distilled, build_plain
+from crosskd.apps.benchmark.detectors import (
+    build_distilled,
+    build_plain,
+    build_teacher,
+)
 from crosskd.apps.benchmark.parts import OPEN, watch_distilled
 from crosskd.apps.benchmark.setting import image_size, read
 from crosskd.apps.benchmark.timeline import Timeline
@@ -229,7 +233,8 @@ def test_the_size_is_the_largest_of_the_pipeline(tmp_path, resize, size):
     (dict(amp=True), ValueError, r"\(--amp\)"),
     (dict(options={'model.type': 'GFL'}), ValueError,
      "model.type='GFL' is no detector that is distilled"),
-    (dict(options={'model': 3}), ValueError, 'model.type=None'),
+    (dict(options={'model': 3}), ValueError,
+     "CONFIG=.*: expected a config with a 'model'"),
     (dict(options={'train_dataloader.dataset.pipeline': [], 'x': 1},
           size=None), ValueError, 'has a scale; give --size H W'),
     (dict(options={'train_dataloader.batch_size': None}, batch=None),
@@ -240,10 +245,24 @@ def test_what_cannot_be_measured_is_said(tmp_path, changes, error, said):
         measured(path, **changes)
 
 
+def test_a_teacher_is_found_beside_the_config(tmp_path, monkeypatch):
+    student = model_cfg(distiller_cfg('gfl'))
+    write(tmp_path / 'its_teacher.py', student['teacher_config'])
+    path = config(tmp_path, dict(student, teacher_config='its_teacher.py'))
+    monkeypatch.chdir('/')
+    cfg = read(Setting(path))
+    distilled = build_distilled(cfg)
+    assert type(build_teacher(cfg)) is type(distilled.teacher.detector)
+    # the same student, which the MRO has behind what distils
+    assert isinstance(distilled, type(build_plain(cfg)))
+
+
 @pytest.mark.parametrize('args, said', [
-    (['gone.py'], r'gone\.py: no such config'),
-    (['plain.py'], r"plain\.py: model\.type='GFL' is no detector"),
-    (['broken.py'], r'broken\.py: cannot be read: SyntaxError'),
+    (['gone.py'], "CONFIG='gone.py': no such config file"),
+    (['plain.py'],
+     r"CONFIG='plain\.py': model\.type='GFL' is no detector"),
+    (['broken.py'],
+     r"CONFIG='broken\.py': cannot be read: SyntaxError"),
     ([DEMO, '--size', '16', '16'], 'size 16×16: expected sides of at least'),
     ([DEMO, '--cfg-options', 'model.kd_cfg.reused_teacher_head_idx=9'],
      'kd_cfg.reused_teacher_head_idx must be between 0 and')])

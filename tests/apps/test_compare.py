@@ -344,7 +344,8 @@ def test_checkpoints_may_be_elsewhere(tmp_path):
 @pytest.mark.parametrize('files, said', [
     ({}, 'no config; expected'),
     ({'a.py': '', 'b.py': ''}, r'several configs .*: a\.py, b\.py'),
-    ({'a.py': 'model ='}, r'a\.py: this config of .* cannot be read'),
+    ({'a.py': 'model ='},
+     r": config='/.*/a\.py': cannot be read: SyntaxError"),
     ({'a.py': 'model = dict()'},
      'found no test_dataloader, test_evaluator')])
 def test_a_folder_without_a_config_is_an_error(tmp_path, files, said):

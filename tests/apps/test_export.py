@@ -248,7 +248,7 @@ def test_a_module_that_needs_this_package_is_named(exported, tmp_path,
 
 
 @pytest.mark.parametrize('args, said', [
-    (['gone.py', 'CKPT', 'out'], r"CONFIG='gone.py': no such file"),
+    (['gone.py', 'CKPT', 'out'], r"CONFIG='gone.py': no such config file"),
     (['CKPT', 'distilled.py', 'out'], "CONFIG='CKPT': cannot be read: "),
     (['data.py', 'CKPT', 'out'], "CONFIG: expected .* with a 'model'"),
     (['distilled.py', 'gone.pth', 'out'], "CHECKPOINT='gone.pth': no such fi"),

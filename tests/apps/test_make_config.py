@@ -1,8 +1,7 @@
 """A distillation config for any two plain ones, from the command line."""
-import os
 import re
 import shutil
-from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,27 +28,13 @@ from crosskd.apps.recipes.choosing import (
     recipe_of,
     split_for,
 )
+from crosskd.configs import find_config
 from crosskd.heads import adapter_of
-from crosskd.teacher import find_config
 
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
 KEYS = ('loss_cls_kd', 'loss_reg_kd', 'loss_center_kd', 'loss_obj_kd')
 SPLIT = 'reused_teacher_head_idx'
 OTHER_CLASSES = ('Square', 'light, ' + 'red or green ' * 4, 'circle')
-
-
-@contextmanager
-def standard_output(path):
-    """As ``> path`` of a shell."""
-    kept = os.dup(1)
-    with open(path, 'w') as file, redirect_stdout(file):
-        os.dup2(file.fileno(), 1)
-        try:
-            yield
-            file.flush()
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
 
 
 def save(path, model, classes=None):
@@ -76,14 +61,16 @@ def pair(shapes_root, tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_what_it_writes_trains(project, tmp_path, monkeypatch):
-    """Wherever the shell puts it, from the directory where it was called."""
+def test_what_it_writes_trains(project, tmp_path, monkeypatch, capsys):
+    """Wherever it lies, from the directory where it was called."""
     monkeypatch.chdir(project)
     folder = project / 'my_configs'
     folder.mkdir()
-    with standard_output(folder / 'made.py'):
-        main(['make_config', 'plain.py', 'teacher.py',
-              'work_dirs/teacher/epoch_1.pth'])
+    main(['make_config', 'plain.py', 'teacher.py',
+          'work_dirs/teacher/epoch_1.pth', '-o', 'my_configs/made.py'])
+    assert capsys.readouterr().out == (
+        'my_configs/made.py: written; train it from this directory: '
+        'python -m crosskd train my_configs/made.py\n')
     text = (folder / 'made.py').read_text()
     code = [line for line in text.splitlines() if line.strip()[0] != '#']
     assert len(code) <= 16 and max(map(len, text.splitlines())) < 80
@@ -148,6 +135,97 @@ def test_paths_are_those_of_the_folder_or_whole(pair, monkeypatch):
     for text in texts:
         assert f"teacher_config='{pair}/teacher.py'" in text
         assert "teacher_ckpt='../teacher.pth'" in text
+
+
+def base(text):
+    return re.search("_base_ = '(.*)'", text)[1]
+
+
+def test_on_standard_output_the_base_is_seen_from_where_it_runs(
+        pair, capsys, monkeypatch):
+    """It is not looked up where a shell sends the output to."""
+    words = ['make_config', 'student.py', 'teacher.py', 'teacher.pth']
+    main(words)
+    text = capsys.readouterr().out
+    assert base(text) == 'student.py'
+    (pair / 'made.py').write_text(text)
+    assert Config.fromfile('made.py').model.type == 'CrossKDRetinaNet'
+    inner = pair / 'inner'
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    main(['make_config', *(f'../{word}' for word in words[1:])])
+    assert base(capsys.readouterr().out) == f'{pair}/student.py'
+
+
+@pytest.mark.parametrize('out, expected', [
+    ('made.py', 'student.py'), ('inner/made.py', '../student.py'),
+    ('{pair}/inner/made.py', '../student.py'),
+    ('{pair}/../made.py', '{pair}/student.py'),
+    ('~/inner/made.py', '../student.py')])
+def test_in_a_file_the_base_is_seen_from_there(pair, capsys, monkeypatch,
+                                               out, expected):
+    monkeypatch.setenv('HOME', str(pair))
+    (pair / 'inner').mkdir()
+    file = out.format(pair=pair)
+    main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
+          '--out', file])
+    assert capsys.readouterr().out.startswith(f'{file}: written; ')
+    file = Path(file).expanduser()
+    assert base(file.read_text()) == expected.format(pair=pair)
+    assert Config.fromfile(file).model.type == 'CrossKDRetinaNet'
+    assert file.stat().st_mode == (pair / 'student.py').stat().st_mode
+    file.unlink()
+
+
+def test_a_file_is_written_whole_or_not_at_all(pair, monkeypatch, capsys):
+    """What was there before stays, and nothing else appears."""
+    words = ['make_config', 'student.py', 'teacher.py', 'teacher.pth', '-o']
+    (pair / 'made.py').write_text('before')
+
+    def fails(self, *args):
+        raise OSError(28, 'No space left on device')
+
+    before = sorted(pair.iterdir())
+    monkeypatch.setattr(Path, 'replace', fails)
+    with pytest.raises(SystemExit, match=r"-o='made.py': .*No space left"):
+        main([*words, 'made.py'])
+    monkeypatch.undo()
+    monkeypatch.chdir(pair)
+    with pytest.raises(SystemExit, match="teacher_ckpt='gone.pth'"):
+        main(['make_config', 'student.py', 'teacher.py', 'gone.pth', '-o',
+              'made.py'])
+    assert sorted(pair.iterdir()) == before
+    assert (pair / 'made.py').read_text() == 'before'
+    main([*words, 'made.py'])
+    assert base((pair / 'made.py').read_text()) == 'student.py'
+    assert sorted(pair.iterdir()) == before
+
+
+@pytest.mark.parametrize('out, said', [
+    ('student.py', 'is STUDENT_CONFIG, which the new config inherits'),
+    ('./teacher.py', 'is TEACHER_CONFIG, which the new config names'),
+    ('link.py', 'is STUDENT_CONFIG'),
+    ('made.txt', r'expected a name that ends with \.py'),
+    ('gone/made.py', 'there is no folder gone'),
+    ('data.py', 'is a folder')])
+def test_where_no_config_can_be_written(pair, out, said):
+    """Nothing is read before that is known."""
+    (pair / 'data.py').mkdir()
+    (pair / 'link.py').symlink_to('student.py')
+    before = (pair / 'student.py').read_text()
+    with pytest.raises(SystemExit, match=f"-o='{re.escape(out)}': {said}"):
+        main(['make_config', 'student.py', 'teacher.py', 'gone.pth', '-o',
+              out])
+    assert (pair / 'student.py').read_text() == before
+    assert (pair / 'link.py').is_symlink()
+
+
+def test_a_teacher_is_found_beside_the_student(pair):
+    (pair / 'work').mkdir()
+    shutil.move('student.py', 'work/student.py')
+    shutil.move('teacher.py', 'work/beside.py')
+    text = make_config('work/student.py', 'beside.py', 'teacher.pth')
+    assert "teacher_config='work/beside.py'" in text
 
 
 @pytest.mark.parametrize('kind', ALL)
@@ -237,6 +315,9 @@ REFUSED = {
     'distilled already': (
         ['distilled.py', 'teacher.py', 'teacher.pth'],
         "'CrossKDGFL' is distilled already; expected the plain"),
+    'any detector, distilled already': (
+        ['any_distilled.py', 'teacher.py', 'teacher.pth'],
+        "'DistilledDetector' is distilled already; expected the plain"),
     'an unknown type': (
         ['unknown.py', 'teacher.py', 'teacher.pth'],
         "'NoSuchDetector' is in no registry"),
@@ -281,6 +362,8 @@ REFUSED = {
 def test_what_cannot_work_is_refused(pair, capsys, case):
     teacher = Config.fromfile('teacher.py').to_dict()['model']
     write(pair / 'distilled.py', dict(model=distiller_cfg('gfl')))
+    write(pair / 'any_distilled.py', dict(model=dict(
+        type='DistilledDetector', detector='FasterRCNN')))
     write(pair / 'unlike.py', experiment(plain_cfg('retina')))
     write(pair / 'empty.py', dict(data='data/'))
     write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))

@@ -17,7 +17,8 @@ from tool_server import run as tool
 
 from crosskd.checkpoints import downloads
 from crosskd.checkpoints.loading import CheckpointError
-from crosskd.checkpoints.pretrained import check_pretrained, torchvision_urls
+from crosskd.checkpoints.pretrained import check_pretrained
+from crosskd.compat.mmengine_checkpoints import torchvision_urls
 
 # whoever is asked for a file does not answer
 NO_NETWORK = dict(https_proxy='http://127.0.0.1:9', no_proxy='')

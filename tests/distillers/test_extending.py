@@ -18,10 +18,10 @@ from tool_server import run as tool
 from torch import nn
 
 from crosskd.checkpoints.auxiliary import auxiliary_state
+from crosskd.configs import find_config
 from crosskd.engine.hooks.auxiliary_state import KEY
 from crosskd.heads import adapter_of, record
 from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
-from crosskd.teacher import find_config
 
 FILES = {b.value: b.text for b in blocks('python') if b.kind == 'file'}
 WIDTH, CLASSES, DEPTH = 64, 5, 2

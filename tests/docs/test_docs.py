@@ -17,7 +17,7 @@ from tool_server import run as tool
 from conftest import REPO
 from crosskd.apps.commands import COMMANDS as COMMANDS_OF_CROSSKD
 from crosskd.apps.commands.mmdet_tools import available
-from crosskd.teacher import find_config
+from crosskd.configs import find_config
 
 pytestmark = pytest.mark.torch_only
 

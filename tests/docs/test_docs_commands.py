@@ -19,7 +19,7 @@ from pages import blocks
 
 from conftest import REPO
 from crosskd.apps.demo import shapes
-from crosskd.checkpoints.pretrained import torchvision_urls
+from crosskd.compat.mmengine_checkpoints import torchvision_urls
 
 pytestmark = pytest.mark.commands
 

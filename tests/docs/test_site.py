@@ -18,10 +18,10 @@ from pages import PAGES
 
 from conftest import REPO
 from crosskd.apps.recipes.choosing import recipe_of
+from crosskd.configs import find_config
 from crosskd.detectors import CrossKDSingleStageDetector, DistillationMixin
 from crosskd.heads import HeadAdapter
 from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
-from crosskd.teacher import find_config
 
 pytestmark = pytest.mark.torch_only
 

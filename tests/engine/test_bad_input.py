@@ -70,7 +70,7 @@ CASES = dict(
         'TypeError: teacher_config: ResNet is no detector of mmdet'),
     teacher_of_unknown_type=(
         {TEACHER: dict(model=dict(type='GFLL'))},
-        'ValueError: teacher_config: .*GFLL is not in the'),
+        "ValueError: teacher_config: .*'GFLL' is in no registry.*mean 'GFL'"),
     teacher_two_stage=(
         {TEACHER: 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config.model.bbox_head: FasterRCNN has none'),

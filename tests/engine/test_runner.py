@@ -25,7 +25,8 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from crosskd.engine.run_checks import quiet, warn_of_frozen
+from crosskd.compat.mmengine_logging import quiet
+from crosskd.engine.run_checks import warn_of_frozen
 from crosskd.engine.runner import Runner
 
 

@@ -30,10 +30,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from conftest import REPO
 from crosskd.compat.mmcv_ext import is_installed
+from crosskd.configs import find_config
 from crosskd.data_checks import check_data
 from crosskd.heads import adapter_of, record
 from crosskd.heads.yolox import logits_of_product
-from crosskd.teacher import find_config
 
 LEVELS = (0, 1, 2)
 MANY = (2, 0, 3)  # boxes of the images

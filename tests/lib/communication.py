@@ -24,7 +24,7 @@ from mmengine.optim import OptimWrapper
 from ranks import Ranks, wrapped
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-from crosskd.engine.run_checks import quiet
+from crosskd.compat.mmengine_logging import quiet
 
 FUNCTIONS = ('all_reduce', 'all_gather', 'all_gather_object', 'broadcast',
              'reduce', 'all_gather_into_tensor', 'reduce_scatter_tensor',

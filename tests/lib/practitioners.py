@@ -16,7 +16,7 @@ from tool_output import metrics
 from tool_server import run
 
 from conftest import REPO
-from crosskd.teacher import find_config
+from crosskd.configs import find_config
 
 #: arguments of transforms that are sizes of images, in pixels
 SIZES = ('img_scale', 'scale', 'crop_size', 'size')

@@ -11,8 +11,8 @@ from mmengine.runner import Runner
 from practitioners import shrink
 
 from crosskd.compat import mmcv_ext
+from crosskd.configs import find_config
 from crosskd.detectors import DistilledSingleStageDetector
-from crosskd.teacher import find_config
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = sorted(

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 from crosskd.engine.runner import Runner
 from crosskd.engine.trial import try_pair
 from crosskd.teacher import pipelines, renormalize
-from crosskd.teacher.finding import model_config
+from crosskd.teacher.model_config import model_config
 from crosskd.teacher.pipelines import normalized_by
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

@@ -1,6 +1,5 @@
 """The teacher: found, loaded strictly, frozen, out of the way."""
 import copy
-import sys
 
 import pytest
 import torch
@@ -23,9 +22,9 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from crosskd.teacher import Teacher, find_config, renormalize
-from crosskd.teacher.finding import model_config
+from crosskd.teacher import Teacher, renormalize
 from crosskd.teacher.loading import load_strictly
+from crosskd.teacher.model_config import model_config
 
 
 @pytest.fixture(scope='module')
@@ -61,30 +60,6 @@ def test_config_as_dict_config_path_and_package(weights, tmp_path):
             assert torch.equal(value, state(weights)[key])
     random = teacher('mmdet::gfl/gfl_r50_fpn_1x_coco.py', 'random')
     assert random.detector.backbone.depth == 50
-
-
-def test_relative_config_is_looked_up_in_three_places(tmp_path, monkeypatch):
-    here, beside = tmp_path / 'here', tmp_path / 'beside'
-    here.mkdir()
-    beside.mkdir()
-    monkeypatch.chdir(here)
-    (beside / 'student.py').write_text('')
-    (beside / 'teacher.py').write_text('')
-    monkeypatch.setattr(sys, 'argv',
-                        ['train.py', '--resume', str(beside / 'student.py')])
-    assert find_config('teacher.py') == str(beside / 'teacher.py')
-    (here / 'teacher.py').write_text('')
-    assert find_config('teacher.py') == str(here / 'teacher.py')
-    for name in ('gfl/gfl_r50_fpn_1x_coco.py',
-                 'configs/gfl/gfl_r50_fpn_1x_coco.py'):
-        assert find_config(name).endswith('gfl_r50_fpn_1x_coco.py')
-    with pytest.raises(FileNotFoundError, match='teacher_config=.*::gfl'):
-        find_config('mmdet::gfl/nothing.py')
-    with pytest.raises(FileNotFoundError, match='teacher_config=.*nopack'):
-        find_config('nopackage::gfl/nothing.py')
-    with pytest.raises(FileNotFoundError, match='looked for') as error:
-        find_config('nowhere.py')
-    assert str(here) in str(error.value) and str(beside) in str(error.value)
 
 
 @pytest.mark.parametrize('own, students, expected', [

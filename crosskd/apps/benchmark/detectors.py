@@ -1,6 +1,6 @@
 """The detectors that are compared: student alone, teacher, distilled."""
 import copy
-import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from torch import Tensor
 
+from ...configs import plain_model
 from ...detectors import DistillationMixin
 from ...heads import adapter_of
 from ...pairs import DensePair
 from ...taps.images import input_channels
-from ...teacher.finding import model_config
+from ...teacher.model_config import model_config
 
 BOXES = 7  # an image of COCO has 7.3
 
@@ -30,6 +31,7 @@ def build_distilled(cfg: Config) -> DistillationMixin:
             kd_cfg.pop(key, None)
     torch.manual_seed(0)
     detector = MODELS.build(model)
+    detector.teacher.beside = _folder(cfg)
     if isinstance(detector.pair, DensePair):
         detector.teacher.read()
         ours, theirs = (
@@ -43,25 +45,22 @@ def build_distilled(cfg: Config) -> DistillationMixin:
 
 def build_plain(cfg: Config) -> SingleStageDetector:
     """The same student without a teacher; it has the same weights."""
-    model = copy.deepcopy(cfg.model)
-    model.type = next(
-        kind for kind in model.type.__mro__
-        if not issubclass(kind, DistillationMixin))
-    parameters = inspect.signature(DistillationMixin.__init__).parameters
-    for name, parameter in parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            model.pop(name, None)
     torch.manual_seed(0)
-    detector = MODELS.build(model)
+    detector = MODELS.build(plain_model(cfg.model))
     detector.init_weights()
     return detector.train()
 
 
 def build_teacher(cfg: Config) -> SingleStageDetector:
     """The teacher by itself, as mmdet runs it, in float32."""
-    teacher = MODELS.build(model_config(cfg.model.teacher_config,
-                                        cfg.get('default_scope') or 'mmdet'))
+    teacher = MODELS.build(model_config(
+        cfg.model.teacher_config, cfg.get('default_scope') or 'mmdet',
+        _folder(cfg)))
     return teacher.requires_grad_(False).eval()
+
+
+def _folder(cfg: Config) -> Path:
+    return Path(str(cfg.filename)).parent
 
 
 def random_batch(detector: SingleStageDetector, count: int,

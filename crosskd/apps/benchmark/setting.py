@@ -1,21 +1,14 @@
 """What is measured, and the config that says it."""
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ...detectors import DistillationMixin
-from ...errors import (
-    ConfigFileNotFoundError,
-    ConfigValueError,
-    describe,
-    words,
-)
+from ...configs import is_distilled, model_of, read_config
+from ...errors import ConfigValueError, words
 
 
 @dataclass(frozen=True)
@@ -65,29 +58,17 @@ def read(setting: Setting) -> Config:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or is none of a distilled detector.
     """
-    file = setting.config
-    if not Path(file).is_file():
-        raise ConfigFileNotFoundError(f'{file}: no such config (looked from '
-                                      f'{Path.cwd()})')
-    try:
-        cfg = Config.fromfile(file)
-        cfg.merge_from_dict(dict(setting.options))
-    except Exception as e:  # a config is a program of its own
-        raise ConfigValueError(
-            f'{file}: cannot be read: {describe(e)}') from None
+    cfg = read_config(setting.config, 'CONFIG', options=setting.options)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    model = cfg.get('model')
-    kind = model.get('type') if isinstance(model, dict) else None
-    found = MODELS.get(kind) if isinstance(kind, str) else kind
-    if not (isinstance(found, type) and issubclass(found, DistillationMixin)):
+    key = f'CONFIG={setting.config!r}'
+    model = model_of(cfg, key)
+    if not is_distilled(model, key):
         raise ConfigValueError(
-            f'{file}: model.type={kind!r} is no detector that is distilled; '
-            'expected one such as CrossKDSingleStageDetector')
-    model.type = found
+            f'{key}: model.type={model.type!r} is no detector that is '
+            'distilled; expected one such as CrossKDSingleStageDetector')
     model.teacher_ckpt = 'random'
-    if cfg.get('data_preprocessor') is not None:  # as the Runner merges it
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     _leave_out_pretrained(model)
+    cfg.model = model
     return cfg
 
 

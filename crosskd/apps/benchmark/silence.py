@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from ...engine.run_checks import quiet
+from ...compat.mmengine_logging import quiet
 
 
 @contextmanager

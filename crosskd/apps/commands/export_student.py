@@ -1,15 +1,10 @@
 """The command that exports a trained student."""
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from ...errors import (
-    ConfigFileNotFoundError,
-    ConfigValueError,
-    describe,
-)
+from ...configs import read_config
 from .endings import told_without_traceback
 from .mmdet_tools import config_file
 
@@ -67,7 +62,8 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
     with told_without_traceback(
             prog, 'interrupted; nothing was written'):
         done = export_student(
-            _read(config_file(args.config), args.cfg_options),
+            read_config(config_file(args.config), 'CONFIG',
+                        options=args.cfg_options),
             args.checkpoint, args.out, args.weights,
             args.onnx or bool(args.onnx_size),
             onnx_size=tuple(args.onnx_size) if args.onnx_size else None)
@@ -80,21 +76,3 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
         size = done.files[2].stat().st_size / MIB
         print(f'{done.files[2]}: {size:.1f} MiB, in onnxruntime within '
               f"{done.difference:.0e} of torch's outputs")
-
-
-def _read(path: str, changes: dict) -> Config:
-    """The config of a file.
-
-    Raises:
-        FileNotFoundError, ValueError: it is not there, or cannot be read.
-    """
-    if not Path(path).is_file():
-        raise ConfigFileNotFoundError(
-            f'CONFIG={path!r}: no such file (looked from {Path.cwd()})')
-    try:
-        cfg = Config.fromfile(path)
-    except Exception as e:  # a config is a program of its own
-        raise ConfigValueError(f'CONFIG={path!r}: cannot be read: '
-                               f'{describe(e)}') from None
-    cfg.merge_from_dict(changes)
-    return cfg

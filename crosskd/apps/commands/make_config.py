@@ -1,29 +1,28 @@
 """The command that writes a distillation config."""
 import argparse
 import codecs
-import os
-import stat
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 from .endings import told_without_traceback
 
 HELP = """\
-Print a config with which one detector learns from another by CrossKD. Both
-configs are plain ones of mmdet's, with any of the ten heads, on whatever data
-the student's config has. The two are built, and matched as when training
-begins; TEACHER_CKPT is read for that, and downloaded once if it is a URL. What
-was chosen and bridged, and why, is in comments.
+Write a config with which the student learns from the teacher by CrossKD. Both
+inputs are plain configs of mmdet's, and their heads are among the ten that
+crosskd knows. Both detectors are built and matched as when training begins.
+For that TEACHER_CKPT is read (and downloaded once, if it is a URL). Comments
+in the config say what was chosen, and why.
 """
 PATHS = """\
-Run it where you will train: teacher_config and teacher_ckpt are looked up
-from there. _base_ is relative to the file that the output goes to, or, where
-it goes through a pipe, to the working directory; configs outside of that
-directory get absolute paths. What cannot work is refused with the reason, on
-stderr, with exit code 1; the shell will have made an empty file by then.
+Run it in the directory where you will train: teacher_config and teacher_ckpt
+are looked up from there. With -o, _base_ is relative to FILE. Without it, the
+config goes to standard output, and its _base_ is relative to the working
+directory: save it there, or use -o. Configs outside of the working directory
+get absolute paths. If the two detectors cannot be a pair, the reason is on
+stderr, the exit code is 1, and nothing is written.
 """
 
 
@@ -47,7 +46,7 @@ class _Synonyms(argparse.Action):
 
 
 def run_make_config(argv: Sequence[str], prog: str) -> None:
-    """Write a distillation config to standard output.
+    """Write a distillation config to a file, or to standard output.
 
     Raises:
         SystemExit: the two detectors cannot be a pair.
@@ -57,12 +56,16 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f'{PATHS}\nexample:\n  {prog} my_configs/gfl_r18_own_data.py '
         'my_configs/gfl_r50_own_data.py work_dirs/gfl_r50_own_data/'
-        'epoch_12.pth > my_configs/my.py')
+        'epoch_12.pth -o my_configs/my.py')
     for name, text in (('student', 'plain config of the student'),
                        ('teacher', 'plain config of the teacher'),
                        ('checkpoint', 'path or URL of its checkpoint')):
         parser.add_argument(name, help=text, metavar={
             'checkpoint': 'TEACHER_CKPT'}.get(name, f'{name.upper()}_CONFIG'))
+    parser.add_argument(
+        '-o', '--out', metavar='FILE',
+        help='where the config is written; a file that is there already is '
+        'replaced (default: standard output)')
     parser.add_argument(
         '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
         help="the teacher's names for classes of the student: "
@@ -73,15 +76,22 @@ def run_make_config(argv: Sequence[str], prog: str) -> None:
         help="names of all of the teacher's classes, in its order: "
         'kd_cfg.teacher_classes (default: those that TEACHER_CKPT says)')
     args = parser.parse_args(argv)
-    with told_without_traceback(prog):
+    with told_without_traceback(prog, 'interrupted; nothing was written'):
         # what mmengine and a config print is no part of the result
         with redirect_stdout(sys.stderr):
             # not for other commands: it imports mmdet's models
-            from ..recipes import make_config
+            from ..recipes import check_output, make_config, write_whole
+            file = args.out and check_output(args.out, dict(
+                STUDENT_CONFIG=args.student, TEACHER_CONFIG=args.teacher))
             text = make_config(args.student, args.teacher, args.checkpoint,
-                               _folder_of_output(), args.classes,
+                               file and file.parent, args.classes,
                                args.teacher_classes)
-    print(_encodable(text), end='')
+        if file:
+            write_whole(file, text, args.out)
+            print(f'{args.out}: written; train it from this directory: '
+                  f'python -m crosskd train {shlex.quote(args.out)}')
+        else:
+            print(_encodable(text), end='')
 
 
 def _encodable(text: str) -> str:
@@ -90,14 +100,3 @@ def _encodable(text: str) -> str:
         return text
     # in strings of Python, what this makes is the same character
     return text.encode('ascii', 'backslashreplace').decode()
-
-
-def _folder_of_output() -> Path:
-    """Of the file that standard output goes to, as Linux tells it."""
-    link = Path('/proc/self/fd/1')
-    try:
-        if stat.S_ISREG(os.fstat(1).st_mode):
-            return Path(os.readlink(link)).parent
-    except OSError:
-        pass
-    return Path.cwd()

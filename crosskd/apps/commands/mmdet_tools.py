@@ -12,9 +12,10 @@ from typing import Any
 import mmdet
 import torch
 
-from ...checkpoints.loading import load_from_allow_list, restrict_mmengine
+from ...checkpoints.loading import load_from_allow_list
+from ...compat.cpu_ranks import use_gloo
+from ...compat.mmengine_checkpoints import restrict_mmengine
 from ...compat.seaborn_styles import provide_seaborn_styles
-from ...engine.cpu_ranks import use_gloo
 from ...errors import (
     ConfigError,
     ConfigFileNotFoundError,

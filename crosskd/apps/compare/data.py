@@ -18,8 +18,9 @@ from mmengine.registry import METRICS, DefaultScope
 from ...data_checks import built_classes
 from ...data_checks.build import build
 from ...data_checks.evaluator import metrics
-from ...data_checks.leaves import leaves, resolve
+from ...data_checks.leaves import leaves
 from ...errors import ConfigFileNotFoundError, ConfigValueError
+from ...registry import resolve
 from ..visualization.pixels import as_picture
 from .images import Place, places, read_pixels
 from .work_dirs import WorkDir

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdet.utils import register_all_modules
 
-from ...checkpoints.loading import restrict_mmengine
+from ...compat.mmengine_checkpoints import restrict_mmengine
 from . import curves, logs, table
 from .data import read_test_sets
 from .evaluation import evaluate

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...errors import ConfigFileNotFoundError, ConfigValueError, describe
+from ...configs import read_config
+from ...errors import ConfigFileNotFoundError, ConfigValueError
 from .logs import sessions
 
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
@@ -60,12 +61,7 @@ def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
             f'{folder}: no such folder (looked from {Path.cwd()}); expected '
             'the work directory of a training')
     file = _config_file(folder)
-    try:
-        cfg = Config.fromfile(file)
-    except Exception as e:
-        raise ConfigValueError(
-            f'{file}: this config of {folder} cannot be read: '
-            f'{describe(e)}') from None
+    cfg = read_config(str(file), f'{folder}: config')
     gone = [key for key in ('model', 'test_dataloader', 'test_evaluator')
             if cfg.get(key) is None]
     if gone:

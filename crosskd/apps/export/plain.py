@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
-from ...detectors import DistillationMixin
+from ...configs import model_of, plain_model
 from ...errors import ConfigValueError
 from ...registry import DISTILLERS, REGIONS, SCOPE
 
@@ -37,10 +37,7 @@ def plain_config(cfg: Config) -> Config:
         ValueError: it has no model, or names a class of this package where
             there is none of mmdet's in its place.
     """
-    if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
-        raise ConfigValueError(
-            'CONFIG: expected the config of a detector, with a '
-            f"'model'; found the keys {sorted(cfg)}")
+    model_of(cfg)
     values = cfg.to_dict()
     scope = values.get('default_scope') or MMDET
     scope = MMDET if scope == SCOPE else scope
@@ -75,37 +72,13 @@ def needs_this_package(plain: Config) -> list[str]:
     return [name for name in names if _imports_ours(name)]
 
 
-def class_of(model: dict) -> type:
-    """The detector class that a config names.
-
-    Raises:
-        ValueError: no class of that name is registered.
-    """
-    kind = model['type']
-    if not isinstance(kind, str):
-        return kind
-    with MODELS.switch_scope_and_registry(model.get('_scope_')) as current:
-        found = current.get(kind) or MODELS.get(kind)
-    if found is None:
-        raise ConfigValueError(
-            f'CONFIG: model.type={kind!r} is not registered; if it is one of '
-            'your project, name its module in custom_imports')
-    return found
-
-
 def _plain_model(model: dict, scope: str) -> dict:
     """A detector's config without distillation."""
-    kind = class_of(model)
-    if not issubclass(kind, DistillationMixin):
-        return model
-    base = next(c for c in kind.__mro__
-                if not issubclass(c, DistillationMixin))
-    for distils in kind.__mro__:
-        if issubclass(distils, DistillationMixin):
-            for key in inspect.signature(distils.__init__).parameters:
-                model.pop(key, None)
-    model['type'] = _registered_name(base, model.get('_scope_', scope))
-    return model
+    plain = plain_model(model)
+    if plain['type'] is not model['type']:
+        plain['type'] = _registered_name(plain['type'],
+                                         model.get('_scope_', scope))
+    return plain
 
 
 def _registered_name(kind: type, scope: str) -> str:

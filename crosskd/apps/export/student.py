@@ -1,5 +1,4 @@
 """Writing a trained student for those who do not have this package."""
-import copy
 import io
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from torch import nn
 
 from ...checkpoints.downloads import download, is_url
 from ...checkpoints.loading import load_checkpoint
+from ...configs import model_of
 from ...errors import ConfigValueError
 from ...registry import SCOPE
 from ...teacher.loading import classes_of, load_strictly
@@ -130,11 +130,8 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
 
 def _build(plain: Config) -> nn.Module:
     """The detector, as a plain mmdet would build it."""
-    model = copy.deepcopy(plain.model)  # a detector writes into its config
-    if plain.get('data_preprocessor') is not None:  # as the Runner merges it
-        model.setdefault('data_preprocessor', plain.data_preprocessor)
     with DefaultScope.overwrite_default_scope(plain.default_scope):
-        return revert_sync_batchnorm(MODELS.build(model))
+        return revert_sync_batchnorm(MODELS.build(model_of(plain)))
 
 
 @contextmanager

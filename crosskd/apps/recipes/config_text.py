@@ -11,13 +11,14 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from ...engine.run_checks import quiet
+from ...compat.mmengine_logging import quiet
+from ...configs import find_config, is_distilled, model_of, read_config
 from ...errors import ConfigTypeError, ConfigValueError, describe
 from ...heads import HeadAdapter, adapter_of
 from ...registry import in_our_scope
-from ...teacher import Teacher, find_config
+from ...teacher import Teacher
 from .choosing import Choice, detector_for, losses_for, split_for
-from .plain import check_student, class_names, detector_class, read_config
+from .plain import check_student, class_names, single_stage_class
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 WIDTH = 79
@@ -51,22 +52,22 @@ def make_config(student: str, teacher: str, checkpoint: str,
         FileNotFoundError: a config or the checkpoint does not exist.
         TypeError, ValueError: the two cannot be a pair; the message says why.
     """
-    files = [find_config(name, key) for name, key in (
-        (student, STUDENT), (teacher, TEACHER))]
-    cfg = read_config(STUDENT, student, files[0])
+    cfg = read_config(student, STUDENT)
+    ours_at = str(cfg.filename)
+    theirs_at = find_config(teacher, TEACHER, Path(ours_at).parent)
+    model_of(cfg, f'{STUDENT}={student!r}')
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
-        kind = detector_class(STUDENT, student, cfg)
-        check_student(student, cfg, kind)
+        kind = check_student(STUDENT, student, cfg)
         ours = _head_of(student, cfg)
-        taught = _read_teacher(teacher, files[1], checkpoint)
+        taught = _read_teacher(teacher, theirs_at, checkpoint)
         theirs = taught.head
         choices = losses_for(theirs)
         if classes:
             choices.append(Choice('classes', repr(dict(classes)),
                                   "the teacher's names, as given"))
         names = teacher_classes or _teacher_classes(
-            taught, files[1], class_names(cfg, 'train_dataloader'))
+            taught, theirs_at, class_names(cfg, 'train_dataloader'))
         if names:
             choices.append(Choice(
                 'teacher_classes', repr(tuple(names)), 'as given'
@@ -76,17 +77,17 @@ def make_config(student: str, teacher: str, checkpoint: str,
             f'custom_imports = dict(\n    imports={_imports(cfg)}, '
             'allow_failed_imports=False)', 'model = dict(',
             f'    type={detector_for(kind, ours)!r},',
-            f'    teacher_config={_path(teacher, files[1], Path.cwd())!r},',
+            f'    teacher_config={_path(teacher, theirs_at, Path.cwd())!r},',
             f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
         end = [_lines(split).removesuffix(',') + '))']
-        base = files[0] if '::' not in student else student
+        base = ours_at if '::' not in student else student
         pair = _join(student, '\n'.join(
             [f'_base_ = {base!r}', *model, *map(_lines, choices), *end]),
             taught)
     if pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'widths differ: a trained 1x1 convolution'))
-    base = _path(student, files[0], folder or Path.cwd())
+    base = _path(student, ours_at, folder or Path.cwd())
     note = [] if '::' in base or os.path.isabs(base) else [
         "# from this file's folder; other paths: from the working directory"]
     return '\n'.join([
@@ -108,11 +109,12 @@ def _head_of(student: str, cfg: Config) -> HeadAdapter:
 
 
 def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
-    cfg = read_config(TEACHER, name, file)
-    if not any(str(key).startswith('teacher_') for key in cfg.model):
-        with DefaultScope.overwrite_default_scope(
-                cfg.get('default_scope') or 'mmdet'):
-            detector_class(TEACHER, name, cfg)
+    cfg, found = read_config(file, TEACHER), f'{TEACHER}={name!r}'
+    model_of(cfg, found)
+    with DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope') or 'mmdet'):
+        if not is_distilled(cfg.model, found):
+            single_stage_class(TEACHER, name, cfg)
     teacher = Teacher(file, checkpoint, trust_ckpt=False)
     teacher.read()
     return teacher
@@ -123,7 +125,7 @@ def _teacher_classes(teacher: Teacher, file: str,
     """Names of the teacher's classes, where the config has to say them."""
     if teacher.classes is not None:
         return None
-    names = class_names(Config.fromfile(file), 'train_dataloader',
+    names = class_names(read_config(file, TEACHER), 'train_dataloader',
                         'test_dataloader')
     if names is None or students is None or tuple(names) == tuple(students):
         return None  # matched by number, in the same order

@@ -1,79 +1,55 @@
-"""Reading a plain detector's config, and refusing what is none."""
+"""Refusing configs of what is no plain detector."""
 from collections.abc import Sequence
-from typing import Any
 
 from mmdet.models.detectors import SingleStageDetector
-from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from ...configs import detector_class, is_distilled
 from ...data_checks.classes import classes_of
-from ...data_checks.leaves import leaves, resolve
-from ...detectors import DistillationMixin
-from ...errors import ConfigTypeError, ConfigValueError, describe
+from ...data_checks.leaves import leaves
+from ...errors import ConfigTypeError
 
 
-def read_config(key: str, name: str, file: str) -> Config:
-    """Read a config that has a ``model``.
-
-    Args:
-        key: what it is, for messages.
-        name: what the user called it.
-        file: where it is.
-
-    Raises:
-        ValueError: it cannot be read, or has no model.
-    """
-    try:
-        cfg = Config.fromfile(file)
-    except Exception as e:  # a config is a program of its own
-        raise ConfigValueError(f'{key}={name!r}: cannot be read: '
-                               f'{describe(e)}') from None
-    model = cfg.get('model')
-    if not isinstance(model, dict) or 'type' not in model:
-        raise ConfigValueError(
-            f"{key}={name!r}: expected a config with a 'model', "
-            f'found the keys {sorted(cfg)}')
-    return cfg
-
-
-def detector_class(key: str, name: str, cfg: Config) -> type:
+def single_stage_class(key: str, name: str, cfg: Config) -> type:
     """The class of a plain single-stage detector, without building it.
 
     Raises:
         TypeError, ValueError: it is another kind of detector; the message says
             which kinds can be distilled.
     """
-    found = f'{key}={name!r}: model.type={cfg.model.type!r}'
-    kind: Any = resolve(MODELS, cfg.model.type, cfg.model.get('_scope_'))
-    if kind is None:
-        raise ConfigValueError(
-            f'{found} is in no registry; expected a detector of '
-            "mmdet's, or custom_imports that register it")
-    if not issubclass(kind, SingleStageDetector):
+    kind = detector_class(cfg.model, f'{key}={name!r}')
+    if not (isinstance(kind, type)
+            and issubclass(kind, SingleStageDetector)):
         raise ConfigTypeError(
-            f'{found} is no single-stage detector; expected one with a dense '
-            'bbox_head (detectors of two stages and transformers such as '
+            f'{key}={name!r}: model.type={cfg.model.type!r} is no '
+            'single-stage detector; expected one with a dense bbox_head '
+            '(detectors of two stages and transformers such as '
             'DETR cannot be distilled)')
     return kind
 
 
-def check_student(name: str, cfg: Config, kind: type) -> None:
+def check_student(key: str, name: str, cfg: Config) -> type:
     """Check that nothing of a detector is lost when it is distilled.
 
     Args:
+        key: what it is, for messages.
         name: what the user called its config.
         cfg: its config.
-        kind: its class.
+
+    Returns:
+        type: its class.
 
     Raises:
-        TypeError: it is distilled already, or its class does more than
-            mmdet's ``SingleStageDetector``.
+        TypeError, ValueError: it is no single-stage detector, is distilled
+            already, or its class does more than mmdet's
+            ``SingleStageDetector``.
     """
-    found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
-    if issubclass(kind, DistillationMixin):
+    found = f'{key}={name!r}: model.type={cfg.model.type!r}'
+    if is_distilled(cfg.model, f'{key}={name!r}'):
         raise ConfigTypeError(
             f'{found} is distilled already; expected the plain '
             "student's config")
+    kind = single_stage_class(key, name, cfg)
     own = kind.__mro__[:kind.__mro__.index(SingleStageDetector)]
     methods = sorted(
         name for base in own for name, value in vars(base).items()
@@ -86,6 +62,7 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
             f'class Mine(DistillationMixin, {kind.__name__}), with '
             'DistillationMixin from crosskd.detectors, and make it the type '
             'of a config: docs/configuration.md')
+    return kind
 
 
 def class_names(cfg: Config, *loaders: str) -> Sequence[str] | None:

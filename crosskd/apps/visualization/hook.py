@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
+from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError, ConfigValueError
 from ...numerics.randomness import untouched_randomness
 from .panels import draw
@@ -79,7 +79,7 @@ class DistillationVisualizationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that there is something to draw, and read the images."""
-        model = _model(runner)
+        model = unwrapped(runner.model)
         if not isinstance(model, DistillationMixin):
             raise ConfigTypeError(
                 f'custom_hooks: {type(self).__name__} draws what a detector '
@@ -135,7 +135,7 @@ class DistillationVisualizationHook(Hook):
     def _picture(self, runner: Runner, index: int, item: dict, truth: list,
                  when: str) -> np.ndarray | None:
         """The picture of an image, on the rank that draws."""
-        view = look(_model(runner), item, truth, self._classes)
+        view = look(unwrapped(runner.model), item, truth, self._classes)
         if runner.rank != 0:
             return None
         path = item['data_samples'].get('img_path', f'image {index}')
@@ -150,11 +150,6 @@ def add_image(visualizer: Visualizer, name: str, picture: np.ndarray,
             backend.add_image(name, picture, step)
         except Exception:  # MLflow's takes a name of a file, and no step
             backend.add_image(f'{name}_{step}.png', picture, step)
-
-
-def _model(runner: Runner) -> Any:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
 
 
 def _whole(owner: str, key: str, value: Any, at_least: int) -> int:

@@ -1,11 +1,11 @@
 """Saving and resuming parameters that are not the student's."""
 from mmdet.registry import HOOKS
 from mmengine.hooks import EMAHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from ...checkpoints.auxiliary import auxiliary_state, load_auxiliary_state
+from ...detectors.unwrapping import unwrapped
 
 KEY = 'distillation_state_dict'
 
@@ -50,8 +50,7 @@ class AuxiliaryStateHook(Hook):
 
 def _modules(runner: Runner) -> dict[str, nn.Module]:
     """The model, and its average where there is one, by key."""
-    model = runner.model
-    found = {KEY: model.module if is_model_wrapper(model) else model}
+    found = {KEY: unwrapped(runner.model)}
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             found[f'ema_{KEY}'] = hook.ema_model.module

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
 from ...arguments import check_number
 from ...detectors import DistillationMixin
+from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
 
 # On the demo's images distillation begins at two thirds of the loss and ends
@@ -188,8 +188,7 @@ def _out_of_proportion(runner: Runner, names: Sequence[str]
 
 
 def _distilled(runner: Runner) -> DistillationMixin | None:
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(runner.model)
     return model if isinstance(model, DistillationMixin) else None
 
 

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, set_random_seed
-from torch import nn
 
+from ...detectors.unwrapping import unwrapped
 from .not_repeated import what_is_not_repeated
 
 MAX_SEED = 2**32  # numpy's
@@ -69,7 +68,7 @@ class RepeatableEpochsHook(Hook):
         """Seed this process and the workers of this epoch."""
         if self._at_first is None:  # what hooks set before is theirs
             self._at_first = _attributes(runner)
-            modules = dict(_model(runner).named_modules())
+            modules = dict(unwrapped(runner.model).named_modules())
             for name in self._resumed.keys() & modules.keys():
                 modules[name].__dict__.update(self._resumed[name])
         loader = runner.train_dataloader
@@ -108,18 +107,13 @@ class RepeatableEpochsHook(Hook):
             self._resumed = checkpoint.get(KEY, {})
 
 
-def _model(runner: Runner) -> nn.Module:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
-
-
 def _attributes(runner: Runner) -> Attributes:
     """Plain attributes of all modules of the model, as they are now."""
     return {
         name: {
             key: copy.deepcopy(value) for key, value in vars(module).items()
             if key != 'training' and _is_plain(value)
-        } for name, module in _model(runner).named_modules()
+        } for name, module in unwrapped(runner.model).named_modules()
     }
 
 

@@ -1,18 +1,17 @@
 """Skipping steps whose gradient is NaN or infinite."""
-import functools
-import types
 from typing import Any
 
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 
 from ...arguments import check_number
+from ...compat.optimizer_step import before_each_step
 from ...detectors import DistillationMixin
 from ...detectors.nonfinite import ADVICE
+from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
 
 
@@ -54,28 +53,11 @@ class SkipNonFiniteHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at the gradients before each step of an optimizer."""
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         if isinstance(model, DistillationMixin):
             model.stops_at_nonfinite = False
         for wrapper in _wrappers(runner):
-            self._watch(wrapper.optimizer)
-
-    def _watch(self, optimizer: torch.optim.Optimizer) -> None:
-        # register_step_pre_hook is no way: once anything was compiled,
-        # torch up to 2.1 calls no hook of an optimizer any more
-        step = optimizer.step
-
-        @functools.wraps(step)
-        def checked(self_: torch.optim.Optimizer, *args: Any,
-                    **kwargs: Any) -> Any:
-            self._drop(self_)
-            return step(*args, **kwargs)
-
-        # a method, as those expect who wrap it further (schedulers)
-        optimizer.step = types.MethodType(  # type: ignore[method-assign]
-            checked, optimizer)
+            before_each_step(wrapper.optimizer, self._drop)
 
     def _drop(self, optimizer: torch.optim.Optimizer) -> None:
         self._stepped = True

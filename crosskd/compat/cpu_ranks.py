@@ -1,4 +1,11 @@
-"""Distributed runs without GPUs, through torch's gloo backend."""
+"""Distributed runs without GPUs, through torch's gloo backend.
+
+What: a process group is made before mmengine makes one, arguments of mmdet's
+tools are added, and synchronised batch norm is replaced by batch norm.
+Why: mmengine starts distributed runs with a GPU for each rank, and torch's
+``SyncBatchNorm`` needs GPUs.
+Until: no end in sight; runs without GPUs are there to try things.
+"""
 import logging
 
 import torch
