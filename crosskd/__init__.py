@@ -16,7 +16,7 @@ from mmengine.runner import checkpoint as _checkpoint  # noqa: E402
 from . import detectors, losses, registry  # noqa: E402, F401
 from .apps import visualization as _visualization  # noqa: E402, F401
 from .checkpoints.pretrained import torchvision_urls  # noqa: E402
-from .engine import hooks as _hooks  # noqa: E402, F401
+from .engine import runner as _runner  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
 registry.register_everywhere()

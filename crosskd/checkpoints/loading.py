@@ -30,6 +30,9 @@ NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
             ArithmeticError)
 
 
+_torch_load = torch.load
+
+
 class CheckpointError(ConfigValueError):
     """A file is not a checkpoint, or is a truncated one."""
 
@@ -65,7 +68,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     try:
         if not trusted and _is_torchscript(file):
             raise Refused('a TorchScript program')
-        checkpoint = torch.load(
+        checkpoint = _torch_load(
             file,
             map_location=map_location,
             weights_only=False,
@@ -104,6 +107,22 @@ def restrict_mmengine() -> None:
     mmengine_checkpoint.load_from_http = load_from_allow_list
     CheckpointLoader.register_scheme(
         REFUSED_STORAGE, load_from_elsewhere, force=True)
+
+
+def restrict_torch() -> None:
+    """Let ``torch.load`` read files through the allow-list.
+
+    For a program that calls it, such as mmdet's ``publish_model.py``, until
+    the process ends.  What is no file, as where processes exchange tensors,
+    is read as ever.
+    """
+
+    def load(f: Any, map_location: Any = None, **kwargs: Any) -> Any:
+        if isinstance(f, (str, Path)):
+            return load_from_allow_list(str(f), map_location)
+        return _torch_load(f, map_location, **kwargs)
+
+    vars(torch)['load'] = load
 
 
 # mmengine's log leaves out the first ten letters of these names

@@ -11,7 +11,7 @@ from ...errors import (
     describe,
 )
 from .endings import told_without_traceback
-from .mmdet_tools import config_file
+from .running import config_file
 
 MIB = 2**20
 SAID = dict(
