@@ -23,7 +23,7 @@ from .run_checks import (
 from .trial import try_pair, try_pipeline
 
 
-def prepare(run: runner.Runner, detector: nn.Module,
+def prepare(run: runner.Runner, detector: Any,
             model_cfg: nn.Module | Mapping) -> None:
     """Check that a Runner can train, and join student and teacher.
 
@@ -60,7 +60,7 @@ def prepare(run: runner.Runner, detector: nn.Module,
         try_pair(detector, data[0])
 
 
-def _check_data(run: runner.Runner, part: str, detector: nn.Module) -> Any:
+def _check_data(run: runner.Runner, part: str, detector: Any) -> Any:
     key = f'{part}_dataloader'
     loader = getattr(run, f'_{key}')
     loader = check_data(key, loader, detector,

@@ -58,6 +58,7 @@ class DistillationRunner(runner.Runner):
         runner_type = 'DistillationRunner'
     """
 
+    model: Any
     _load_from: str | None
     _model_cfg: nn.Module | Mapping
     _is_prepared = False
@@ -97,7 +98,7 @@ class DistillationRunner(runner.Runner):
         is_first = not hasattr(self, 'visualizer')
         built = super().build_visualizer(visualizer)
         if is_first:
-            vars(built)['add_config'] = lambda *args, **kwargs: None
+            built.__dict__['add_config'] = lambda *args, **kwargs: None
         return built
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
@@ -137,7 +138,7 @@ class DistillationRunner(runner.Runner):
         """Write the config, or leave that to the beginning of a run."""
         if self._waits:
             return
-        if vars(self.visualizer).pop('add_config', None) and self.cfg:
+        if self.visualizer.__dict__.pop('add_config', None) and self.cfg:
             self.visualizer.add_config(self.cfg)
         super().dump_config()
 
@@ -161,7 +162,7 @@ class DistillationRunner(runner.Runner):
             return
         # mmdet's data sets warn of what they lack when they are imported
         from .before_training import prepare
-        model: Any = self.model
+        model = self.model
         with for_users():
             prepare(self, model.module if is_model_wrapper(model) else model,
                     self._model_cfg)

@@ -37,7 +37,7 @@ def run_train(argv: Sequence[str], prog: str) -> None:
                     f'--auto-scale-lr: auto_scale_lr={scale!r} in the config; '
                     "expected a dict with 'enable' and 'base_batch_size', "
                     'the images in a step that its learning rate is for')
-            scale.enable = True
+            cfg.auto_scale_lr.enable = True
         if args.resume is not None:
             cfg.resume = True
             cfg.load_from = None if args.resume == 'auto' else args.resume
