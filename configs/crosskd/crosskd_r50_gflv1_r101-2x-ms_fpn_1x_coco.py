@@ -1,5 +1,4 @@
-_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = ['mmdet::gfl/gfl_r50_fpn_1x_coco.py', '../_base_/distillation.py']
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(

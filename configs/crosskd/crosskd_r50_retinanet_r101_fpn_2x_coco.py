@@ -1,5 +1,7 @@
-_base_ = 'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py'
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = [
+    'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py',
+    '../_base_/distillation.py'
+]
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(

@@ -1,5 +1,7 @@
-_base_ = 'mmdet::yolox/yolox_s_8xb8-300e_coco.py'
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = [
+    'mmdet::yolox/yolox_s_8xb8-300e_coco.py',
+    '../_base_/distillation.py'
+]
 auto_scale_lr = dict(enable=True)  # for 64 images, as mmdet's
 
 model = dict(

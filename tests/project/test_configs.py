@@ -53,6 +53,16 @@ def shrink(model, width=32):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
+def test_a_config_that_distils_names_the_runner(name):
+    """So that mmdet's own train tool has all that ours has."""
+    cfg = Config.fromfile(ROOT / name)
+    distils = 'teacher_config' in cfg.model
+    assert cfg.get('runner_type') == ('DistillationRunner' if distils
+                                      else None)
+    assert ('custom_imports' in cfg) == distils
+
+
+@pytest.mark.parametrize('name', CONFIGS)
 def test_config_runs(name):
     if mmcv_ext.is_installed() and any(
             kind in name for kind in ('ddod', *COMPILED_KINDS)):
