@@ -41,28 +41,28 @@ def same(a, b):
 
 @pytest.fixture(scope='module')
 def narrow(project):
-    """A folder with ``narrow.py``, which our own train tool has trained."""
+    """A folder with ``narrower.py``, which our own train tool has trained."""
     model = model_cfg(wide_teacher(distiller_cfg('gfl', loss_feat_kd=PKD)))
-    write(project / 'narrow.py', experiment(
+    write(project / 'narrower.py', experiment(
         model, runner_type='DistillationRunner'))
-    tool('train.py', 'narrow.py', cwd=project)
+    tool('train.py', 'narrower.py', cwd=project)
     return project
 
 
 def last(folder):
-    return folder / 'work_dirs/narrow/epoch_2.pth'
+    return folder / 'work_dirs/narrower/epoch_2.pth'
 
 
 def test_it_trains_and_resumes_exactly(narrow, tmp_path):
-    out = tool(TRAIN, 'narrow.py', '--work-dir', tmp_path, '--cfg-options',
+    out = tool(TRAIN, 'narrower.py', '--work-dir', tmp_path, '--cfg-options',
                'train_cfg.max_epochs=1', cwd=narrow)
     first = adapters(tmp_path / 'epoch_1.pth')
     # mmengine's names of loggers and files are those of the run
     log, = tmp_path.glob('*/*.log')
     for words in ('5 classes', '8 channels and the teacher 16'):
         assert words in out and words in log.read_text()
-    assert (tmp_path / 'narrow.py').is_file()
-    out = tool(TRAIN, 'narrow.py', '--work-dir', tmp_path, '--resume',
+    assert (tmp_path / 'narrower.py').is_file()
+    out = tool(TRAIN, 'narrower.py', '--work-dir', tmp_path, '--resume',
                cwd=narrow)
     assert 'resumed epoch: 1' in out
     assert same(tmp_path / 'epoch_2.pth', last(narrow))
@@ -75,10 +75,10 @@ def test_its_checkpoint_is_tested_as_a_plain_detector(narrow, tmp_path):
     plain = tool(TEST, 'plain.py', last(narrow), '--work-dir', tmp_path,
                  cwd=narrow)
     assert 'unexpected key' not in plain and 'missing key' not in plain
-    lost = tool(TEST, 'narrow.py', last(narrow), '--work-dir', tmp_path,
+    lost = tool(TEST, 'narrower.py', last(narrow), '--work-dir', tmp_path,
                 '--cfg-options', 'model.teacher_ckpt=gone.pth',
                 'train_dataloader.dataset.ann_file=gone.json', cwd=narrow)
-    ours = tool('test.py', 'narrow.py', last(narrow), '--work-dir', tmp_path,
+    ours = tool('test.py', 'narrower.py', last(narrow), '--work-dir', tmp_path,
                 cwd=narrow)
     assert metrics(plain) == metrics(lost) == metrics(ours)
 
@@ -95,7 +95,7 @@ def test_its_checkpoint_is_tested_as_a_plain_detector(narrow, tmp_path):
 def test_what_cannot_be_trained_is_one_error_before_anything_is_written(
         narrow, tmp_path, option, words):
     write(narrow / 'hooked.py', dict(
-        _base_='narrow.py', custom_hooks=[dict(type='EMAHook')]))
+        _base_='narrower.py', custom_hooks=[dict(type='EMAHook')]))
     out = tool(TRAIN, 'hooked.py', '--work-dir', tmp_path, '--cfg-options',
                option, cwd=narrow, ok=False)
     *_, line = out.strip().splitlines()
@@ -138,21 +138,21 @@ def test_a_projects_copy_of_the_tool(narrow, shapes_root, tmp_path):
         assert torch.equal(value, adapters(theirs)[key])
 
 
-# -- in processes of their own, which have imported nothing yet ---------------
+# -- in processes of their own, which have imported nothing yet --------------
 
 
-def run(*command, cwd, **env):
+def run(*command, cwd, ok=True, **env):
     done = subprocess.run(
         [str(c) for c in command], cwd=cwd, text=True, timeout=300,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, 'PATH': PATH, 'OMP_NUM_THREADS': '1', **env})
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout
 
 
 @pytest.mark.slow
 def test_mmdets_own_tools_as_scripts(narrow, tmp_path):
-    run(sys.executable, TRAIN, 'narrow.py', '--work-dir', tmp_path,
+    run(sys.executable, TRAIN, 'narrower.py', '--work-dir', tmp_path,
         cwd=narrow)
     assert same(tmp_path / 'epoch_2.pth', last(narrow))
     if not mmcv_ext.is_installed():  # mmdet's test tool needs compiled ops
@@ -166,7 +166,7 @@ def test_mmdets_own_tools_as_scripts(narrow, tmp_path):
 def test_mmdets_own_script_for_several_processes(narrow, tmp_path):
     """Without GPUs, by gloo; resumed, it is what it would have been."""
     write(narrow / 'ranks_narrow.py', dict(
-        _base_='narrow.py', custom_hooks=[dict(type='SaveEveryRank')],
+        _base_='narrower.py', custom_hooks=[dict(type='SaveEveryRank')],
         custom_imports=dict(imports=['crosskd', 'every_rank'])))
     script = TOOLS / 'dist_train.sh'
     lib = str(Path(__file__).parents[1] / 'lib')
@@ -183,4 +183,57 @@ def test_mmdets_own_script_for_several_processes(narrow, tmp_path):
     train(parts, '--cfg-options', 'train_cfg.max_epochs=1', port=29672)
     train(parts, '--resume', port=29673)
     assert same(parts / 'epoch_2.pth', whole / 'epoch_2.pth')
-    assert not same(whole / 'epoch_2.pth', last(narrow))
+    assert not same_weights(whole / 'epoch_2.pth', last(narrow))
+
+
+# -- mmengine's other Runner, which has strategies ---------------------------
+
+HOOKS = [dict(type='RepeatableEpochsHook'), dict(type='AuxiliaryStateHook')]
+DDP = dict(type='DDPStrategy', model_wrapper=dict(
+    type='MMDistributedDataParallel', device_ids=None,
+    broadcast_buffers=False))  # without GPUs
+
+
+def flexible(base, strategy, **more):
+    return dict(_base_=base, runner_type='FlexibleRunner', strategy=strategy,
+                custom_hooks=HOOKS, **more)
+
+
+def test_a_strategy_of_one_process_trains_and_resumes_adapters(
+        narrow, tmp_path):
+    """It initialises the model, which reads the teacher, before the rest."""
+    write(narrow / 'one.py', flexible(
+        'narrower.py', dict(type='SingleDeviceStrategy')))
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    tool(TRAIN, 'one.py', '--work-dir', whole, cwd=narrow)
+    tool(TRAIN, 'one.py', '--work-dir', parts, '--cfg-options',
+         'train_cfg.max_epochs=1', cwd=narrow)
+    tool(TRAIN, 'one.py', '--work-dir', parts, '--resume', cwd=narrow)
+    assert same(parts / 'epoch_2.pth', whole / 'epoch_2.pth')
+    first, second = (adapters(f) for f in (
+        parts / 'epoch_1.pth', parts / 'epoch_2.pth'))
+    assert all(not torch.equal(first[key], second[key]) for key in first)
+
+
+def two(config, folder, cwd, port, ok=True):
+    """Two processes of our train command, which has gloo for any Runner."""
+    return run(sys.executable, '-m', 'torch.distributed.run',
+               '--nproc_per_node=2', f'--master_port={port}', '-m', 'crosskd',
+               'train', config, '--work-dir', folder, '--launcher=pytorch',
+               cwd=cwd, ok=ok)
+
+
+@pytest.mark.slow
+def test_a_strategy_of_two_processes(narrow, tmp_path):
+    """Equal widths train; adapters are one error before training."""
+    write(narrow / 'two_equal.py', flexible('distilled.py', DDP))
+    out = two('two_equal.py', tmp_path / 'equal', narrow, 29681)
+    assert 'Epoch(train) [2][2/2]' in re.sub(' +', ' ', out)
+    assert (tmp_path / 'equal/epoch_2.pth').is_file()
+    write(narrow / 'two.py', flexible('narrower.py', DDP))
+    out = two('two.py', tmp_path / 'two', narrow, 29682, ok=False)
+    said = set(re.findall(r'RuntimeError: (kd_cfg.adapter: .*)', out))
+    assert len(said) == 1
+    assert "runner_type = 'DistillationRunner'" in said.pop()
+    assert 'Epoch(train)' not in out
+    assert not list((tmp_path / 'two').rglob('*.pth'))
