@@ -16,6 +16,7 @@ from downstream import SMALL, child, make_project
 from experiments import experiment, model_cfg, same_weights, write
 from helpers import distiller_cfg, wide_teacher
 from test_bad_input import written
+from test_mim import has_openmim
 from test_tools import PATH, metrics
 from tool_server import run as tool
 
@@ -184,6 +185,15 @@ def test_mmdets_own_script_for_several_processes(narrow, tmp_path):
     train(parts, '--resume', port=29673)
     assert same(parts / 'epoch_2.pth', whole / 'epoch_2.pth')
     assert not same_weights(whole / 'epoch_2.pth', last(narrow))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_openmim(), reason='openmim is not installed')
+def test_mim_train_of_mmdet(narrow, tmp_path):
+    out = run(Path(sys.executable).parent / 'mim', 'train', 'mmdet',
+              'narrower.py', '--work-dir', tmp_path, cwd=narrow)
+    assert str(TRAIN.resolve()) in out
+    assert same(tmp_path / 'epoch_2.pth', last(narrow))
 
 
 # -- mmengine's other Runner, which has strategies ---------------------------
