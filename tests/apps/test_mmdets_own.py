@@ -20,6 +20,7 @@ from test_mim import has_openmim
 from test_tools import PATH, metrics
 from tool_server import run as tool
 
+from conftest import REPO
 from crosskd.apps.commands.mmdet_tools import TOOLS
 from crosskd.compat import mmcv_ext
 
@@ -113,7 +114,7 @@ def test_a_projects_copy_of_the_tool(narrow, shapes_root, tmp_path):
         "_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'\n"
         + SMALL.replace('channels=32', 'channels=64'))
     (tmp_path / 'theirs.py').write_text(child(
-        'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py',
+        str(REPO / 'configs/crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'),
         shapes_root / 'data/shapes', 'myproject', """
         model.update(teacher_config='wide.py', teacher_ckpt='random')
         model['bbox_head']['type'] = 'myproject.MyHead'
