@@ -13,6 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from ..checkpoints.loading import restrict_mmengine
 from ..errors import ConfigValueError, for_users
 from .cpu_ranks import use_gloo, without_sync_bn
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
@@ -37,6 +38,7 @@ class DistillationRunner(runner.Runner):
       (:class:`~crosskd.engine.hooks.RepeatableEpochsHook`).
     - ``resume`` without a file skips checkpoints that cannot be read, such as
       one that was being written when the machine went down.
+    - Checkpoints are loaded through the allow-list: nothing in them is run.
     - Several processes without GPUs communicate through gloo.
 
     mmdet's test tool builds the same Runner from the same config, and must
@@ -186,6 +188,7 @@ class DistillationRunner(runner.Runner):
 
     def _begin(self) -> None:
         """Do what has waited for the beginning of a run."""
+        restrict_mmengine()
         waited, self._has_begun = self._waits, True
         if waited:
             self.model = self.wrap_model(

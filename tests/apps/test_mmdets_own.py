@@ -106,6 +106,26 @@ def test_what_cannot_be_trained_is_one_error_before_anything_is_written(
     assert not written(tmp_path)
 
 
+@pytest.mark.parametrize('command', ['train', 'resume', 'test'])
+def test_checkpoints_are_loaded_through_the_allow_list(
+        narrow, tmp_path, command):
+
+    class Evil:
+
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'it ran'), )
+
+    evil = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, evil=Evil()), evil)
+    args = dict(train=[TRAIN, 'narrower.py', '--cfg-options',
+                       f'load_from={evil}'],
+                resume=[TRAIN, 'narrower.py', '--resume', evil],
+                test=[TEST, 'narrower.py', evil])[command]
+    out = tool(*args, '--work-dir', tmp_path / 'run', cwd=narrow, ok=False)
+    assert 'not on the allow-list' in out
+    assert not (tmp_path / 'it ran').exists()
+
+
 def test_a_projects_copy_of_the_tool(narrow, shapes_root, tmp_path):
     """It has a scope, registries and a head of its own."""
     make_project(tmp_path)
