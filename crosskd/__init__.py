@@ -19,7 +19,7 @@ from .compat import (  # noqa: E402
     mmengine_configs,
     mmengine_runner,
 )
-from .engine import hooks as _hooks  # noqa: E402, F401
+from .engine import runner as _runner  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
 mmdet_registries.register_in_roots(__name__)

@@ -1,8 +1,8 @@
 _base_ = [
     'mmdet::atss/atss_r50_fpn_1x_coco.py',
-    '../_base_/crosskd_atss.py'
+    '../_base_/crosskd_atss.py',
+    '../_base_/distillation.py'
 ]
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(

@@ -1,8 +1,8 @@
 _base_ = [
     'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_ms-640-800-2x_coco.py',
-    '../_base_/crosskd_fcos.py'
+    '../_base_/crosskd_fcos.py',
+    '../_base_/distillation.py'
 ]
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True, base_batch_size=16)
 
 model = dict(

@@ -1,8 +1,8 @@
 _base_ = [
     'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py',
-    '../_base_/crosskd_rtmdet.py'
+    '../_base_/crosskd_rtmdet.py',
+    '../_base_/distillation.py'
 ]
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 # mmdet's learning rate is for eight GPUs with 32 images each
 auto_scale_lr = dict(enable=True, base_batch_size=256)
 

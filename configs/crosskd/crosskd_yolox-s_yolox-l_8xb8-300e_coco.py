@@ -1,8 +1,8 @@
 _base_ = [
     'mmdet::yolox/yolox_s_8xb8-300e_coco.py',
-    '../_base_/crosskd_yolox.py'
+    '../_base_/crosskd_yolox.py',
+    '../_base_/distillation.py'
 ]
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 auto_scale_lr = dict(enable=True)  # for 64 images, as mmdet's
 
 model = dict(

@@ -1,6 +1,9 @@
 """The student with CrossKD from an ATSS teacher, which predicts no bins."""
-_base_ = ['./gfl_r18w8_shapes.py', '../_base_/crosskd_retina.py']
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = [
+    './gfl_r18w8_shapes.py',
+    '../_base_/crosskd_retina.py',
+    '../_base_/distillation.py'
+]
 model = dict(
     type='CrossKDGFL',
     teacher_config='crosskd::demo/atss_r18w24_shapes.py',

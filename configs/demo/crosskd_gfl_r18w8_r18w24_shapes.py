@@ -1,6 +1,9 @@
 """The student with CrossKD."""
-_base_ = ['./gfl_r18w8_shapes.py', '../_base_/crosskd_gfl.py']
-custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+_base_ = [
+    './gfl_r18w8_shapes.py',
+    '../_base_/crosskd_gfl.py',
+    '../_base_/distillation.py'
+]
 model = dict(
     type='CrossKDGFL',
     teacher_config='crosskd::demo/gfl_r18w24_shapes.py',

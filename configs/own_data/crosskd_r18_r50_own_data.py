@@ -1,6 +1,7 @@
 """The student with CrossKD."""
 _base_ = './gfl_r18_own_data.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+runner_type = 'DistillationRunner'
 model = dict(
     type='CrossKDGFL',
     teacher_config='{{ fileDirname }}/gfl_r50_own_data.py',

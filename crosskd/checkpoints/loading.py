@@ -28,6 +28,9 @@ NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
             ArithmeticError)
 
 
+_torch_load = torch.load
+
+
 class CheckpointError(ConfigValueError):
     """A file is not a checkpoint, or is a truncated one."""
 
@@ -63,7 +66,7 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     try:
         if not trusted and _is_torchscript(file):
             raise Refused('a TorchScript program')
-        checkpoint = torch.load(
+        checkpoint = _torch_load(
             file,
             map_location=map_location,
             weights_only=False,

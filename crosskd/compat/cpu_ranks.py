@@ -14,29 +14,51 @@ from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-# what mmengine would set up for one GPU a rank
-WRAPPER = [
-    'model_wrapper_cfg.type=MMDistributedDataParallel',
-    'model_wrapper_cfg.device_ids=None',
-    'model_wrapper_cfg.broadcast_buffers=False'
-]
+# what mmengine would set up for one GPU a process
+WRAPPER = dict(type='MMDistributedDataParallel', device_ids=None,
+               broadcast_buffers=False)
 
 
-def use_gloo(argv: list[str]) -> None:
+def use_gloo(cfg: Config, launcher: str) -> None:
     """Let torch's launcher work without GPUs.
 
-    mmengine starts distributed runs with a GPU for each rank; it uses a
-    process group that exists already, so one is made here.
+    mmengine gives each process of a distributed run a GPU.  It uses a process
+    group that exists already, so one is made here.
 
     Args:
-        argv: arguments of the tool, changed in place.
+        cfg: config of the run; the wrapper of its model is changed.
+        launcher: ``'pytorch'``; any other is left to mmengine.
+    """
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        join_gloo()
+        cfg.model_wrapper_cfg = {
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+            **(cfg.get('model_wrapper_cfg') or {}), **WRAPPER}
+
+
+def join_gloo() -> None:
+    """Join the processes that torch's launcher has started."""
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+
+
+def with_gloo(argv: list[str]) -> list[str]:
+    """As :func:`use_gloo`, for a tool that reads its config itself.
+
+    Args:
+        argv: arguments of the tool, in the style of mmdet's.
+
+    Returns:
+        list: the same, with what the config needs.
     """
     launched = '--launcher=pytorch' in argv or any(
         a == '--launcher' and b == 'pytorch'
         for a, b in zip(argv, argv[1:], strict=False))
-    if launched and not torch.cuda.is_available():
-        torch.distributed.init_process_group('gloo')
-        argv += ['--cfg-options', *WRAPPER]
+    if not launched or torch.cuda.is_available():
+        return argv
+    join_gloo()
+    return [*argv, '--cfg-options', *(
+        f'model_wrapper_cfg.{key}={value}' for key, value in WRAPPER.items())]
 
 
 def without_sync_bn(model: nn.Module, cfg: Config) -> nn.Module:

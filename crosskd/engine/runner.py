@@ -1,147 +1,197 @@
-"""mmengine's Runner with checks before a run, and resuming that repeats it."""
-import inspect
-from functools import partial
+"""mmengine's Runner with checks before a training, and exact resuming."""
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import RUNNERS
 from mmengine import runner
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+from mmengine.registry import HOOKS
 from mmengine.visualization import Visualizer
 from torch import nn
 
-from ..checkpoints.pretrained import check_pretrained
-from ..compat.activation_checkpointing import prepare_checkpointing
-from ..compat.cpu_ranks import without_sync_bn
-from ..data_checks import built_classes, check_data, check_same_classes
-from ..detectors import DistillationMixin
+from ..compat.cpu_ranks import use_gloo, without_sync_bn
+from ..compat.mmengine_checkpoints import restrict_mmengine
 from ..detectors.unwrapping import unwrapped
-from ..errors import for_users
+from ..errors import ConfigValueError, for_users
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
 from .resuming import choose_checkpoint, on_all_ranks
-from .run_checks import (
-    built_dataset,
-    check_load_from,
-    check_loader,
-    check_optimizer,
-    check_types,
-    warn_of_frozen,
-)
-from .trial import try_pair, try_pipeline
+from .run_checks import check_types
 
 
-class Runner(runner.Runner):
-    """mmengine's Runner for training, with four additions.
+@RUNNERS.register_module()
+class DistillationRunner(runner.Runner):
+    """mmengine's Runner, with what training under a teacher needs.
 
-    ``tools/train.py`` uses it.  Arguments as those of mmengine's Runner.
+    mmdet's own ``tools/train.py``, and every copy of it, builds this Runner
+    if the config says ``runner_type = 'DistillationRunner'``.  Arguments as
+    those of mmengine's Runner.
 
-    - Model, teacher and data are built and checked before anything but the
-      log is written into the work directory.
-    - A detector that is distilled is told the names of the classes of the
-      training data, by which its teacher's are matched.
+    - Before a training, it builds and checks model, teacher and data; until
+      all is well, it writes nothing but the log into the work directory.
+    - It tells the detector the names of the classes of the training data, by
+      which the teacher's classes are matched.
+    - Channel adapters exist before the optimizer, and are saved and resumed.
     - A resumed run repeats the randomness of an uninterrupted one
       (:class:`~crosskd.engine.hooks.RepeatableEpochsHook`).
     - ``resume`` without a file skips checkpoints that cannot be read, such as
       one that was being written when the machine went down.
+    - Checkpoints are loaded through the allow-list: nothing in them is run.
+    - Several processes without GPUs communicate through gloo.
+
+    mmdet's test tool builds the same Runner from the same config, and must
+    open neither teacher nor training data.  Which of the two it is shows when
+    :meth:`train`, :meth:`val` or :meth:`test` is called.  Two things that
+    mmengine's Runner does for a detector when it is built therefore wait for
+    that call: writing the config (to files, and to services such as Weights &
+    Biases), and wrapping the model for several processes, because a wrapper
+    does not see adapters that are added later.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: the config cannot be
             trained; the message names the config key, what was found and what
             was expected.
+
+    Example config::
+
+        custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
+        runner_type = 'DistillationRunner'
     """
 
-    _prepared: nn.Module | None = None
+    model: Any
     _load_from: str | None
+    _model_cfg: nn.Module | Mapping
+    _is_prepared = False
+    _has_begun = False
 
-    def __init__(self, model: nn.Module | dict, work_dir: str, *args: Any,
-                 **kwargs: Any) -> None:
-        # mmengine keeps some of these only after it has written the config
-        self._given = inspect.signature(runner.Runner).bind(
-            model, work_dir, *args, **kwargs).arguments
-        super().__init__(model, work_dir, *args, **kwargs)
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'DistillationRunner':
+        """Build a Runner from a config.
+
+        Raises:
+            ValueError: the config has a ``strategy``, which only mmengine's
+                FlexibleRunner reads.
+        """
+        if cfg.get('strategy') is not None:
+            raise ConfigValueError(
+                f"strategy={cfg['strategy']!r}: runner_type='"
+                f"{cls.__name__}' has no strategies, which are those of "
+                "mmengine's FlexibleRunner. Remove strategy; several GPUs "
+                'are used through --launcher')
+        return super().from_cfg(cfg)
+
+    # -- what mmengine's Runner does when it is built ------------------------
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the processes; without GPUs they communicate by gloo."""
+        use_gloo(self.cfg, self.launcher)
+        super().setup_env(env_cfg)
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
-        """Check everything here: mmengine writes the config to a file next."""
-        if self._train_dataloader is not None:
-            with for_users():
-                self._prepare()
-        return super().build_visualizer(visualizer)
+        """Build the visualizer.
 
-    def _prepare(self) -> None:
-        """Build model and data, and check that they can be trained."""
-        check_load_from(self._given.get('load_from'))
-        model = self._given['model']
-        if isinstance(model, dict):
-            preprocessor = self._given.get('data_preprocessor')
-            if preprocessor is not None:
-                model.setdefault('data_preprocessor', preprocessor)
-        # in mmengine's order, which the random weights depend on
-        model = self.build_model(model)
-        if self.distributed and not torch.cuda.is_available():
-            model = without_sync_bn(model, self.cfg)
-        detector = unwrapped(model)
-        prepare_checkpointing(detector,
-                              self.cfg.get('activation_checkpointing'))
-        distils = isinstance(detector, DistillationMixin)
-        self._check_types()
-        data = [self._check_data(part, detector) for part in ('train', 'val')]
-        check_same_classes(*data)
-        # after what is at hand: these may have to be downloaded
-        check_pretrained(self._given['model'])
-        warn_of_frozen(detector, self._given)
-        if distils:
-            detector.teacher.look_at_data('train_dataloader.dataset', data[0])
-            detector.join_teacher(next(iter(built_classes(data[0])), None))
-        check_optimizer(model, self.optim_wrapper)
-        if distils:
-            # where it will train: some ops are there on one device alone
-            detector.to(get_device())
-            try_pair(detector, data[0])
-        self._prepared = model
-
-    def _check_types(self) -> None:
-        for key, registry in (('default_hooks', HOOKS),
-                              ('custom_hooks', HOOKS),
-                              ('param_scheduler', PARAM_SCHEDULERS)):
-            check_types(key, registry, self._given.get(key))
-
-    def _check_data(self, part: str, model: nn.Module) -> Any:
-        key = f'{part}_dataloader'
-        loader = getattr(self, f'_{key}')
-        loader = check_data(key, loader, model, self._val_evaluator
-                            if part == 'val' else None)
-        setattr(self, f'_{key}', loader)
-        if isinstance(loader, dict):
-            check_loader(key, partial(
-                self.build_dataloader, loader, self.seed,
-                self._randomness_cfg.get('diff_rank_seed', False)))
-        if loader is None:
-            return None
-        dataset = built_dataset(loader)
-        try_pipeline(f'{key}.dataset', dataset)
-        return dataset
+        mmengine's ``__init__`` has no other method between the logger, which
+        the checks need, and giving the config to the visualizer, which writes
+        it.  So the visualizer built there does not take it until
+        :meth:`dump_config`.
+        """
+        is_first = not hasattr(self, 'visualizer')
+        built = super().build_visualizer(visualizer)
+        if is_first:
+            built.__dict__['add_config'] = lambda *args, **kwargs: None
+        return built
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model, or return the one that was checked."""
-        prepared, self._prepared = self._prepared, None
-        return super().build_model(model) if prepared is None else prepared
+        """Build the model; errors about its config come without the rest."""
+        self._model_cfg = model
+        with for_users():
+            built = super().build_model(model)
+        if self.distributed and not torch.cuda.is_available():
+            built = without_sync_bn(built, self.cfg)
+        return built
+
+    def wrap_model(self, model_wrapper_cfg: dict | None,
+                   model: nn.Module) -> nn.Module:
+        """Wrap the model, or leave that to the beginning of a run."""
+        if model is self.model and self._waits:
+            return model.to(get_device())
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def register_hooks(self, default_hooks: Any = None,
                        custom_hooks: Any = None) -> None:
         """Register hooks, and those that every run of this package has."""
+        check_types('default_hooks', HOOKS, default_hooks)
+        check_types('custom_hooks', HOOKS, custom_hooks)
         super().register_hooks(default_hooks, custom_hooks)
         # built here: a project's own registries may not know their names
-        self.register_hook(RepeatableEpochsHook())
-        self.register_hook(AuxiliaryStateHook())
-        if not any(isinstance(h, LossSharesHook) for h in self.hooks):
-            self.register_hook(LossSharesHook())
+        for kind in (RepeatableEpochsHook, AuxiliaryStateHook, LossSharesHook):
+            if not any(isinstance(h, kind) for h in self.hooks):
+                self.register_hook(kind())
         if any(isinstance(h, CheckpointHook) and h.max_keep_ckpts == 1
                for h in self.hooks):
             self.logger.warning(
                 'default_hooks.checkpoint.max_keep_ckpts=1: mmengine removes '
                 'the old checkpoint before it writes the new one, so a run '
                 'that is killed in between is lost; 2 is safe')
+
+    def dump_config(self) -> None:
+        """Write the config, or leave that to the beginning of a run."""
+        if self._waits:
+            return
+        if self.visualizer.__dict__.pop('add_config', None) and self.cfg:
+            self.visualizer.add_config(self.cfg)
+        super().dump_config()
+
+    @property
+    def _waits(self) -> bool:
+        return (not self._has_begun and self._train_dataloader is not None
+                and isinstance(self.model, BaseDetector))
+
+    # -- when a run begins ---------------------------------------------------
+
+    def prepare_training(self) -> None:
+        """Check all that a training needs, and join student and teacher.
+
+        :meth:`train` calls it, unless it has been called.
+
+        Raises:
+            FileNotFoundError, TypeError, ValueError: the config cannot be
+                trained.
+        """
+        if self._is_prepared or self._train_dataloader is None:
+            return
+        # mmdet's data sets warn of what they lack when they are imported
+        from .before_training import prepare
+        with for_users():
+            prepare(self, unwrapped(self.model), self._model_cfg)
+        self._is_prepared = True
+
+    def train(self) -> nn.Module:
+        """Train, after :meth:`prepare_training`."""
+        self.prepare_training()
+        self._begin()
+        return super().train()
+
+    def val(self) -> dict:
+        """Validate."""
+        self._begin()
+        return super().val()
+
+    def test(self) -> dict:
+        """Test."""
+        self._begin()
+        return super().test()
+
+    def _begin(self) -> None:
+        """Do what has waited for the beginning of a run."""
+        restrict_mmengine()
+        waited, self._has_begun = self._waits, True
+        if waited:
+            self.model = self.wrap_model(
+                self.cfg.get('model_wrapper_cfg'), self.model)
+            self.dump_config()
 
     def load_or_resume(self) -> None:
         """Load or resume, on all ranks from the same file or on none.

@@ -115,9 +115,9 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
                synonyms: Mapping[str, str]) -> SharedClasses:
     unknown = []
     if student is None:
-        unknown.append('those of the student are not known (train with '
-                       'tools/train.py of this package, which takes them from '
-                       'the data set, or call join_teacher(classes))')
+        unknown.append('those of the student are not known (set '
+                       "runner_type = 'DistillationRunner', which takes them "
+                       'from the data set, or call join_teacher(classes))')
     if teacher is None:
         unknown.append('those of the teacher are not in its checkpoint '
                        '(set kd_cfg.teacher_classes)')

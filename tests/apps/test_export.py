@@ -109,6 +109,7 @@ def trained(shapes_root, tmp_path_factory):
         dict(type='SkipNonFiniteHook')])
     cfg['custom_imports']['imports'] = ['crosskd', 'my_project', 'my_student']
     cfg['default_hooks']['checkpoint']['save_optimizer'] = True
+    cfg['runner_type'] = 'DistillationRunner'
     write(folder / 'mine.py', cfg)
     out = tool('train.py', 'mine.py', '--cfg-options',
                f'val_evaluator.outfile_prefix={folder}/ours', cwd=folder,
@@ -140,7 +141,8 @@ def test_the_export_is_the_plain_student(trained, exported):
     """With its own detector, hook and backbone, and the averaged weights."""
     folder, out = trained
     text = (folder / 'out/student.py').read_text()
-    assert not re.search('crosskd|teacher|kd_cfg|note|SkipNonFinite', text)
+    assert not re.search(
+        'crosskd|teacher|kd_cfg|note|SkipNonFinite|runner_type', text)
     cfg = Config.fromfile(folder / 'out/student.py')
     assert cfg.model.type == 'TheirGFL'
     assert cfg.custom_imports.imports == ['my_project']

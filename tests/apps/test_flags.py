@@ -1,6 +1,8 @@
 """Every flag of the train and test tools, on a config with COCO's samplers."""
+import argparse
 import pickle
 import re
+import runpy
 
 import pytest
 import torch
@@ -8,6 +10,9 @@ from downstream import child
 from experiments import same_weights
 from tool_output import errors, written
 from tool_server import run as tool
+
+from crosskd.apps.commands import COMMANDS
+from crosskd.apps.commands.mmdet_tools import TOOLS
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
 # what the base config says of samplers and pipelines stays
@@ -46,6 +51,35 @@ def folder(shapes_root, tmp_path_factory):
     lr = re.search(r'base_lr: ([\d.e-]+)', out)
     assert lr is None or float(lr[1]) == 0.0025
     return folder
+
+
+class Parsed(Exception):
+    """The parser of a tool, in place of what it would parse."""
+
+
+def parser_of(run, monkeypatch):
+
+    def stop(parser, *args):
+        raise Parsed(parser)
+
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop)
+    with pytest.raises(Parsed) as found:
+        run()
+    return found.value.args[0]
+
+
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_the_flags_are_those_of_the_installed_mmdet(name, monkeypatch):
+    """What is asked for, not how it is described."""
+
+    def flags(run):
+        return {a.dest: (sorted(a.option_strings), type(a), a.nargs, a.const,
+                         a.default, a.required, a.choices)
+                for a in parser_of(run, monkeypatch)._actions}
+
+    theirs = flags(runpy.run_path(str(TOOLS / f'{name}.py'))['parse_args'])
+    assert len(theirs) > 8
+    assert flags(lambda: COMMANDS[name].run([], name)) == theirs
 
 
 def last(folder):

@@ -2,9 +2,12 @@
 import copy
 from pathlib import Path
 
+import mmdet.registry
+import mmengine.registry
 import pytest
 import torch
 from helpers import build, plain_cfg
+from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -25,9 +28,10 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+import crosskd.registry
 from crosskd.compat.mmengine_logging import quiet
 from crosskd.engine.run_checks import warn_of_frozen
-from crosskd.engine.runner import Runner
+from crosskd.engine.runner import DistillationRunner
 
 
 @MODELS.register_module()
@@ -43,6 +47,27 @@ class ToyModel(BaseModel):
         if mode == 'loss':
             return dict(loss=outputs.square().sum())
         return [outputs] if mode == 'predict' else outputs
+
+
+@MODELS.register_module()
+class ToyDetector(BaseDetector):
+    """One that finds nothing; what it sees are no images."""
+
+    def __init__(self, data_preprocessor=None):
+        super().__init__(data_preprocessor=dict(type='BaseDataPreprocessor'))
+        self.linear = nn.Linear(2, 1)
+
+    def loss(self, inputs, samples):
+        return dict(loss=self.linear(torch.stack(list(inputs))).sum())
+
+    def predict(self, inputs, samples):
+        return [inputs]
+
+    def _forward(self, inputs, samples=None):
+        return inputs
+
+    def extract_feat(self, inputs):
+        return inputs
 
 
 @DATASETS.register_module()
@@ -121,7 +146,7 @@ def make(tmp_path):
             experiment_name=f'{tmp_path.name}_{len(made)}')
         for part in parts:
             arguments.update(copy.deepcopy(part))
-        made.append(Runner(**{**arguments, **kwargs}))
+        made.append(DistillationRunner(**{**arguments, **kwargs}))
         return made[-1]
 
     return make_runner
@@ -137,11 +162,11 @@ def test_a_built_model_without_a_config(make):
 
 
 def test_arguments_by_position(tmp_path):
-    Runner(dict(type='ToyModel'), str(tmp_path), loader(), None, None,
-           *[TRAIN['train_cfg'], None, None, None],
-           dict(optimizer=dict(type='SGD', lr=0.01)),
-           default_scope='mmengine',
-           experiment_name='by_position').train()
+    DistillationRunner(
+        dict(type='ToyModel'), str(tmp_path), loader(), None, None,
+        *[TRAIN['train_cfg'], None, None, None],
+        dict(optimizer=dict(type='SGD', lr=0.01)), default_scope='mmengine',
+        experiment_name='by_position').train()
 
 
 def test_parts_are_configs_until_they_are_used(make):
@@ -215,12 +240,13 @@ def test_build_model_builds_what_it_is_given(make):
 
 
 def test_build_dataloader_is_mmengines(make):
-    assert Runner.build_dataloader is MMEngineRunner.build_dataloader
-    built = Runner.build_dataloader(loader(), seed=1)
+    build_dataloader = DistillationRunner.build_dataloader
+    assert build_dataloader is MMEngineRunner.build_dataloader
+    built = build_dataloader(loader(), seed=1)
     assert isinstance(built.dataset, ToyDataset)
-    assert Runner.build_dataloader(built) is built
+    assert build_dataloader(built) is built
     with pytest.raises((TypeError, ValueError)):
-        Runner.build_dataloader(dict(loader(), batch_size='x'))
+        build_dataloader(dict(loader(), batch_size='x'))
 
 
 def test_a_data_preprocessor_beside_the_model(make):
@@ -263,13 +289,13 @@ def test_from_cfg_writes_the_config(tmp_path):
             model=dict(type='ToyModel'), work_dir=str(tmp_path / 'run'),
             default_scope='mmengine', experiment_name=tmp_path.name,
             **TRAIN, **VAL, **TEST).items()))
-    runner = Runner.from_cfg(Config.fromfile(file))
+    runner = DistillationRunner.from_cfg(Config.fromfile(file))
     assert (tmp_path / 'run/toy.py').is_file()
     assert Config.fromfile(tmp_path / 'run/toy.py').train_dataloader == (
         TRAIN['train_dataloader'])
     runner.train()
     runner.test()
-    resumed = Runner.from_cfg(Config(dict(
+    resumed = DistillationRunner.from_cfg(Config(dict(
         Config.fromfile(file), resume=True, experiment_name=f'{tmp_path}2',
         train_cfg=dict(by_epoch=True, max_epochs=3))))
     resumed.train()
@@ -345,8 +371,58 @@ def test_what_cannot_be_built_is_named_before_the_config_is_written(
         if torch.cuda.is_available() and '--amp' in words:
             continue
         with pytest.raises((ValueError, FileNotFoundError), match=words):
-            make(TRAIN, cfg=dict(model=1), **change)
+            make(TRAIN, cfg=dict(model=1), model=dict(type='ToyDetector'),
+                 **change).train()
     assert not list(tmp_path.rglob('*.py'))
+    runner = make(TRAIN, VAL, cfg=dict(model=1),
+                  model=dict(type='ToyDetector'))
+    assert not list(tmp_path.rglob('*.py'))
+    runner.train()
+    assert {p.parent.name for p in tmp_path.rglob('*.py')} == {
+        tmp_path.name, 'vis_data'}
+
+
+@pytest.mark.parametrize('run', ['val', 'test'])
+def test_a_detector_is_tested_without_what_only_training_needs(
+        make, tmp_path, run):
+    """mmdet's test tool gives the Runner the whole config."""
+    lost = dict(loader(), dataset=dict(type='NoSuchDataset'))
+    runner = make(TRAIN, VAL, TEST, cfg=dict(model=1),
+                  model=dict(type='ToyDetector'), train_dataloader=lost)
+    assert getattr(runner, run)() == dict(acc=4.0)
+    assert {p.parent.name for p in tmp_path.rglob('*.py')} == {
+        tmp_path.name, 'vis_data'}
+    with pytest.raises(ValueError, match='NoSuchDataset'):
+        runner.train()
+
+
+def test_another_model_has_its_config_written_at_once(make, tmp_path):
+    """As mmengine's Runner does."""
+    make(TRAIN, cfg=dict(model=1))
+    assert {p.parent.name for p in tmp_path.rglob('*.py')} == {
+        tmp_path.name, 'vis_data'}
+
+
+def test_the_registries_of_mmengine_and_mmdet_have_it(tmp_path):
+    """mmdet's train tool asks mmengine's, its test tool mmdet's own."""
+    cfg = dict(model=dict(type='ToyModel'), default_scope='mmengine',
+               runner_type='DistillationRunner', work_dir=str(tmp_path),
+               **TRAIN)
+    for index, registry in enumerate((
+            mmengine.registry.RUNNERS, mmdet.registry.RUNNERS,
+            crosskd.registry.RUNNERS)):
+        runner = registry.build(Config(dict(
+            copy.deepcopy(cfg), experiment_name=f'{tmp_path}{index}')))
+        assert type(runner) is DistillationRunner
+
+
+def test_a_strategy_is_one_error(tmp_path):
+    """mmengine's Runner would not read it, and say nothing."""
+    with pytest.raises(ValueError, match='strategy=.*DDPStrategy.*--launcher'):
+        DistillationRunner.from_cfg(Config(dict(
+            model=dict(type='ToyModel'), work_dir=str(tmp_path / 'run'),
+            strategy=dict(type='DDPStrategy'), **TRAIN)))
+    assert not (tmp_path / 'run').exists()
 
 
 def test_what_is_tried_is_silent_and_silences_nothing_else(tmp_path):

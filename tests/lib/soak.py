@@ -21,7 +21,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 
 from crosskd.apps.demo import shapes  # noqa: E402
-from crosskd.engine.runner import Runner  # noqa: E402
+from crosskd.engine.runner import DistillationRunner  # noqa: E402
 
 PAGE = os.sysconf('SC_PAGE_SIZE') / 2**20
 TOLERATED = 0.02
@@ -90,7 +90,7 @@ def main():
     root = args.dir or Path(tempfile.mkdtemp())
     for part, count in (('train', 64), ('val', 8)):
         shapes.generate(root / 'data/shapes', part, count, side=128)
-    runner = Runner.from_cfg(config(root, args.steps))
+    runner = DistillationRunner.from_cfg(config(root, args.steps))
     runner.train()
     seen = next(h for h in runner.hooks if isinstance(h, Watch)).seen
     first, last = seen[0], seen[-1]

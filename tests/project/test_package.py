@@ -205,7 +205,7 @@ from crosskd.detectors import CrossKDGFL, CrossKDSingleStageDetector
 from crosskd.engine.hooks import SkipNonFiniteHook
 from crosskd.heads import HeadAdapter, adapter_of
 from crosskd.losses import KDQualityFocalLoss, SDDLoss, sdd_loss
-from crosskd.engine.runner import Runner
+from crosskd.engine.runner import DistillationRunner
 
 
 class MyLoss(KDQualityFocalLoss):
@@ -232,7 +232,7 @@ def scores(detector: CrossKDGFL, outputs: list[list[torch.Tensor]]
 maps = torch.zeros(1, 2, 4, 4)
 loss: torch.Tensor = sdd_loss(maps, maps, scales=(1, 2))
 scales: tuple[int, ...] = SDDLoss(base='kd', loss_weight=1.0).scales
-runner: Runner = Runner.from_cfg(Config())
+runner: DistillationRunner = DistillationRunner.from_cfg(Config())
 hook = SkipNonFiniteHook(max_in_a_row=10)
 
 # where there were no types, these would be no errors to ignore

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, ConcatDataset, RepeatDataset
 from torch.testing import assert_close
 
-from crosskd.engine.runner import Runner
+from crosskd.engine.runner import DistillationRunner
 from crosskd.engine.trial import try_pair
 from crosskd.teacher import pipelines, renormalize
 from crosskd.teacher.model_config import model_config
@@ -309,8 +309,9 @@ def test_the_runner_looks_at_the_data(shapes_root, tmp_path, monkeypatch,
         cfg[loader]['dataset']['pipeline'].insert(2, normalize(RGB))
         cfg[loader].update(num_workers=0, persistent_workers=False)
     del cfg['_base_']
-    runner = Runner.from_cfg(Config(dict(
+    runner = DistillationRunner.from_cfg(Config(dict(
         cfg, work_dir=str(tmp_path), default_scope='mmdet')))
+    runner.prepare_training()
     teacher = runner.model.teacher
     batched = next(iter(runner.build_dataloader(runner._train_dataloader)))
     raw = copy.deepcopy(batched)

@@ -7,7 +7,9 @@ from .compare import run_compare
 from .export_student import run_export_command
 from .main import COMMANDS, main
 from .make_config import run_make_config
-from .tools import run_demo_command, run_mmdet, run_test, run_train
+from .test import run_test
+from .tools import run_demo_command, run_mmdet
+from .train import run_train
 
 __all__ = [
     'COMMANDS', 'main', 'run_benchmark_command', 'run_compare',

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 
 from .endings import told_without_traceback
-from .mmdet_tools import config_file
+from .running import config_file
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
 

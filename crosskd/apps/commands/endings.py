@@ -3,17 +3,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ...errors import readable
+from ...errors import describe, readable
 
 
 @contextmanager
-def told_without_traceback(prog: str,
-                           interrupted: str = 'interrupted') -> Iterator[None]:
+def told_without_traceback(prog: str, interrupted: str = 'interrupted',
+                           with_type: bool = False) -> Iterator[None]:
     """End the process with one line where the user's input cannot be used.
 
     Args:
         prog: how the command was called.
         interrupted: what is said where the user stops the command.
+        with_type: begin the line with the type of the error in place of
+            ``prog``, as Python does at the end of a traceback.
 
     Raises:
         SystemExit: with that line, or with 130 after Ctrl-C.
@@ -27,4 +29,4 @@ def told_without_traceback(prog: str,
         wrong = readable(e)
         if wrong is e and wrong.__traceback__ is not None:
             raise  # a defect, whose traceback matters
-        sys.exit(f'{prog}: {wrong}')
+        sys.exit(describe(wrong) if with_type else f'{prog}: {wrong}')

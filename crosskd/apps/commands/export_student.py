@@ -6,7 +6,7 @@ from mmengine.config import DictAction
 
 from ...configs import read_config
 from .endings import told_without_traceback
-from .mmdet_tools import config_file
+from .running import config_file
 
 MIB = 2**20
 SAID = dict(

@@ -10,7 +10,9 @@ from .compare import run_compare
 from .export_student import run_export_command
 from .make_config import run_make_config
 from .scripts import run_script
-from .tools import run_demo_command, run_mmdet, run_test, run_train
+from .test import run_test
+from .tools import run_demo_command, run_mmdet
+from .train import run_train
 
 PROG = 'python -m crosskd'
 

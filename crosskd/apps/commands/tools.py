@@ -1,11 +1,10 @@
-"""The commands that are Python: the demo and mmdet's tools."""
+"""The demo, and other tools of mmdet's."""
 import argparse
 import sys
 from collections.abc import Sequence
 
 from .mmdet_tools import available, run
-
-CONFIG = 'crosskd_r18_gflv1_r50_fpn_1x_coco'
+from .running import CONFIG
 
 
 def run_demo_command(argv: Sequence[str], prog: str) -> None:
@@ -27,20 +26,6 @@ def run_demo_command(argv: Sequence[str], prog: str) -> None:
     # not for other commands: it takes matplotlib's windows away
     from ..demo import run_demo
     run_demo(args.dir, args.seed, args.quick)
-
-
-def run_train(argv: Sequence[str], prog: str) -> None:
-    """Run mmdet's train tool."""
-    run('train.py', argv, prog,
-        f'example (a config of yours works as well):\n'
-        f'  {prog} crosskd::crosskd/{CONFIG}.py')
-
-
-def run_test(argv: Sequence[str], prog: str) -> None:
-    """Run mmdet's test tool."""
-    run('test.py', argv, prog,
-        f'example (after training):\n  {prog} crosskd::crosskd/{CONFIG}.py '
-        f'work_dirs/{CONFIG}/epoch_12.pth')
 
 
 def run_mmdet(argv: Sequence[str], prog: str) -> None:

@@ -49,6 +49,8 @@ def plain_config(cfg: Config) -> Config:
         values['custom_hooks'] = [
             hook for hook in values['custom_hooks'] if not _is_ours(
                 hook.get('type') if isinstance(hook, dict) else hook)]
+    if _is_ours(values.get('runner_type')):
+        del values['runner_type']
     known = inspect.signature(Runner.__init__).parameters
     for key in list(values):
         places = [f'{place}.type={kind!r}' for place, kind in _types_in(

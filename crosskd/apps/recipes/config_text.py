@@ -75,7 +75,8 @@ def make_config(student: str, teacher: str, checkpoint: str,
         split = split_for(ours, theirs)
         model = [
             f'custom_imports = dict(\n    imports={_imports(cfg)}, '
-            'allow_failed_imports=False)', 'model = dict(',
+            'allow_failed_imports=False)',
+            "runner_type = 'DistillationRunner'", 'model = dict(',
             f'    type={detector_for(kind, ours)!r},',
             f'    teacher_config={_path(teacher, theirs_at, Path.cwd())!r},',
             f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']

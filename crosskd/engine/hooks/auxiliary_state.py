@@ -17,10 +17,10 @@ class AuxiliaryStateHook(Hook):
     They are in the checkpoint under ``distillation_state_dict`` (and their
     averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
     in ``state_dict``, which holds the student alone.  Where there are none,
-    the checkpoint has no such key.  ``tools/train.py`` of this package adds
-    this hook.
+    the checkpoint has no such key.  The ``DistillationRunner`` adds this
+    hook.
 
-    Example config, for other tools:
+    Example config, for other Runners:
     ``custom_hooks=[dict(type='AuxiliaryStateHook')]``.
 
     Raises:

@@ -36,8 +36,8 @@ class LossSharesHook(Hook):
     ``loss_cls_kd`` has ``share_cls_kd``, its part of the whole ``loss``
     between 0 and 1, over the same iterations as the losses beside it.  Shares
     are made of logged numbers when the ``LoggerHook`` prints: a training step
-    does nothing for them.  ``tools/train.py`` of this package adds this hook;
-    it is configured with other tools, or for its option.
+    does nothing for them.  The ``DistillationRunner`` adds this hook;
+    configure it under other Runners, or for its option.
 
     Example config:
     ``custom_hooks=[dict(type='LossSharesHook', gradient_interval=100)]``.

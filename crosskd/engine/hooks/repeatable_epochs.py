@@ -23,9 +23,9 @@ class RepeatableEpochsHook(Hook):
     mmengine's checkpoints hold no state of random number generators, so a
     resumed run would flip and crop other images than an uninterrupted one.
     With this hook both end with the same weights, bit by bit where the
-    arithmetic is deterministic.  ``tools/train.py`` of this package adds it.
+    arithmetic is deterministic.  The ``DistillationRunner`` adds it.
 
-    Example config, for other tools:
+    Example config, for other Runners:
     ``custom_hooks=[dict(type='RepeatableEpochsHook')]``.
 
     The workers of the training data loader are started anew in every epoch,
