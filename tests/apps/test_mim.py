@@ -1,5 +1,4 @@
 """``mim train crosskd`` and ``mim test crosskd``, of openmim."""
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from experiments import same_weights
+from processes import has_openmim
 from sources import SOURCES
 from tool_output import metrics
 from tool_server import run as tool
@@ -30,14 +30,6 @@ def test_mim_finds_a_config_by_its_file_name():
     """It looks below the package for the name alone."""
     names = Counter(p.name for p in (MIM / 'configs').rglob('*.py'))
     assert names and set(names.values()) == {1}
-
-
-def has_openmim():
-    try:
-        importlib.metadata.version('openmim')
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @pytest.fixture(scope='module')

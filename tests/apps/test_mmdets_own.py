@@ -15,9 +15,8 @@ import torch
 from downstream import SMALL, child, make_project
 from experiments import experiment, model_cfg, same_weights, write
 from helpers import distiller_cfg, wide_teacher
-from test_bad_input import written
-from test_mim import has_openmim
-from test_tools import PATH, metrics
+from processes import PATH, has_openmim
+from tool_output import metrics, written
 from tool_server import run as tool
 
 from conftest import REPO

@@ -1,4 +1,5 @@
 """Commands as a user starts them: in processes of their own."""
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -21,3 +22,12 @@ def run(*command, cwd, ok=True, env=None):
 def python(*args, **kwargs):
     """Run this Python."""
     return run(sys.executable, *args, **kwargs)
+
+
+def has_openmim():
+    """Whether mim is installed."""
+    try:
+        importlib.metadata.version('openmim')
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
