@@ -5,6 +5,7 @@ One file a family; nothing else knows the names of a head's layers.
 from .anchor import AnchorHeadAdapter
 from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
+from .class_counts import class_counts
 from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
 from .gfl import GFLHeadAdapter
@@ -23,5 +24,5 @@ __all__ = [
     'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
     'HeadRecord', 'PAAHeadAdapter', 'RTMDetHeadAdapter', 'RetinaHeadAdapter',
     'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter', 'YOLOXHeadAdapter',
-    'adapter_of', 'default_tap', 'dense_head', 'record'
+    'adapter_of', 'class_counts', 'default_tap', 'dense_head', 'record'
 ]
