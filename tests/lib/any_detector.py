@@ -53,8 +53,9 @@ def unknown_cfg(name: str, num_classes: int = NUM_CLASSES,
         cfg['backbone']['out_indices'] = (3, )
         cfg['neck'].update(in_channels=[last], out_channels=CHANNELS)
         layer = dict(
-            self_attn_cfg=dict(embed_dims=CHANNELS, num_heads=2),
-            ffn_cfg=dict(embed_dims=CHANNELS, feedforward_channels=8))
+            self_attn_cfg=dict(embed_dims=CHANNELS, num_heads=2, dropout=0.0),
+            ffn_cfg=dict(embed_dims=CHANNELS, feedforward_channels=8,
+                         ffn_drop=0.0))
         cfg['encoder'] = dict(num_layers=1, layer_cfg=layer)
         cfg['decoder'].update(num_layers=1, layer_cfg=dict(
             layer, cross_attn_cfg=layer['self_attn_cfg']))
