@@ -22,10 +22,10 @@ def class_counts(detector: nn.Module) -> dict[str, int]:
     if isinstance(detector, RPN) or any(
             getattr(detector, name, None) is not None for name in OTHERS):
         return {}
-    return {f'{key}.num_classes': head.num_classes
-            for key, head in _heads(detector)
-            if isinstance(getattr(head, 'num_classes', None), int)
-            and not getattr(head, 'class_agnostic', False)}
+    counts = {f'{key}.num_classes': getattr(head, 'num_classes', None)
+              for key, head in _heads(detector)
+              if not getattr(head, 'class_agnostic', False)}
+    return {key: n for key, n in counts.items() if isinstance(n, int)}
 
 
 def _heads(detector: nn.Module) -> Iterator[tuple[str, nn.Module]]:

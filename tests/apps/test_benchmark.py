@@ -11,13 +11,18 @@ from statistics import median
 
 import pytest
 import torch
-from experiments import experiment, model_cfg, write
-from helpers import KINDS, SDD, distiller_cfg, plain_cfg, sdd_cfg
+from any_detector import distilled, heads_of, unknown_cfg
+from experiments import CLASSES, experiment, model_cfg, write
+from helpers import KINDS, SDD, build, distiller_cfg, plain_cfg, sdd_cfg
 from tool_server import run as tool
 
 from conftest import REPO
 from crosskd.apps.benchmark import Setting, draw, format_table, run_benchmark
-from crosskd.apps.benchmark.detectors import build_distilled, build_plain
+from crosskd.apps.benchmark.detectors import (
+    build_distilled,
+    build_plain,
+    random_batch,
+)
 from crosskd.apps.benchmark.parts import OPEN, watch_distilled
 from crosskd.apps.benchmark.setting import image_size, read
 from crosskd.apps.benchmark.timeline import Timeline
@@ -81,6 +86,45 @@ def test_what_is_not_computed_is_no_part(tmp_path):
         'optimizer', 'rest']
 
 
+@pytest.mark.parametrize('student, teacher', [
+    ('fovea', 'fovea'), ('ssd', 'detr'), ('detr', 'yolof')])
+def test_detectors_that_only_share_features(tmp_path, student, teacher):
+    """Of the teacher's forward there is what these features need."""
+    cfg = distilled(*(unknown_cfg(name, len(CLASSES))
+                      for name in (student, teacher)))
+    if 'detr' in (student, teacher):  # which have stride 32 alone
+        cfg['kd_cfg'] = dict(distillers=[dict(
+            type='FeatureDistiller', student='backbone', teacher='backbone',
+            loss_feat_kd=dict(type='PKDLoss'))])
+    result = measured(config(tmp_path, cfg))
+    assert list(result['student']['parts']) == STEP
+    assert list(result['teacher']['parts']) == ['backbone', 'neck', 'rest']
+    assert list(result['distilled']['parts']) == [
+        'teacher', 'student', 'loss_feat_kd', 'backward', 'optimizer', 'rest']
+    assert "teacher's forward" in format_table(result)
+    draw(result, tmp_path / 'parts.png')
+
+
+def test_a_teacher_of_known_heads_runs_no_head_for_features_alone(tmp_path):
+    plain = model_cfg(plain_cfg('gfl'))
+    result = measured(config(tmp_path, distilled(plain, plain)))
+    assert list(result['teacher']['parts']) == ['backbone', 'neck', 'rest']
+
+
+@pytest.mark.parametrize('name', ['faster_rcnn', 'cascade_rcnn', 'mask_rcnn'])
+def test_random_objects_of_two_stage_detectors(name):
+    """Have classes that all heads know, and masks for those that learn them.
+    """
+    cfg = unknown_cfg(name, num_classes=4)
+    heads_of(cfg)[-1]['num_classes'] = 2
+    _, samples = random_batch(build(cfg), 2, (64, 96))
+    objects = samples[0].gt_instances
+    assert set(objects.labels.tolist()) == {0, 1}
+    assert ('masks' in objects) == (name == 'mask_rcnn')
+    if 'masks' in objects:
+        assert objects.masks.masks.shape == (len(objects), 64, 96)
+
+
 def test_parts_are_counted_once_and_nothing_is_left_out(tmp_path):
     """Pieces follow each other, so that they add up to the step."""
     ticks = iter(range(10000))
@@ -105,7 +149,6 @@ def test_parts_are_counted_once_and_nothing_is_left_out(tmp_path):
 
 
 def samples(model):
-    from crosskd.apps.benchmark.detectors import random_batch
     return random_batch(model, 2, (64, 64))[1]
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from conftest import REPO
 from crosskd.apps.export.describing import describe
 from crosskd.apps.export.onnx import TOLERANCE, write_onnx
-from crosskd.detectors.inputs import input_channels
+from crosskd.taps.images import input_channels
 
 READ = dict(type='LoadImageFromFile')
 BOXES = dict(type='LoadAnnotations', with_bbox=True)

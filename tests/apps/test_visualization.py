@@ -208,7 +208,7 @@ def test_a_teacher_in_a_short_type_detects():
         torch.bfloat16}
 
 
-def test_heads_that_are_known_are_compared_where_features_alone_are_distilled():
+def test_known_heads_are_compared_where_features_alone_are_distilled():
     """Scores as with other losses, the gradient at the FPN's features."""
     model = build(distilled(plain_cfg('gfl'), plain_cfg('atss')))
     view = look(model, *item(), NAMES)

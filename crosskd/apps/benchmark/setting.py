@@ -10,6 +10,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ...detectors import DistillationMixin
+from ...detectors.distilled_detector import (
+    build_distilled_detector,
+    distilled_class,
+    find_detector,
+)
 from ...errors import (
     ConfigFileNotFoundError,
     ConfigValueError,
@@ -79,6 +84,8 @@ def read(setting: Setting) -> Config:
     model = cfg.get('model')
     kind = model.get('type') if isinstance(model, dict) else None
     found = MODELS.get(kind) if isinstance(kind, str) else kind
+    if found is build_distilled_detector:
+        found = distilled_class(find_detector(model.pop('detector', None)))
     if not (isinstance(found, type) and issubclass(found, DistillationMixin)):
         raise ConfigValueError(
             f'{file}: model.type={kind!r} is no detector that is distilled; '
