@@ -12,11 +12,12 @@ from typing import Any
 from .endings import told_without_traceback
 
 HELP = """\
-Print a config with which one detector learns from another by CrossKD. Both
-configs are plain ones of mmdet's, with any of the ten heads, on whatever data
-the student's config has. The two are built, and matched as when training
-begins; TEACHER_CKPT is read for that, and downloaded once if it is a URL. What
-was chosen and bridged, and why, is in comments.
+Print a config with which one detector learns from another: by CrossKD if both
+have one of the ten heads, else by PKD, from the teacher's features alone. Both
+configs are plain ones of mmdet's, on whatever data the student's config has.
+The two are built, and matched as when training begins; TEACHER_CKPT is read
+for that, and downloaded once if it is a URL. What was chosen and bridged, and
+why, is in comments.
 """
 PATHS = """\
 Run it where you will train: teacher_config and teacher_ckpt are looked up

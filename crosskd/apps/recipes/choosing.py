@@ -1,7 +1,8 @@
 """What to distil between two heads, and why."""
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from mmdet.models.detectors import RTMDet
+from mmdet.models.detectors import BaseDetector, RTMDet
 
 from ...detectors import CrossKDRTMDet, CrossKDSingleStageDetector
 from ...heads import HeadAdapter
@@ -11,6 +12,7 @@ QFL = "dict(type='KDQualityFocalLoss', beta=1, loss_weight={})"
 KL = ("dict(type='KnowledgeDistillationKLDivLoss', class_reduction='sum', "
       'T=1, loss_weight=4.0)')
 BOXES = "dict(type='{}', loss_weight={})"
+PKD = "dict(type='PKDLoss', loss_weight=6.0)"
 SCORES = ("dict(type='CrossEntropyLoss', use_sigmoid=True, "
           'loss_weight=1.0)')
 
@@ -42,6 +44,27 @@ def detector_for(student: type, head: HeadAdapter) -> str:
                 kind.__module__ == CrossKDSingleStageDetector.__module__):
             return kind.__name__
     return CrossKDSingleStageDetector.__name__
+
+
+def features_of(students: BaseDetector, teachers: BaseDetector,
+                heads: Sequence[HeadAdapter | None]) -> Choice:
+    """The loss of two detectors of which one has no head that is known.
+
+    Args:
+        students, teachers: the two.
+        heads: theirs; None where it is not known.
+    """
+    reasons = []
+    for whose, detector, head in zip(('student', 'teacher'),
+                                     (students, teachers), heads):
+        own = getattr(detector, 'bbox_head', None)
+        if head is None:
+            reasons.append(
+                f'the {whose} ({type(detector).__name__}) has no dense head'
+                if own is None else f"the {whose}'s {type(own).__name__} is "
+                'of no family whose predictions can be distilled')
+    return Choice('loss_feat_kd', PKD,
+                  f'features alone (PKD), because {" and ".join(reasons)}')
 
 
 def losses_for(teacher: HeadAdapter) -> list[Choice]:

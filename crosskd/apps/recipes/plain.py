@@ -2,13 +2,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector, SingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from ...data_checks.classes import classes_of
 from ...data_checks.leaves import leaves, resolve
 from ...detectors import DistillationMixin
+from ...detectors.distilled_detector import build_distilled_detector
 from ...errors import ConfigTypeError, ConfigValueError, describe
 
 
@@ -37,11 +38,10 @@ def read_config(key: str, name: str, file: str) -> Config:
 
 
 def detector_class(key: str, name: str, cfg: Config) -> type:
-    """The class of a plain single-stage detector, without building it.
+    """The class of a plain detector, without building it.
 
     Raises:
-        TypeError, ValueError: it is another kind of detector; the message says
-            which kinds can be distilled.
+        TypeError, ValueError: it is no detector, or one that is distilled.
     """
     found = f'{key}={name!r}: model.type={cfg.model.type!r}'
     kind: Any = resolve(MODELS, cfg.model.type, cfg.model.get('_scope_'))
@@ -49,16 +49,18 @@ def detector_class(key: str, name: str, cfg: Config) -> type:
         raise ConfigValueError(
             f'{found} is in no registry; expected a detector of '
             "mmdet's, or custom_imports that register it")
-    if not issubclass(kind, SingleStageDetector):
+    if kind is build_distilled_detector or isinstance(
+            kind, type) and issubclass(kind, DistillationMixin):
         raise ConfigTypeError(
-            f'{found} is no single-stage detector; expected one with a dense '
-            'bbox_head (detectors of two stages and transformers such as '
-            'DETR cannot be distilled)')
+            f'{found} is distilled already; expected the config of the plain '
+            'detector')
+    if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
+        raise ConfigTypeError(f"{found} is no detector of mmdet's")
     return kind
 
 
 def check_student(name: str, cfg: Config, kind: type) -> None:
-    """Check that nothing of a detector is lost when it is distilled.
+    """Check that nothing of a student with a known head is lost.
 
     Args:
         name: what the user called its config.
@@ -66,15 +68,12 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
         kind: its class.
 
     Raises:
-        TypeError: it is distilled already, or its class does more than
-            mmdet's ``SingleStageDetector``.
+        TypeError: its class does more than mmdet's ``SingleStageDetector``.
     """
     found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
-    if issubclass(kind, DistillationMixin):
-        raise ConfigTypeError(
-            f'{found} is distilled already; expected the plain '
-            "student's config")
-    own = kind.__mro__[:kind.__mro__.index(SingleStageDetector)]
+    base = (SingleStageDetector if issubclass(kind, SingleStageDetector)
+            else BaseDetector)
+    own = kind.__mro__[:kind.__mro__.index(base)]
     methods = sorted(
         name for base in own for name, value in vars(base).items()
         if callable(value) and (not base.__module__.startswith('mmdet.')
