@@ -111,17 +111,22 @@ def test_a_teacher_of_known_heads_runs_no_head_for_features_alone(tmp_path):
     assert list(result['teacher']['parts']) == ['backbone', 'neck', 'rest']
 
 
-@pytest.mark.parametrize('name', ['faster_rcnn', 'cascade_rcnn', 'mask_rcnn'])
-def test_random_objects_of_two_stage_detectors(name):
+@pytest.mark.parametrize('name, masks', [
+    ('faster_rcnn', False), ('cascade_rcnn', False), ('mask_rcnn', True),
+    ('detr', True)])
+def test_random_objects_of_other_detectors(name, masks):
     """Have classes that all heads know, and masks for those that learn them.
+
+    A preprocessor that pads masks needs some, too.
     """
     cfg = unknown_cfg(name, num_classes=4)
+    cfg['data_preprocessor']['pad_mask'] = masks
     heads_of(cfg)[-1]['num_classes'] = 2
     _, samples = random_batch(build(cfg), 2, (64, 96))
     objects = samples[0].gt_instances
     assert set(objects.labels.tolist()) == {0, 1}
-    assert ('masks' in objects) == (name == 'mask_rcnn')
-    if 'masks' in objects:
+    assert ('masks' in objects) == masks
+    if masks:
         assert objects.masks.masks.shape == (len(objects), 64, 96)
 
 

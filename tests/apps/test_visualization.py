@@ -453,3 +453,22 @@ def test_a_run_counted_in_iterations(project, tmp_path):
     tool('train.py', 'by_iteration.py', '--work-dir', tmp_path, cwd=project)
     assert sorted(p.name for p in tmp_path.rglob('vis_image/*')) == [
         f'distillation_0_{step}.png' for step in (2, 4, 5)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['fovea', 'detr'])
+def test_a_run_of_detectors_without_a_known_head(project, tmp_path, name):
+    """Which is the same with it and without."""
+    model = distilled(*(unknown_cfg(name, len(CLASSES), width)
+                        for width in (8, 16)))
+    write(project / 'any.py', experiment(model, epochs=1))
+    write(project / 'seen.py', experiment(model, epochs=1, custom_hooks=[
+        HOOK, dict(type='LossSharesHook', gradient_interval=1)]))
+    for config in ('any', 'seen'):
+        tool('train.py', f'{config}.py', '--work-dir', tmp_path / config,
+             cwd=project)
+    a, b = (tmp_path / config / 'epoch_1.pth' for config in ('any', 'seen'))
+    assert same(weights(a), weights(b))
+    assert (scalars(b)['train/grad_ratio'] > 0).all()
+    assert sorted(p.name for p in tmp_path.rglob('vis_image/*')) == [
+        f'distillation_{i}_1.png' for i in (0, 2)]

@@ -77,10 +77,13 @@ def random_batch(detector: BaseDetector, count: int,
         size: (height, width) of them.
     """
     classes = min(class_counts(detector).values(), default=1)
+    # such as Mask2Former's heads have another name
+    masks = detector.with_mask or getattr(
+        detector.data_preprocessor, 'pad_mask', False)
     # mmdet's labels begin with 1
     data: Any = demo_mm_inputs(
         count, (input_channels(detector), *size), [BOXES] * count, classes + 1,
-        with_mask=detector.with_mask)
+        with_mask=masks)
     for sample in data['data_samples']:
         sample.gt_instances.labels -= 1
         del sample.ignored_instances
