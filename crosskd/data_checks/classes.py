@@ -7,7 +7,7 @@ from torch import nn
 
 from ..arguments import did_you_mean, few
 from ..errors import ConfigTypeError, ConfigValueError, describe
-from ..heads import adapter_of
+from ..heads import class_counts
 from .leaves import Leaf
 
 METAINFO = ('classes', 'palette')
@@ -137,12 +137,8 @@ def built_classes(dataset: Any) -> list[tuple]:
 
 
 def _compare(key: str, classes: tuple, model: nn.Module) -> None:
-    try:
-        head = adapter_of(getattr(model, 'bbox_head', None)).head
-    except TypeError:  # other heads know what their num_classes means
-        return
-    if head.num_classes != len(classes):
-        raise ConfigValueError(
-            f'model.bbox_head.num_classes={head.num_classes}: {key}.dataset '
-            f'has {len(classes)} classes ({few(classes)}); they must be '
-            'equal')
+    for name, count in class_counts(model).items():
+        if count != len(classes):
+            raise ConfigValueError(
+                f'model.{name}={count}: {key}.dataset has {len(classes)} '
+                f'classes ({few(classes)}); they must be equal')

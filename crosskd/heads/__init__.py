@@ -5,6 +5,7 @@ One file a family; nothing else knows the names of a head's layers.
 from .anchor import AnchorHeadAdapter
 from .atss import ATSSHeadAdapter
 from .base import HeadAdapter
+from .class_counts import class_counts
 from .ddod import DDODHeadAdapter
 from .fcos import FCOSHeadAdapter
 from .finding_adapter import adapter_of, default_tap, dense_head
@@ -24,5 +25,6 @@ __all__ = [
     'FCOSHeadAdapter', 'GFLHeadAdapter', 'Geometry', 'HeadAdapter',
     'HeadRecord', 'LevelPass', 'PAAHeadAdapter', 'RTMDetHeadAdapter',
     'RetinaHeadAdapter', 'TOODHeadAdapter', 'Targets', 'VFNetHeadAdapter',
-    'YOLOXHeadAdapter', 'adapter_of', 'default_tap', 'dense_head', 'record'
+    'YOLOXHeadAdapter', 'adapter_of', 'class_counts', 'default_tap',
+    'dense_head', 'record'
 ]

@@ -52,6 +52,7 @@ class Pair(Auxiliary):
         notes: what was bridged, as the log says it.
         matched: by the name of features, indices of the levels that both
             have, as (student's, teacher's), matched by stride.
+        strides: by the name of features, the stride of each of these levels.
         split: after how many layers the heads of student and teacher are
             split; None where they are not.
     """
@@ -67,6 +68,7 @@ class Pair(Auxiliary):
         self.is_joined = False
         self.notes: list[str] = []
         self.matched: dict[str, list[tuple[int, int]]] = {}
+        self.strides: dict[str, list[tuple[float, float]]] = {}
 
     # -- when training begins ----------------------------------------------
 
@@ -100,6 +102,7 @@ class Pair(Auxiliary):
                             for side in (student, teacher))
             self.matched[name] = match_levels(
                 ours, theirs, f' at the {plan.student[name]}')
+            self.strides[name] = [ours[i] for i, _ in self.matched[name]]
             self.note(*left_over(ours, theirs, self.matched[name]))
 
     def _bridge_all(self, student: Side, teacher: Side, plan: Plan) -> None:

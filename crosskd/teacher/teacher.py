@@ -259,6 +259,31 @@ class Teacher:
         return knows_bfloat16(body), head is None or knows_bfloat16(
             [head.head]) and not head.calls_mmcv_ops
 
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, samples: SampleList) -> SampleList:
+        """The teacher's own detections, in pixels of the files.
+
+        Args:
+            inputs, samples: as for a run; after :meth:`join`.
+
+        Returns:
+            list: for each image, a sample with its detections.
+        """
+        inputs = self._renormalized(inputs, samples, self._preprocessor)
+        detector = self.detector
+        if any(p.dtype in HALVES for p in detector.parameters()):
+            # of boxes, NMS and mmcv's ops, some have no shorter types
+            detector = copy.deepcopy(detector).float()
+        like = next(detector.parameters())
+        with torch.autocast(inputs.device.type, enabled=False):
+            return detector.predict(inputs.to(like.dtype),
+                                    copy.deepcopy(samples), rescale=True)
+
+    @property
+    def has_dense_head(self) -> bool:
+        """Whether it has a dense head that is known."""
+        return self._dense_head is not None
+
     @property
     def _dense_head(self) -> HeadAdapter | None:
         """The head, if it is known, and can be run by itself."""

@@ -11,8 +11,17 @@ from statistics import median
 
 import pytest
 import torch
-from experiments import experiment, model_cfg, write
-from helpers import KINDS, SDD, distiller_cfg, kd_cfg, plain_cfg, sdd_cfg
+from any_detector import distilled, heads_of, unknown_cfg
+from experiments import CLASSES, experiment, model_cfg, write
+from helpers import (
+    KINDS,
+    SDD,
+    build,
+    distiller_cfg,
+    kd_cfg,
+    plain_cfg,
+    sdd_cfg,
+)
 from tool_server import MAIN
 from tool_server import run as tool
 
@@ -22,6 +31,7 @@ from crosskd.apps.benchmark.detectors import (
     build_distilled,
     build_plain,
     build_teacher,
+    random_batch,
 )
 from crosskd.apps.benchmark.parts import OPEN, watch_distilled
 from crosskd.apps.benchmark.setting import image_size, read
@@ -75,11 +85,56 @@ def test_features_and_regions_are_parts_by_the_names_of_their_losses(
     ]
 
 
-def test_without_cross_head_predictions_pairing_is_what_is_left(tmp_path):
+def test_what_is_not_computed_is_no_part(tmp_path):
+    """Such as cross-head predictions, of SDD."""
     result = measured(config(tmp_path, model_cfg(sdd_cfg('retina'))))
-    assert losses_of(result) == ['loss_sdd_map', 'loss_sdd_box']
-    parts = result['distilled']['parts']
-    assert parts['cross_head']['max'] < parts['teacher']['max']
+    assert list(result['distilled']['parts']) == [
+        'teacher', 'student', 'loss_sdd_map', 'loss_sdd_box', 'backward',
+        'optimizer', 'rest']
+
+
+@pytest.mark.parametrize('student, teacher', [
+    ('fovea', 'fovea'), ('ssd', 'detr'), ('detr', 'yolof')])
+def test_detectors_that_only_share_features(tmp_path, student, teacher):
+    """Of the teacher's forward there is what these features need."""
+    cfg = distilled(*(unknown_cfg(name, len(CLASSES))
+                      for name in (student, teacher)))
+    if 'detr' in (student, teacher):  # which have stride 32 alone
+        cfg['kd_cfg'] = dict(distillers=[dict(
+            type='FeatureDistiller', student='backbone', teacher='backbone',
+            loss_feat_kd=dict(type='PKDLoss'))])
+    result = measured(config(tmp_path, cfg))
+    assert list(result['student']['parts']) == STEP
+    assert list(result['teacher']['parts']) == ['backbone', 'neck', 'rest']
+    assert list(result['distilled']['parts']) == [
+        'teacher', 'student', 'loss_feat_kd', 'backward', 'optimizer', 'rest']
+    assert "teacher's forward" in format_table(result)
+    draw(result, tmp_path / 'parts.png')
+
+
+def test_a_teacher_of_known_heads_runs_no_head_for_features_alone(tmp_path):
+    plain = model_cfg(plain_cfg('gfl'))
+    result = measured(config(tmp_path, distilled(plain, plain)))
+    assert list(result['teacher']['parts']) == ['backbone', 'neck', 'rest']
+
+
+@pytest.mark.parametrize('name, masks', [
+    ('faster_rcnn', False), ('cascade_rcnn', False), ('mask_rcnn', True),
+    ('detr', True)])
+def test_random_objects_of_other_detectors(name, masks):
+    """Have classes that all heads know, and masks for those that learn them.
+
+    A preprocessor that pads masks needs some, too.
+    """
+    cfg = unknown_cfg(name, num_classes=4)
+    cfg['data_preprocessor']['pad_mask'] = masks
+    heads_of(cfg)[-1]['num_classes'] = 2
+    _, samples = random_batch(build(cfg), 2, (64, 96))
+    objects = samples[0].gt_instances
+    assert set(objects.labels.tolist()) == {0, 1}
+    assert ('masks' in objects) == masks
+    if masks:
+        assert objects.masks.masks.shape == (len(objects), 64, 96)
 
 
 def test_parts_are_counted_once_and_nothing_is_left_out(tmp_path):
@@ -106,7 +161,6 @@ def test_parts_are_counted_once_and_nothing_is_left_out(tmp_path):
 
 
 def samples(model):
-    from crosskd.apps.benchmark.detectors import random_batch
     return random_batch(model, 2, (64, 64))[1]
 
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from crosskd.detectors.inputs import input_channels
 from helpers import PREPROCESSOR, build, plain_cfg
 from mmcv.transforms import BaseTransform
 from mmdet.registry import MODELS, TRANSFORMS
@@ -20,6 +19,7 @@ from torch import nn
 from conftest import REPO
 from crosskd.apps.export.describing import describe
 from crosskd.apps.export.onnx import TOLERANCE, write_onnx
+from crosskd.taps.images import input_channels
 
 READ = dict(type='LoadImageFromFile')
 BOXES = dict(type='LoadAnnotations', with_bbox=True)

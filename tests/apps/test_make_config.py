@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from any_detector import distilled, unknown_cfg
 from experiments import experiment, model_cfg, write
 from families import FAMILY
 from helpers import (
@@ -242,6 +243,54 @@ def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     assert build(cfg.model).pair.is_joined
 
 
+@pytest.mark.parametrize('student, teacher, reason', [
+    ('faster_rcnn', 'mask_rcnn', 'the student (FasterRCNN) has no dense head '
+     'and the teacher (MaskRCNN) has no dense head'),
+    ('gfl', 'faster_rcnn', 'the teacher (FasterRCNN) has no dense head'),
+    ('fovea', 'gfl', "the student's FoveaHead is of no family whose "
+     'predictions can be distilled'),
+    ('detr', 'yolof', "the student's DETRHead is of no family whose "
+     "predictions can be distilled and the teacher's YOLOFHead is of no "
+     'family whose predictions can be distilled')])
+def test_features_of_detectors_without_a_known_head(tmp_path, monkeypatch,
+                                                    student, teacher, reason):
+    monkeypatch.chdir(tmp_path)
+    for name in (student, teacher):
+        write(tmp_path / f'{name}.py', dict(model=(
+            plain_cfg if name == 'gfl' else unknown_cfg)(name)))
+    text = make_config(f'{student}.py', f'{teacher}.py', 'random')
+    (tmp_path / 'made.py').write_text(text)
+    plain, cfg = (Config.fromfile(f'{name}.py') for name in (student, 'made'))
+    assert cfg.model.type == 'DistilledDetector'
+    assert cfg.model.detector == plain.model.type
+    assert cfg.model.kd_cfg == dict(
+        loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0))
+    comments = ' '.join(line.strip(' #') for line in text.splitlines()
+                        if line.strip().startswith('#'))
+    assert f'features alone (PKD), because {reason}' in comments
+    assert re.match(rf'{student} \(\w+\) learns from {teacher} \(\w+\), by '
+                    'PKD. ', comments)
+    assert max(map(len, text.splitlines())) < 80
+    model = build(cfg.model)
+    assert model.pair.is_joined and isinstance(
+        model, MODELS.get(plain.model.type))
+
+
+def test_what_is_bridged_between_features_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / 'student.py', dict(model=unknown_cfg('fovea')))
+    teacher = unknown_cfg('faster_rcnn')
+    teacher['neck'].update(out_channels=16)
+    teacher['rpn_head'].update(in_channels=16)
+    write(tmp_path / 'teacher.py', dict(model=teacher))
+    text = make_config('student.py', 'teacher.py', 'random')
+    (tmp_path / 'made.py').write_text(text)
+    kd_cfg = Config.fromfile('made.py').model.kd_cfg
+    assert kd_cfg.adapter == dict(type='ChannelAdapter')
+    assert "levels of stride 4, 64 are the teacher's alone" in text
+    assert 'has 8 channels and the teacher 16' in text.replace('\n#  ', '')
+
+
 def config_value(text):
     return Config.fromstring(f'value = {text}', '.py').value
 
@@ -298,26 +347,21 @@ class MyGFL(GFL):
 
 
 REFUSED = {
-    'two stages': (
-        ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'teacher.py',
-         'teacher.pth'],
-        "STUDENT_CONFIG='mmdet::faster.*'FasterRCNN' is no single-stage"),
-    'a transformer teaches': (
-        ['student.py', 'mmdet::detr/detr_r50_8xb2-150e_coco.py',
-         'teacher.pth'],
-        "TEACHER_CONFIG='mmdet::detr.*'DETR' is no single-stage detector"),
-    'another head': (
-        ['mmdet::ssd/ssd300_coco.py', 'teacher.py', 'teacher.pth'],
-        'SSDHead cannot be distilled; expected one of'),
+    'no detector': (
+        ['backbone.py', 'teacher.py', 'teacher.pth'],
+        "STUDENT_CONFIG='backbone.py': model.type='ResNet' is no detector of"),
+    'a distilled detector': (
+        ['any.py', 'teacher.py', 'teacher.pth'],
+        "'DistilledDetector' is distilled already; expected the config of"),
+    'features have no classes': (
+        ['fovea.py', 'teacher.py', 'teacher.pth', '--classes', 'star=ring'],
+        "no classes are distilled: .* the student's FoveaHead is of no fam"),
     'a class of its own': (
         ['own.py', 'teacher.py', 'teacher.pth'],
         r"'MyGFL' has methods of its own \(loss\).*DistillationMixin, MyGFL"),
     'distilled already': (
         ['distilled.py', 'teacher.py', 'teacher.pth'],
-        "'CrossKDGFL' is distilled already; expected the plain"),
-    'any detector, distilled already': (
-        ['any_distilled.py', 'teacher.py', 'teacher.pth'],
-        "'DistilledDetector' is distilled already; expected the plain"),
+        "'CrossKDGFL' is distilled already; expected the config of the plain"),
     'an unknown type': (
         ['unknown.py', 'teacher.py', 'teacher.pth'],
         "'NoSuchDetector' is in no registry"),
@@ -362,8 +406,9 @@ REFUSED = {
 def test_what_cannot_work_is_refused(pair, capsys, case):
     teacher = Config.fromfile('teacher.py').to_dict()['model']
     write(pair / 'distilled.py', dict(model=distiller_cfg('gfl')))
-    write(pair / 'any_distilled.py', dict(model=dict(
-        type='DistilledDetector', detector='FasterRCNN')))
+    write(pair / 'any.py', dict(model=distilled(*[plain_cfg('gfl')] * 2)))
+    write(pair / 'backbone.py', dict(model=dict(type='ResNet', depth=18)))
+    write(pair / 'fovea.py', dict(model=unknown_cfg('fovea')))
     write(pair / 'unlike.py', experiment(plain_cfg('retina')))
     write(pair / 'empty.py', dict(data='data/'))
     write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))

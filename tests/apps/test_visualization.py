@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from any_detector import distilled, unknown_cfg
 from experiments import CLASSES, experiment, model_cfg, weights, write
 from families import FAMILY, as_params
 from helpers import (
@@ -95,9 +96,10 @@ def test_a_student_that_is_its_teacher_looks_like_it(kind):
             np.sort(found.scores), np.sort(expected.scores), atol=2e-3)
         assert set(found.names) <= set(NAMES)
     for ours, theirs in zip(*(view.maps[name] for name in SCORES)):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
-    assert max(x.max() for x in view.maps['loss_reg_kd']) < 1e-3
-    assert view.levels == [8, 16, 32]
+        np.testing.assert_allclose(ours.values, theirs.values, atol=1e-3)
+    assert max(x.values.max() for x in view.maps['loss_reg_kd']) < 1e-3
+    for maps in view.maps.values():
+        assert [x.stride for x in maps] == [8, 16, 32]
 
 
 @pytest.mark.parametrize('method', [
@@ -122,11 +124,110 @@ def test_maps_are_what_the_losses_are_made_of(method):
     } == {*SCORES, *distilled}
     for name, value in distilled.items():
         if name in view.maps:  # of single locations
-            assert sum(x.sum() for x in view.maps[name]) == pytest.approx(
-                value, rel=1e-4)
+            assert sum(
+                x.values.sum() for x in view.maps[name]) == pytest.approx(
+                    value, rel=1e-4)
         else:
             maps = view.maps[f'gradient of {name}']
-            assert 0 < max(x.max() for x in maps) < np.inf
+            assert 0 < max(x.values.max() for x in maps) < np.inf
+
+
+STUDENTS = ['fovea', 'yolof', 'detr']
+PAIRS = {
+    **{name: lambda name=name: distilled(
+        unknown_cfg(name), unknown_cfg(name, width=16)) for name in STUDENTS},
+    'known head, unknown teacher': lambda: distilled(
+        plain_cfg('gfl'), unknown_cfg('fovea')),
+    'unknown head, known teacher': lambda: distilled(
+        unknown_cfg('fovea'), plain_cfg('gfl'))}
+
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_detectors_that_only_share_features(pair):
+    """What each of them detects by itself, and where features differ."""
+    model = build(PAIRS[pair]()).train()
+    model.loss(*batch())  # as in training
+    thing, truth = item()
+    before = everything(model)
+    view = look(model, thing, truth, NAMES)
+    assert same(everything(model), before)
+    assert list(view.boxes) == ['ground truth', 'teacher', 'student']
+    (name, maps), = view.maps.items()
+    assert name.startswith('gradient of loss_feat_kd at the ')
+    strides = [32] if pair in ('yolof', 'detr') else [8, 16, 32]
+    assert [x.stride for x in maps] == strides
+    for heat in maps:
+        assert heat.extent == (0, 48, 32, 0)  # of the file
+        assert heat.values.shape == (64 // heat.stride, 96 // heat.stride)
+    # the student's own detections, and the length of the gradient
+    data = model.data_preprocessor(dict(
+        inputs=[thing['inputs']], data_samples=[thing['data_samples']]))
+    model.eval()
+    with torch.no_grad():
+        found, = model.predict(data['inputs'], data['data_samples'])
+    np.testing.assert_array_equal(
+        found.pred_instances.bboxes, view.boxes['student'].corners)
+    features = [x.detach().requires_grad_() for x in model.extract_feat(
+        data['inputs'])]
+    theirs = model.teacher(data['inputs'], data['data_samples'])
+    loss = sum(model.distillers.features.loss_feat_kd(
+        *both) for both in model.pair.features(
+            'features', features, theirs.features['features']))
+    for slope, heat in zip(torch.autograd.grad(loss, features), maps):
+        np.testing.assert_allclose(
+            slope[0].norm(dim=0), heat.values, rtol=1e-4, atol=1e-9)
+    assert draw(view, 'title', score_thr=0.3).std() > 1
+
+
+def test_a_teacher_of_its_own_normalisation_detects_on_its_view():
+    cfg = distilled(unknown_cfg('fovea'), unknown_cfg('fovea'))
+    cfg['data_preprocessor'].update(mean=[0, 0, 0], std=[1, 1, 1],
+                                    bgr_to_rgb=False)
+    model = build(cfg).eval()
+    thing, truth = item()
+    view = look(model, thing, truth, NAMES)
+    teacher = model.teacher.detector
+    with torch.no_grad():
+        expected, = teacher.test_step(dict(
+            inputs=[thing['inputs']], data_samples=[thing['data_samples']]))
+    np.testing.assert_allclose(expected.pred_instances.bboxes,
+                               view.boxes['teacher'].corners, atol=1e-3)
+
+
+def test_a_teacher_in_a_short_type_detects():
+    """NMS and box coders do not know all types."""
+    cfg = distilled(unknown_cfg('fovea'), unknown_cfg('fovea'))
+    model = build(dict(cfg, teacher_dtype='bfloat16')).train()
+    model.loss(*batch())
+    view = look(model, *item(), NAMES)
+    assert len(view.boxes['teacher'].names) > 0
+    assert {p.dtype for p in model.teacher.detector.parameters()} == {
+        torch.bfloat16}
+
+
+def test_known_heads_are_compared_where_features_alone_are_distilled():
+    """Scores as with other losses, the gradient at the FPN's features."""
+    model = build(distilled(plain_cfg('gfl'), plain_cfg('atss')))
+    view = look(model, *item(), NAMES)
+    assert list(view.boxes) == ['ground truth', 'teacher', 'student']
+    assert list(view.maps) == [*SCORES, 'gradient of loss_feat_kd']
+    for maps in view.maps.values():
+        assert [x.stride for x in maps] == [8, 16, 32]
+        assert max(x.values.max() for x in maps) > 0
+
+
+def test_features_of_several_taps_have_a_row_each():
+    """Also beside losses of predictions."""
+    model = build(distiller_cfg('gfl', distillers=[dict(
+        type='FeatureDistiller', student='backbone.layer4',
+        teacher='backbone.layer4', loss_feat_kd=dict(type='PKDLoss'))]))
+    view = look(model, *item(), NAMES)
+    assert list(view.maps) == [
+        *SCORES, 'loss_cls_kd', 'loss_reg_kd',
+        'gradient of loss_feat_kd at the backbone.layer4']
+    heat, = view.maps['gradient of loss_feat_kd at the backbone.layer4']
+    assert heat.stride == 32 and heat.values.max() > 0
+    assert draw(view, 'title', score_thr=0.3).std() > 1
 
 
 def test_levels_and_classes_of_the_teachers_alone():
@@ -140,8 +241,8 @@ def test_levels_and_classes_of_the_teachers_alone():
     model = build(cfg, joins=False)
     model.join_teacher(NAMES)
     view = look(model, *item(), NAMES)
-    assert view.levels == [16, 32]
-    assert [x.shape for x in view.maps['loss_cls_kd']] == [(4, 6), (2, 3)]
+    assert [(x.stride, x.values.shape) for x in view.maps['loss_cls_kd']] == [
+        (16, (4, 6)), (32, (2, 3))]
     # nothing of a student's comes from the level that it lacks
     assert view.boxes['cross head'].scores.min() > 0.01
     assert set(view.boxes['teacher'].names) <= {*NAMES, 'zero'}
@@ -156,7 +257,7 @@ def test_a_picture_has_the_images_colours_and_its_shape():
     view = look(build(distiller_cfg('fcos')), thing, [], NAMES)
     assert view.size == (20, 60)
     assert (view.image == (255, 0, 0)).all()
-    left, right, bottom, top = view.extents[0]
+    left, right, bottom, top = view.maps['loss_cls_kd'][0].extent
     assert (left, top) == (0, 0) and right >= 60 and bottom >= 20
     picture = draw(view, 'title', score_thr=0.99)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
@@ -349,3 +450,22 @@ def test_a_run_counted_in_iterations(project, tmp_path):
     tool('train.py', 'by_iteration.py', '--work-dir', tmp_path, cwd=project)
     assert sorted(p.name for p in tmp_path.rglob('vis_image/*')) == [
         f'distillation_0_{step}.png' for step in (2, 4, 5)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['fovea', 'detr'])
+def test_a_run_of_detectors_without_a_known_head(project, tmp_path, name):
+    """Which is the same with it and without."""
+    model = distilled(*(unknown_cfg(name, len(CLASSES), width)
+                        for width in (8, 16)))
+    write(project / 'any.py', experiment(model, epochs=1))
+    write(project / 'seen.py', experiment(model, epochs=1, custom_hooks=[
+        HOOK, dict(type='LossSharesHook', gradient_interval=1)]))
+    for config in ('any', 'seen'):
+        tool('train.py', f'{config}.py', '--work-dir', tmp_path / config,
+             cwd=project)
+    a, b = (tmp_path / config / 'epoch_1.pth' for config in ('any', 'seen'))
+    assert same(weights(a), weights(b))
+    assert (scalars(b)['train/grad_ratio'] > 0).all()
+    assert sorted(p.name for p in tmp_path.rglob('vis_image/*')) == [
+        f'distillation_{i}_1.png' for i in (0, 2)]

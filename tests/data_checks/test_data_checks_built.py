@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 import torch
+from any_detector import distilled, heads_of, unknown_cfg
 from data_sets import TRAIN, VAL, check, content, loader, saved, voc, warnings
 from helpers import build, distiller_cfg
 from mmdet.datasets import CocoDataset
@@ -45,6 +46,11 @@ def wrapped(*inner, way='repeat'):
         mixed=dict(type='MultiImageMixDataset', dataset=concat,
                    pipeline=[]))[way]
     return cfg
+
+
+def built_loader():
+    return Runner.build_dataloader(dict(
+        loader(), num_workers=0, persistent_workers=False), seed=0)
 
 
 @pytest.mark.parametrize('way, at', [
@@ -101,9 +107,7 @@ def test_it_is_built_once_and_not_copied(monkeypatch):
 
 
 def test_what_is_built_is_returned_as_it_is():
-    cfg = loader()
-    cfg.update(num_workers=0, persistent_workers=False)
-    made = Runner.build_dataloader(cfg, seed=0)
+    made = built_loader()
     assert check_data(TRAIN, made, nn.Linear(1, 1)) is made
     assert check_data(TRAIN, None, nn.Linear(1, 1)) is None
     os.rename('data/shapes/train/00003.png', 'data/shapes/elsewhere.png')
@@ -115,6 +119,36 @@ def test_what_is_built_is_returned_as_it_is():
     model = build(distiller_cfg('gfl'))
     with pytest.raises(ValueError, match='num_classes=3: train_dataloader'):
         check_data(TRAIN, made, model)
+
+
+@pytest.mark.parametrize('name, key', [
+    ('faster_rcnn', 'roi_head.bbox_head'),
+    ('cascade_rcnn', r'roi_head.bbox_head\[2\]'),
+    ('mask_rcnn', 'roi_head.mask_head'), ('detr', 'bbox_head'),
+    ('fovea', 'bbox_head'), ('ssd', 'bbox_head')])
+def test_classes_of_detectors_without_a_known_head(name, key):
+    """The last of its heads is wrong; of plain and distilled students."""
+    made = built_loader()
+    right = unknown_cfg(name, num_classes=5)
+    check_data(TRAIN, made, build(right))
+    wrong = copy.deepcopy(right)
+    heads_of(wrong)[-1]['num_classes'] = 6
+    for cfg in (wrong, distilled(wrong, right)):
+        with pytest.raises(ValueError, match=(
+                f'^model.{key}.num_classes=6: train_dataloader.dataset has 5 '
+                r"classes \('circle', .*\); they must be equal")):
+            check_data(TRAIN, made, build(cfg, joins=False))
+
+
+def test_heads_that_count_no_classes():
+    """Those of an RPN, and of one mask for all classes."""
+    cfg = unknown_cfg('mask_rcnn', num_classes=5)
+    cfg['roi_head']['mask_head'].update(class_agnostic=True, num_classes=80)
+    rpn = {key: cfg[key] for key in (
+        'data_preprocessor', 'backbone', 'neck', 'rpn_head', 'train_cfg',
+        'test_cfg')}
+    for one in (cfg, dict(rpn, type='RPN')):
+        check_data(TRAIN, built_loader(), build(one))
 
 
 def test_data_of_another_kind_is_left_alone():

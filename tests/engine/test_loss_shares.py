@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from any_detector import distilled, unknown_cfg
 from helpers import METHODS, batch, build, distiller_cfg, plain_cfg
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
@@ -166,6 +167,30 @@ def test_gradient_norms_are_measured_and_left_as_they_are(method):
         float(norms[0] / norms[1]), rel=1e-4)
     # nothing is left behind
     assert not model._forward_hooks and not model.bbox_head._forward_pre_hooks
+
+
+@pytest.mark.parametrize('name', ['fovea', 'yolof', 'detr'])
+def test_gradient_norms_of_heads_that_are_not_known(name):
+    """At the features that are distilled: what the neck returns."""
+    cfg = distilled(unknown_cfg(name), unknown_cfg(name, width=16))
+    model, other = (build(cfg).train() for _ in range(2))
+    hub = MessageHub.get_instance('step')
+    hub.log_scalars.clear()
+    found, expected = step(model, LossSharesHook(1)), step(other)
+    assert all(a is b or torch.equal(a, b) for a, b in zip(found, expected))
+    features = []
+    other.neck.register_forward_hook(lambda _, args, out: features.extend(out))
+    losses = other(*batch(), mode='loss')
+    norms = []
+    for distils in (True, False):
+        total, _ = other.parse_losses({
+            k: v for k, v in losses.items() if ('kd' in k) == distils})
+        grads = torch.autograd.grad(total, features, retain_graph=True)
+        norms.append(sum(g.square().sum() for g in grads).sqrt())
+    assert hub.get_scalar('train/grad_ratio').current() == pytest.approx(
+        float(norms[0] / norms[1]), rel=1e-4)
+    # nothing is left behind
+    assert not model._forward_hooks and not model.neck._forward_hooks
 
 
 def test_a_step_between_costs_nothing():

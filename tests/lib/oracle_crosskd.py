@@ -1,7 +1,7 @@
 """CrossKD once more, as loops over one location at a time, in float64.
 
-Written from the formulas (docs/mathematics.md), not from the package: it shares
-nothing with it but the mmdet heads themselves.
+Written from the formulas (docs/mathematics.md), not from the package: it
+shares nothing with it but the mmdet heads themselves.
 """
 import math
 

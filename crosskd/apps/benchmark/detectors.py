@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.testing import demo_mm_inputs
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ...configs import plain_model
 from ...detectors import DistillationMixin
-from ...heads import adapter_of
+from ...heads import class_counts, default_tap
 from ...pairs import DensePair
+from ...taps import FEATURES, measure
 from ...taps.images import input_channels
 from ...teacher.model_config import model_config
 
@@ -43,7 +44,7 @@ def build_distilled(cfg: Config) -> DistillationMixin:
     return detector.train()
 
 
-def build_plain(cfg: Config) -> SingleStageDetector:
+def build_plain(cfg: Config) -> BaseDetector:
     """The same student without a teacher; it has the same weights."""
     torch.manual_seed(0)
     detector = MODELS.build(plain_model(cfg.model))
@@ -51,7 +52,7 @@ def build_plain(cfg: Config) -> SingleStageDetector:
     return detector.train()
 
 
-def build_teacher(cfg: Config) -> SingleStageDetector:
+def build_teacher(cfg: Config) -> BaseDetector:
     """The teacher by itself, as mmdet runs it, in float32."""
     teacher = MODELS.build(model_config(
         cfg.model.teacher_config, cfg.get('default_scope') or 'mmdet',
@@ -63,19 +64,25 @@ def _folder(cfg: Config) -> Path:
     return Path(str(cfg.filename)).parent
 
 
-def random_batch(detector: SingleStageDetector, count: int,
+def random_batch(detector: BaseDetector, count: int,
                  size: tuple[int, int]) -> tuple[Tensor, SampleList]:
-    """Random images and boxes, preprocessed for a detector.
+    """Random images and objects, preprocessed for a detector.
+
+    Objects have masks where the detector learns these.
 
     Args:
         detector: on the device that the batch shall be on.
         count: how many images.
         size: (height, width) of them.
     """
-    classes = detector.bbox_head.num_classes
+    classes = min(class_counts(detector).values(), default=1)
+    # such as Mask2Former's heads have another name
+    masks = detector.with_mask or getattr(
+        detector.data_preprocessor, 'pad_mask', False)
     # mmdet's labels begin with 1
     data: Any = demo_mm_inputs(
-        count, (input_channels(detector), *size), [BOXES] * count, classes + 1)
+        count, (input_channels(detector), *size), [BOXES] * count, classes + 1,
+        with_mask=masks)
     for sample in data['data_samples']:
         sample.gt_instances.labels -= 1
         del sample.ignored_instances
@@ -83,7 +90,8 @@ def random_batch(detector: SingleStageDetector, count: int,
     return batch['inputs'], batch['data_samples']
 
 
-def largest_stride(detector: SingleStageDetector) -> int:
-    """Of a detector's levels, in pixels."""
-    adapter = adapter_of(detector.bbox_head)
-    return max(s for pair in adapter.strides for s in pair)
+def largest_stride(detector: BaseDetector) -> int:
+    """Of what its head, or neck, has, in pixels."""
+    (found, ) = measure({'model': detector}, [
+        {FEATURES: default_tap(detector)}])
+    return int(max(s for level in found[FEATURES] for s in level.stride))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmengine.model import BaseModule
 from mmengine.optim import OptimWrapper
 from torch import nn
@@ -32,7 +32,7 @@ def watch_optimizer(timeline: Timeline, optim: OptimWrapper) -> Iterator[None]:
 
 @contextmanager
 def watch_plain(timeline: Timeline,
-                model: SingleStageDetector) -> Iterator[None]:
+                model: BaseDetector) -> Iterator[None]:
     """Time the student's own losses."""
     with _replaced(model, 'loss', _timed(timeline, STUDENT)):
         yield
@@ -40,7 +40,7 @@ def watch_plain(timeline: Timeline,
 
 @contextmanager
 def watch_teacher(timeline: Timeline,
-                  model: SingleStageDetector) -> Iterator[None]:
+                  model: BaseDetector) -> Iterator[None]:
     """Time the parts of a detector's forward."""
     with ExitStack() as stack:
         for name, part in (('backbone', 'backbone'), ('neck', 'neck'),

@@ -2,15 +2,18 @@
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cached_property
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor
 
+from ...detectors import DistillationMixin
 from ...engine.run_checks import check_optimizer
+from ...taps import run_to
 from .detectors import (
     build_distilled,
     build_plain,
@@ -73,29 +76,36 @@ class Steps:
     def _student(self) -> Callable[[Timeline], None]:
         return self._training('student', build_plain(self.cfg), watch_plain)
 
+    @cached_property
+    def _model(self) -> DistillationMixin:
+        return build_distilled(self.cfg)
+
     def _distilled(self) -> Callable[[Timeline], None]:
-        distilled = build_distilled(self.cfg)
-        step = self._training('distilled', distilled, watch_distilled)
+        step = self._training('distilled', self._model, watch_distilled)
         self.types["the distilled detector's teacher"] = self._typed(
-            distilled.teacher.detector)
+            self._model.teacher.detector)
         return step
 
     def _teacher(self) -> Callable[[Timeline], None]:
         model = build_teacher(self.cfg).to(self.device)
-        inputs, _ = self._batch_for(model)
+        inputs, samples = self._batch_for(model)
         self.types['teacher'] = self._typed(model)
         # under autocast if the student is
         context = (torch.autocast(self.device.type, self._amp)
                    if self._amp is not None else nullcontext())
+        plan = self._model.plan
 
         def step(timeline: Timeline) -> None:
             with watch_teacher(timeline, model), timeline.whole(), (
                     torch.no_grad()), context:
-                model.bbox_head(model.extract_feat(inputs))
+                if plan.needs.dense:
+                    model.bbox_head(model.extract_feat(inputs))
+                else:
+                    run_to(model, plan.teacher, inputs, samples)
 
         return step
 
-    def _training(self, name: str, model: SingleStageDetector,
+    def _training(self, name: str, model: BaseDetector,
                   watch: Callable) -> Callable[[Timeline], None]:
         model.to(self.device)
         check_optimizer(model, self._optim)
@@ -116,7 +126,7 @@ class Steps:
 
         return step
 
-    def _batch_for(self, model: SingleStageDetector
+    def _batch_for(self, model: BaseDetector
                    ) -> tuple[Tensor, SampleList]:
         if self._data is None:
             self.size = image_size(self._setting, self.cfg,
@@ -124,7 +134,7 @@ class Steps:
             self._data = random_batch(model, self.batch, self.size)
         return self._data
 
-    def _typed(self, model: SingleStageDetector) -> str:
+    def _typed(self, model: BaseDetector) -> str:
         found = data_type(model)
         if self._amp is not None:
             to = str(self._amp).removeprefix('torch.')

@@ -10,11 +10,12 @@ from typing import Any
 from .endings import told_without_traceback
 
 HELP = """\
-Write a config with which the student learns from the teacher by CrossKD. Both
-inputs are plain configs of mmdet's, and their heads are among the ten that
-crosskd knows. Both detectors are built and matched as when training begins.
-For that TEACHER_CKPT is read (and downloaded once, if it is a URL). Comments
-in the config say what was chosen, and why.
+Write a config with which the student learns from the teacher: by CrossKD if
+both have one of the ten heads that crosskd knows, else by PKD, from the
+teacher's features alone. Both inputs are plain configs of mmdet's. Both
+detectors are built and matched as when training begins. For that TEACHER_CKPT
+is read (and downloaded once, if it is a URL). Comments in the config say what
+was chosen, and why.
 """
 PATHS = """\
 Run it in the directory where you will train: teacher_config and teacher_ckpt

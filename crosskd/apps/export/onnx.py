@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector
 from torch import Tensor, nn
 
 from ...compat.deformable_onnx import traceable
 from ...errors import ConfigTypeError, ConfigValueError, words
-from ...heads import adapter_of
+from ...heads import HeadAdapter, dense_head
 from ...taps.images import input_channels
 
 OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
@@ -36,7 +36,7 @@ class Outputs(nn.Module):
         detector: in eval mode.
     """
 
-    def __init__(self, detector: SingleStageDetector) -> None:
+    def __init__(self, detector: BaseDetector) -> None:
         super().__init__()
         self.detector = detector
 
@@ -46,7 +46,20 @@ class Outputs(nn.Module):
         return tuple(x for levels in outputs for x in levels)
 
 
-def write_onnx(detector: SingleStageDetector, file: Path,
+def _known_head(detector: BaseDetector) -> HeadAdapter:
+    try:
+        return dense_head(detector, teaches=True)
+    except ConfigTypeError:
+        head = getattr(detector, 'bbox_head', None)
+        found = type(detector).__name__ + (
+            f' with {type(head).__name__}' if head is not None else '')
+        raise ConfigTypeError(
+            '--onnx: expected a detector with a dense head of a known family '
+            f'(docs/heads.md), found {found}; see mmdeploy for others'
+        ) from None
+
+
+def write_onnx(detector: BaseDetector, file: Path,
                description: Mapping[str, str] | None = None,
                size: tuple[int, int] | None = None) -> float:
     """Write a detector as ONNX, and compare it with torch in onnxruntime.
@@ -77,11 +90,7 @@ def write_onnx(detector: SingleStageDetector, file: Path,
         raise ConfigValueError(
             f'--onnx-size: expected height and width as multiples of '
             f'{DIVISOR}, found {size[0]} {size[1]}')
-    if not isinstance(detector, SingleStageDetector):
-        raise ConfigTypeError(
-            f'--onnx: expected a single-stage detector, found '
-            f'{type(detector).__name__}; see mmdeploy for others')
-    head = adapter_of(detector.bbox_head, teaches=True)
+    head = _known_head(detector)
     names = [f'{name}_{stride[0]}' for name in head.outputs
              for stride in head.strides]
     model = Outputs(detector)

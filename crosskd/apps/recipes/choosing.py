@@ -1,13 +1,15 @@
 """What to distil between two heads, and why."""
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmdet.models.detectors import RTMDet
+from mmdet.models.detectors import BaseDetector, RTMDet
 from mmengine.config import Config
 
 from ...detectors import CrossKDRTMDet, CrossKDSingleStageDetector
 from ...heads import HeadAdapter
 
+PKD = "dict(type='PKDLoss', loss_weight=6.0)"
 PAPER = ('ATSS', 'FCOS', 'GFL', 'Retina')  # heads that CrossKD's has
 BASES = Path(__file__).parents[2] / '.mim' / 'configs' / '_base_'
 
@@ -59,6 +61,27 @@ def recipe_of(family: str) -> dict[str, Any]:
 
 def _recipe_file(family: str) -> Path:
     return BASES / f'crosskd_{family.lower()}.py'
+
+
+def features_of(students: BaseDetector, teachers: BaseDetector,
+                heads: Sequence[HeadAdapter | None]) -> Choice:
+    """The loss of two detectors of which one has no head that is known.
+
+    Args:
+        students, teachers: the two.
+        heads: theirs; None where it is not known.
+    """
+    reasons = []
+    for whose, detector, head in zip(('student', 'teacher'),
+                                     (students, teachers), heads):
+        own = getattr(detector, 'bbox_head', None)
+        if head is None:
+            reasons.append(
+                f'the {whose} ({type(detector).__name__}) has no dense head'
+                if own is None else f"the {whose}'s {type(own).__name__} is "
+                'of no family whose predictions can be distilled')
+    return Choice('loss_feat_kd', PKD,
+                  f'features alone (PKD), because {" and ".join(reasons)}')
 
 
 def losses_for(teacher: HeadAdapter) -> list[Choice]:

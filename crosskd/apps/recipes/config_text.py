@@ -3,10 +3,12 @@ import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mmdet
+from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -14,11 +16,17 @@ from mmengine.registry import DefaultScope
 from ...compat.mmengine_logging import quiet
 from ...configs import find_config, is_distilled, model_of, read_config
 from ...errors import ConfigTypeError, ConfigValueError, describe
-from ...heads import HeadAdapter, adapter_of
+from ...heads import HeadAdapter, dense_head
 from ...registry import in_our_scope
 from ...teacher import Teacher
-from .choosing import Choice, detector_for, losses_for, split_for
-from .plain import check_student, class_names, single_stage_class
+from .choosing import (
+    Choice,
+    detector_for,
+    features_of,
+    losses_for,
+    split_for,
+)
+from .plain import check_student, class_names, plain_class
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 WIDTH = 79
@@ -58,55 +66,91 @@ def make_config(student: str, teacher: str, checkpoint: str,
     model_of(cfg, f'{STUDENT}={student!r}')
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
-        kind = check_student(STUDENT, student, cfg)
-        ours = _head_of(student, cfg)
+        kind = plain_class(STUDENT, student, cfg)
+        detector = _built(student, cfg)
         taught = _read_teacher(teacher, theirs_at, checkpoint)
-        theirs = taught.head
-        choices = losses_for(theirs)
-        if classes:
-            choices.append(Choice('classes', repr(dict(classes)),
-                                  "the teacher's names, as given"))
-        names = teacher_classes or _teacher_classes(
-            taught, theirs_at, class_names(cfg, 'train_dataloader'))
-        if names:
-            choices.append(Choice(
-                'teacher_classes', repr(tuple(names)), 'as given'
-                if teacher_classes else 'the checkpoint does not name them'))
-        split = split_for(ours, theirs)
+        ours, theirs = heads = _head_of(detector), _head_of(
+            taught.detector, teaches=True)
+        last: list[Choice] = []
+        if ours and theirs:
+            check_student(student, cfg, kind)
+            types = [f'type={detector_for(kind, ours)!r}']
+            choices = losses_for(theirs)
+            choices += _class_choices(cfg, taught, theirs_at, classes,
+                                      teacher_classes)
+            last.append(split_for(ours, theirs))
+        else:
+            types = ["type='DistilledDetector'", f'detector={_name(cfg)!r}']
+            choices = [features_of(detector, taught.detector, heads)]
+            if classes or teacher_classes:
+                raise ConfigValueError(
+                    '--classes, --teacher-classes: no classes are distilled: '
+                    f'{choices[0].why}. Leave these options out')
         model = [
             f'custom_imports = dict(\n    imports={_imports(cfg)}, '
             'allow_failed_imports=False)',
             "runner_type = 'DistillationRunner'", 'model = dict(',
-            f'    type={detector_for(kind, ours)!r},',
+            *(f'    {one},' for one in types),
             f'    teacher_config={_path(teacher, theirs_at, Path.cwd())!r},',
             f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
-        end = [_lines(split).removesuffix(',') + '))']
         base = ours_at if '::' not in student else student
-        pair = _join(student, '\n'.join(
-            [f'_base_ = {base!r}', *model, *map(_lines, choices), *end]),
-            taught)
+        pair = _join(student, _text(base, model, [*choices, *last]), taught)
     if pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'widths differ: a trained 1x1 convolution'))
     base = _path(student, ours_at, folder or Path.cwd())
     note = [] if '::' in base or os.path.isabs(base) else [
         "# from this file's folder; other paths: from the working directory"]
+    both = [(student, detector, ours), (teacher, taught.detector, theirs)]
     return '\n'.join([
-        *_header(student, teacher, ours, theirs, cfg, pair.notes), *note,
-        f'_base_ = {base!r}', *model, *map(_lines, choices), *end]) + '\n'
+        *_header(both, 'CrossKD' if last else 'PKD', cfg, pair.notes), *note,
+        _text(base, model, [*choices, *last])]) + '\n'
 
 
-def _head_of(student: str, cfg: Config) -> HeadAdapter:
+def _text(base: str, model: Sequence[str], choices: Sequence[Choice]) -> str:
+    """The config below its comments."""
+    lines = '\n'.join(map(_lines, choices)).removesuffix(',')
+    return '\n'.join([f'_base_ = {base!r}', *model, f'{lines}))'])
+
+
+def _name(cfg: Config) -> str:
+    """What a config calls its detector."""
+    kind: Any = cfg.model.type
+    return kind if isinstance(kind, str) else kind.__name__
+
+
+def _class_choices(cfg: Config, teacher: Teacher, file: str,
+                   classes: Mapping[str, str] | None,
+                   given: Sequence[str] | None) -> list[Choice]:
+    """What is said of the teacher's classes."""
+    found = []
+    if classes:
+        found.append(Choice('classes', repr(dict(classes)),
+                            "the teacher's names, as given"))
+    names = given or _teacher_classes(
+        teacher, file, class_names(cfg, 'train_dataloader'))
+    if names:
+        found.append(Choice(
+            'teacher_classes', repr(tuple(names)), 'as given' if given
+            else 'the checkpoint does not name them'))
+    return found
+
+
+def _built(student: str, cfg: Config) -> BaseDetector:
     try:
-        detector = MODELS.build(in_our_scope(MODELS, cfg.model))
+        return MODELS.build(in_our_scope(MODELS, cfg.model))
     except Exception as e:  # of any class that the config names
         raise ConfigValueError(
             f'{STUDENT}={student!r}: model cannot be built: '
             f'{describe(e)}') from None
-    try:
-        return adapter_of(detector.bbox_head)
-    except TypeError as e:
-        raise ConfigTypeError(f'{STUDENT}={student!r}: model.{e}') from None
+
+
+def _head_of(detector: BaseDetector,
+             teaches: bool = False) -> HeadAdapter | None:
+    """A detector's dense head, if it is of a known family."""
+    with suppress(ConfigTypeError):
+        return dense_head(detector, teaches)
+    return None
 
 
 def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
@@ -115,7 +159,7 @@ def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
     with DefaultScope.overwrite_default_scope(
             cfg.get('default_scope') or 'mmdet'):
         if not is_distilled(cfg.model, found):
-            single_stage_class(TEACHER, name, cfg)
+            plain_class(TEACHER, name, cfg)
     teacher = Teacher(file, checkpoint, trust_ckpt=False)
     teacher.read()
     return teacher
@@ -174,17 +218,20 @@ def _lines(choice: Choice) -> str:
                      ).replace('\0', ' ')
 
 
-def _header(student: str, teacher: str, ours: HeadAdapter,
-            theirs: HeadAdapter, cfg: Config, said: list[str]) -> list[str]:
-    names = [f'{Path(name).stem} ({head.name})' for name, head in (
-        (student, ours), (teacher, theirs))]
+def _header(both: Sequence[tuple[str, BaseDetector, HeadAdapter | None]],
+            method: str, cfg: Config, said: list[str]) -> list[str]:
+    names = [
+        f'{Path(name).stem} '
+        f'({head.name if head else type(detector).__name__})'
+        for name, detector, head in both]
     notes = list(said)
     neck = cfg.model.get('neck')
-    if ours.name == 'Retina' and isinstance(neck, dict) and (
-            neck.get('add_extra_convs') == 'on_input'):
+    ours = both[0][2]
+    if method == 'CrossKD' and ours and ours.name == 'Retina' and isinstance(
+            neck, dict) and neck.get('add_extra_convs') == 'on_input':
         notes.append("the CrossKD paper's RetinaNet students have "
                      "neck.add_extra_convs='on_output'; this one is as it was")
-    text = [f'{names[0]} learns from {names[1]}, by CrossKD.']
+    text = [f'{names[0]} learns from {names[1]}, by {method}.']
     text += [f'- {textwrap.shorten(note, 300, placeholder=" …")}'
              for note in notes]
     return [line for one in text for line in textwrap.wrap(

@@ -1,7 +1,7 @@
 """Refusing configs of what is no plain detector."""
 from collections.abc import Sequence
 
-from mmdet.models.detectors import SingleStageDetector
+from mmdet.models.detectors import BaseDetector, SingleStageDetector
 from mmengine.config import Config
 
 from ...configs import detector_class, is_distilled
@@ -10,47 +10,38 @@ from ...data_checks.leaves import leaves
 from ...errors import ConfigTypeError
 
 
-def single_stage_class(key: str, name: str, cfg: Config) -> type:
-    """The class of a plain single-stage detector, without building it.
+def plain_class(key: str, name: str, cfg: Config) -> type:
+    """The class of a plain detector, without building it.
 
     Raises:
-        TypeError, ValueError: it is another kind of detector; the message says
-            which kinds can be distilled.
-    """
-    kind = detector_class(cfg.model, f'{key}={name!r}')
-    if not (isinstance(kind, type)
-            and issubclass(kind, SingleStageDetector)):
-        raise ConfigTypeError(
-            f'{key}={name!r}: model.type={cfg.model.type!r} is no '
-            'single-stage detector; expected one with a dense bbox_head '
-            '(detectors of two stages and transformers such as '
-            'DETR cannot be distilled)')
-    return kind
-
-
-def check_student(key: str, name: str, cfg: Config) -> type:
-    """Check that nothing of a detector is lost when it is distilled.
-
-    Args:
-        key: what it is, for messages.
-        name: what the user called its config.
-        cfg: its config.
-
-    Returns:
-        type: its class.
-
-    Raises:
-        TypeError, ValueError: it is no single-stage detector, is distilled
-            already, or its class does more than mmdet's
-            ``SingleStageDetector``.
+        TypeError, ValueError: it is no detector, or one that is distilled.
     """
     found = f'{key}={name!r}: model.type={cfg.model.type!r}'
     if is_distilled(cfg.model, f'{key}={name!r}'):
         raise ConfigTypeError(
-            f'{found} is distilled already; expected the plain '
-            "student's config")
-    kind = single_stage_class(key, name, cfg)
-    own = kind.__mro__[:kind.__mro__.index(SingleStageDetector)]
+            f'{found} is distilled already; expected the config of the plain '
+            'detector')
+    kind = detector_class(cfg.model, f'{key}={name!r}')
+    if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
+        raise ConfigTypeError(f"{found} is no detector of mmdet's")
+    return kind
+
+
+def check_student(name: str, cfg: Config, kind: type) -> None:
+    """Check that nothing of a student with a known head is lost.
+
+    Args:
+        name: what the user called its config.
+        cfg: its config.
+        kind: its class.
+
+    Raises:
+        TypeError: its class does more than mmdet's ``SingleStageDetector``.
+    """
+    found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
+    base = (SingleStageDetector if issubclass(kind, SingleStageDetector)
+            else BaseDetector)
+    own = kind.__mro__[:kind.__mro__.index(base)]
     methods = sorted(
         name for base in own for name, value in vars(base).items()
         if callable(value) and (not base.__module__.startswith('mmdet.')
@@ -62,7 +53,6 @@ def check_student(key: str, name: str, cfg: Config) -> type:
             f'class Mine(DistillationMixin, {kind.__name__}), with '
             'DistillationMixin from crosskd.detectors, and make it the type '
             'of a config: docs/configuration.md')
-    return kind
 
 
 def class_names(cfg: Config, *loaders: str) -> Sequence[str] | None:

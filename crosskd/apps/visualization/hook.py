@@ -29,8 +29,10 @@ class DistillationVisualizationHook(Hook):
     each level: the highest score of any class of teacher and student, and each
     distillation loss where it comes from.  (A loss that is not one of single
     locations, such as those of SDD and PKD, is shown by its gradient at the
-    student's FPN features.)  They go through the run's visualizer, so to all
-    of its ``vis_backends``: files, TensorBoard, and others.
+    student's FPN features, or at others that are distilled.)  Unless both
+    detectors have a dense head that is known, there are no scores.  The
+    pictures go through the run's visualizer, so to all of its
+    ``vis_backends``: files, TensorBoard, and others.
 
     The run is not changed: it ends with the same weights as without.  Under
     DDP all ranks look, because the losses of heads talk to the other ranks,

@@ -1,5 +1,6 @@
 """A view of one image as a picture."""
 from collections.abc import Iterable
+from textwrap import fill
 
 import numpy as np
 from matplotlib import colormaps
@@ -21,6 +22,7 @@ FLATTEST, STEEPEST = 0.3, 2.0
 COLOURS = colormaps['tab10'](range(10))
 HEAT = colormaps['inferno']
 OPAQUE = 0.75  # a heat map over its image
+LONGEST = 24  # line of the name of a row, in letters
 NEAR_THE_TOP = 0.07  # of an image, where a name is inside its box
 
 
@@ -44,15 +46,16 @@ def draw(view: View, title: str, score_thr: float) -> np.ndarray:
         axes = page.panel(0, column, view.image)
         _draw_boxes(axes, boxes, colours, whose, score_thr)
     # one scale, so that the two can be compared
-    score = _highest(x for name in SCORES for x in view.maps.get(name, ()))
+    score = _highest(x.values for name in SCORES
+                     for x in view.maps.get(name, ()))
     grey = view.image.mean(-1).astype(np.uint8)
     for row, (name, maps) in enumerate(view.maps.items(), 1):
-        highest = score if name in SCORES else _highest(maps)
-        for column, (heat, stride, extent) in enumerate(
-                zip(maps, view.levels, view.extents)):
+        highest = score if name in SCORES else _highest(
+            heat.values for heat in maps)
+        for column, heat in enumerate(maps):
             axes = page.panel(row, column, grey)
-            axes.set_title(f'stride {stride}', fontsize=8, pad=3)
-            _draw_heat(axes, heat, extent, highest)
+            axes.set_title(f'stride {heat.stride:g}', fontsize=8, pad=3)
+            _draw_heat(axes, heat.values, heat.extent, highest)
             axes.set(xlim=(0, view.size[1]), ylim=(view.size[0], 0))
         page.name(row, name)
         page.scale(row, len(maps), highest)
@@ -69,7 +72,7 @@ class _Page:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        columns = max(len(view.boxes), len(view.levels), 3)
+        columns = max(len(view.boxes), 3, *map(len, view.maps.values()))
         aspect = view.size[0] / view.size[1]
         self._w = (WIDTH - LEFT - RIGHT) / columns - GAP
         self._h = self._w * min(max(aspect, FLATTEST), STEEPEST)
@@ -97,8 +100,10 @@ class _Page:
     def name(self, row: int, text: str) -> None:
         """Write beside a row what it shows."""
         middle = ABOVE + row * (self._h + ABOVE) + GAP + ABOVE + self._h / 2
-        self.figure.text(0.12 / WIDTH, 1 - middle / self.height, text,
-                         rotation=90, ha='center', va='center', fontsize=9)
+        lines = fill(text, LONGEST)
+        self.figure.text((0.12 + 0.05 * lines.count('\n')) / WIDTH,
+                         1 - middle / self.height, lines, rotation=90,
+                         ha='center', va='center', fontsize=9)
 
     def scale(self, row: int, columns: int, highest: float) -> None:
         """Draw the scale of a row of so many panels."""

@@ -1,9 +1,11 @@
 """What teacher, student and cross head make of one image."""
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +16,13 @@ from torch import Tensor
 
 from ...detectors import DistillationMixin
 from ...detectors.copied_head import copied_head
-from ...heads import HeadAdapter
+from ...errors import ConfigValueError
+from ...heads import HeadAdapter, class_counts
 from ...numerics.modes import eval_mode
 from ...numerics.randomness import untouched_randomness
-from ...pairs import DensePass
-from ...taps import Needs
+from ...pairs import DensePair, DensePass, PairedPass
+from ...pairs.levels import match_levels
+from ...taps import HEAD_INPUT, Needs
 from .pixels import as_picture
 
 NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
@@ -39,6 +43,20 @@ class Boxes:
 
 
 @dataclass
+class Heat:
+    """A map of one level.
+
+    Attributes:
+        values: (h, w).
+        stride: of the level.
+        extent: left, right, bottom and top of the map, in pixels of the file.
+    """
+    values: np.ndarray
+    stride: float
+    extent: tuple[float, ...]
+
+
+@dataclass
 class View:
     """All that is drawn of one image.
 
@@ -47,25 +65,44 @@ class View:
             see :func:`~crosskd.apps.visualization.pixels.as_picture`.
         size: height and width of the file.
         boxes: by whose they are.
-        levels: the stride of each level that both detectors have.
-        extents: left, right, bottom and top of the maps of each level, in
-            pixels of the file.
-        maps: by name, for each level (h, w); scores, and what there is of each
-            distillation loss at each location.
+        maps: by name, for each level that both detectors have; scores of two
+            dense heads, and what there is of each distillation loss at each
+            location.
     """
     image: np.ndarray
     size: tuple[int, int]
     boxes: dict[str, Boxes] = field(default_factory=dict)
-    levels: list[int] = field(default_factory=list)
-    extents: list[tuple[float, ...]] = field(default_factory=list)
-    maps: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    maps: dict[str, list[Heat]] = field(default_factory=dict)
 
 
 #: names of the maps of scores
 SCORES = ("teacher's score", "student's score")
+#: stride and extent of a map
+Frame = tuple[float, tuple[float, ...]]
 
 
-class LocatedPass(DensePass):
+class SeenPass(PairedPass):
+    """A paired pass of any two detectors that shows its records."""
+
+    @property
+    def records(self) -> tuple[Any, Any]:
+        """Those of the passes of student and teacher."""
+        return self._learned, self._taught
+
+    @property
+    def has_cross_head(self) -> bool:
+        """Whether there are cross-head predictions."""
+        return False
+
+    def of_locations(self, sums: object) -> list[Tensor] | None:
+        """Per level (H, W), what such sums are made of in the first image.
+
+        None for sums that are not made of locations.
+        """
+        return None
+
+
+class LocatedPass(SeenPass, DensePass):
     """A paired pass that keeps the losses of single locations."""
 
     def by_level(self, values: Tensor) -> list[Tensor]:
@@ -75,18 +112,9 @@ class LocatedPass(DensePass):
 
     @property
     def has_cross_head(self) -> bool:
-        """Whether there are cross-head predictions."""
         return bool(self._cross_head)
 
-    def of_teacher(self, name: str) -> list[Tensor]:
-        """An output of the teacher's on all of its levels."""
-        return self._taught.outputs[name]
-
     def of_locations(self, sums: object) -> list[Tensor] | None:
-        """Per level (H, W), what such sums are made of in the first image.
-
-        None for sums that :meth:`by_level` has not made.
-        """
         values = next((v for s, v in getattr(self, 'located', ())
                        if s is sums), None)
         if values is None:
@@ -94,6 +122,13 @@ class LocatedPass(DensePass):
         levels = values[0].split(self.geometry('teacher').counts)
         return [x.view(*like.shape[2:], -1).sum(-1) for x, like in zip(
             levels, self.maps('teacher', 'cls'))]
+
+
+class _Place(NamedTuple):
+    """Features of the student, at which gradients are looked at."""
+    where: str
+    features: list[Tensor]
+    frames: list[Frame]
 
 
 def look(model: DistillationMixin, item: dict, truth: Sequence[dict],
@@ -124,60 +159,104 @@ def look(model: DistillationMixin, item: dict, truth: Sequence[dict],
         if 'ignored_instances' in sample:  # in pixels of the file
             del sample.ignored_instances
         view = _empty(item, sample)
-        names = _Names(classes)
-        view.boxes['ground truth'] = Boxes(corners, names(labels))
         with torch.no_grad():
-            features = [x.detach() for x in model.extract_feat(inputs)]
-            found, = model.bbox_head.predict(
-                tuple(features), [sample], rescale=True)
-        with copied_head(model), torch.enable_grad():
-            paired, learned = _pair(
-                model, inputs, [x.requires_grad_() for x in features], sample)
+            found = model.predict(inputs, [copy.deepcopy(sample)])
+        levels = _common_levels(model)
+        with (copied_head(model) if model.has_dense_head else nullcontext()), (
+                torch.enable_grad()):
+            paired = _pair(model, inputs, sample, bool(levels))
             losses = copy.deepcopy(model.distillers)(paired)
-            _add_scores(view, paired, sample)
-            _add_losses(view, paired, losses, learned)
-    taught = _Names(_teachers_classes(model) or (
-        classes if classes and len(classes) == paired.teacher.num_classes
-        else None))
-    for whose, boxes in _teachers_boxes(paired, sample).items():
-        view.boxes[whose] = _read(boxes, taught)
-        if whose == 'teacher':
-            view.boxes['student'] = _read(found, names)
+            frames = _add_scores(view, levels, paired, sample)
+            _add_losses(view, paired, losses, frames, [
+                *_places(model, paired, levels, frames, sample)])
+    taught = _teachers_boxes(model, paired, inputs, sample, bool(levels))
+    names, theirs = _Names(classes), _Names(_teachers_classes(model, classes))
+    view.boxes['ground truth'] = Boxes(corners, names(labels))
+    for whose, boxes, known in (
+            ('teacher', taught['teacher'], theirs),
+            ('student', _detections(found), names),
+            ('cross head', taught.get('cross head'), theirs)):
+        if boxes is not None:
+            view.boxes[whose] = Boxes(_array(boxes.bboxes),
+                                      known(boxes.labels),
+                                      _array(boxes.scores))
     return view
 
 
-def _pair(model: DistillationMixin, inputs: Tensor, features: list[Tensor],
-          sample: DetDataSample) -> tuple[LocatedPass, list[Tensor]]:
-    """The step of a training, on features that get a gradient."""
+def _common_levels(model: DistillationMixin) -> list[tuple[int, int]]:
+    """Indices of the levels of two dense heads that are known; else none."""
+    if model.has_dense_head and model.teacher.has_dense_head:
+        # other features than those of the heads may be distilled
+        with suppress(ConfigValueError):
+            return match_levels(model.head_adapter.strides,
+                                model.teacher.head.strides)
+    return []
+
+
+def _pair(model: DistillationMixin, inputs: Tensor, sample: DetDataSample,
+          dense: bool) -> SeenPass:
+    """The step of a training, as far as there are dense heads.
+
+    Losses of other students may be for training mode alone: of these the
+    forward runs.
+    """
+    needs = model.distillers.needs
+    if dense:
+        needs |= Needs(frozenset(model.teacher.head.outputs))
+    run = None if model.has_dense_head else partial(
+        model.forward, inputs, [sample], mode='tensor')
+    # also features of frozen parts have a gradient then
     _, paired = model.paired(
-        inputs, [sample],
-        partial(model.bbox_head.loss, tuple(features), [sample]),
-        model.distillers.needs | Needs(frozenset(model.teacher.head.outputs)),
-        LocatedPass)
-    return paired, [features[i] for i in paired.student_levels]
+        inputs.requires_grad_(), [sample], run, needs,
+        LocatedPass if isinstance(model.pair, DensePair) else SeenPass)
+    return paired
 
 
-def _add_scores(view: View, paired: LocatedPass,
-                sample: DetDataSample) -> None:
-    head = paired.teacher
+def _add_scores(view: View, levels: Sequence[tuple[int, int]],
+                paired: SeenPass, sample: DetDataSample) -> list[Frame]:
+    """Maps of the scores of two dense heads, and how these lie."""
+    if not levels:
+        return []
+    learned, taught = (seen.outputs['cls'] for seen in paired.records)
+    head = paired.records[1].adapter
     across, down = _scale(sample)
-    for level, maps in zip(paired.teacher_levels,
-                           paired.maps('teacher', 'cls')):
+    frames: list[Frame] = []
+    for _, level in levels:
         x, y = head.strides[level]
+        height, width = taught[level].shape[2:]
         # a cell around the middle of each location
         left, top = (head.offset - 0.5) * x, (head.offset - 0.5) * y
-        view.levels.append(x)
-        view.extents.append((
-            left / across, (left + maps.size(3) * x) / across,
-            (top + maps.size(2) * y) / down, top / down))
-    for name, whose in zip(SCORES, ('teacher', 'student')):
-        view.maps[name] = [_array(x[0].detach().float().sigmoid().amax(0))
-                           for x in paired.maps(whose, 'cls')]
+        frames.append((x, (
+            left / across, (left + width * x) / across,
+            (top + height * y) / down, top / down)))
+    for name, maps in zip(SCORES, ([taught[j] for _, j in levels],
+                                   [learned[i] for i, _ in levels])):
+        view.maps[name] = _heats(
+            (x[0].detach().float().sigmoid().amax(0) for x in maps), frames)
+    return frames
 
 
-def _add_losses(view: View, paired: LocatedPass,
+def _places(model: DistillationMixin, paired: SeenPass,
+            levels: Sequence[tuple[int, int]], frames: list[Frame],
+            sample: DetDataSample) -> Iterator[_Place]:
+    """The student's FPN features, if heads are compared, and its taps."""
+    learned, _ = paired.records
+    if levels:
+        yield _Place('', [learned.given[i] for i, _ in levels], frames)
+    across, down = _scale(sample)
+    for name, tap in model.plan.student.items():
+        if levels and tap == HEAD_INPUT:
+            continue
+        maps = [learned.features[name][i]
+                for i, _ in model.pair.matched[name]]
+        yield _Place(f' at the {tap}', maps, [
+            (x, (0.0, m.size(3) * x / across, m.size(2) * y / down, 0.0))
+            for m, (y, x) in zip(maps, model.pair.strides[name])])
+
+
+def _add_losses(view: View, paired: SeenPass,
                 losses: Mapping[str, Tensor | list[Tensor]],
-                features: Sequence[Tensor]) -> None:
+                frames: Sequence[Frame], places: Sequence[_Place]) -> None:
     """A map of each distillation loss that is not switched off.
 
     A loss that is not one of single locations has a gradient at each.
@@ -189,31 +268,41 @@ def _add_losses(view: View, paired: LocatedPass,
             continue
         located = paired.of_locations(loss)
         if located is not None:
-            view.maps[name] = [_array(x) for x in located]
+            view.maps[name] = _heats(located, frames)
             continue
-        slopes = torch.autograd.grad(
-            total, features, retain_graph=True, allow_unused=True)
-        view.maps[f'gradient of {name}'] = [
-            _array((torch.zeros_like(x) if g is None else g)[0].norm(dim=0))
-            for g, x in zip(slopes, features)]
+        for where, features, theirs in places:
+            slopes = torch.autograd.grad(
+                total, features, retain_graph=True, allow_unused=True)
+            if any(g is not None for g in slopes):
+                view.maps[f'gradient of {name}{where}'] = _heats((
+                    (torch.zeros_like(x) if g is None else g)[0].norm(dim=0)
+                    for g, x in zip(slopes, features)), theirs)
+
+
+def _heats(maps: Iterable[Tensor], frames: Iterable[Frame]) -> list[Heat]:
+    return [Heat(_array(x), *frame) for x, frame in zip(maps, frames)]
 
 
 @torch.no_grad()
-def _teachers_boxes(paired: LocatedPass,
-                    sample: DetDataSample) -> dict[str, InstanceData]:
+def _teachers_boxes(model: DistillationMixin, paired: SeenPass,
+                    inputs: Tensor, sample: DetDataSample,
+                    dense: bool) -> dict[str, InstanceData | None]:
     """Detections of the teacher and, where there is one, of the cross head."""
-    adapter = paired.teacher
-    every = range(len(adapter.strides))
-    own = {name: [x.detach().float() for x in paired.of_teacher(name)]
+    if not dense:
+        return dict(teacher=_detections(
+            model.teacher.predict(inputs, [sample])))
+    _, taught = paired.records
+    adapter = taught.adapter
+    own = {name: [x.detach().float() for x in taught.outputs[name]]
            for name in adapter.outputs}
     made = dict(teacher=own)
-    if paired.has_cross_head:
+    if isinstance(paired, LocatedPass) and paired.has_cross_head:
         place = {level: i for i, level in enumerate(paired.teacher_levels)}
         made['cross head'] = {
             name: [paired.maps('cross_head', name)[place[i]].detach().float()
                    if i in place else torch.full_like(
                        maps[i], NOTHING_THERE) if name == 'cls' else maps[i]
-                   for i in every] for name, maps in own.items()}
+                   for i in range(len(maps))] for name, maps in own.items()}
     return {whose: _detect(adapter, maps, sample)
             for whose, maps in made.items()}
 
@@ -224,6 +313,11 @@ def _detect(adapter: HeadAdapter, maps: Mapping[str, list[Tensor]],
         *adapter.unnamed(maps), batch_img_metas=[sample.metainfo],
         rescale=True)
     return found
+
+
+def _detections(samples: Sequence[DetDataSample]) -> InstanceData | None:
+    """Those of the first image; None of a detector that finds no boxes."""
+    return samples[0].get('pred_instances')
 
 
 class _Names:
@@ -237,13 +331,13 @@ class _Names:
                 for i in labels.tolist()]
 
 
-def _teachers_classes(model: DistillationMixin) -> Sequence[str] | None:
-    return model.pair.teacher_classes or model.teacher.classes
-
-
-def _read(found: InstanceData, names: _Names) -> Boxes:
-    return Boxes(_array(found.bboxes), names(found.labels),
-                 _array(found.scores))
+def _teachers_classes(model: DistillationMixin, students: Sequence[str] | None
+                      ) -> Sequence[str] | None:
+    """Names of the teacher's; the student's, if it has as many."""
+    known = getattr(model.pair, 'teacher_classes', None)
+    counts = set(class_counts(model.teacher.detector).values())
+    alike = students is not None and counts == {len(students)}
+    return known or model.teacher.classes or (students if alike else None)
 
 
 def _scale(sample: DetDataSample) -> tuple[float, float]:

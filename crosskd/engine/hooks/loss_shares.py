@@ -1,5 +1,6 @@
 """What part of the loss distillation is, in the log."""
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...arguments import check_number
 from ...detectors import DistillationMixin
 from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
+from ...taps import HEAD_INPUT, tapped
 
 # On the demo's images distillation begins at two thirds of the loss and ends
 # below one half where it helps; where it stayed above 0.84 the student became
@@ -49,8 +51,9 @@ class LossSharesHook(Hook):
         gradient_interval: every so many iterations, measure and log
             ``grad_ratio``: the norm of the gradient of all distillation losses
             at the student's FPN features, divided by that of its detection
-            losses.  Costs two more backward passes through the head in these
-            iterations.  None for never.
+            losses.  Of a student without a dense head that is known, at the
+            features that are distilled.  Costs two more backward passes
+            through the head in these iterations.  None for never.
 
     Raises:
         TypeError, ValueError: ``gradient_interval`` is no positive integer.
@@ -70,7 +73,7 @@ class LossSharesHook(Hook):
         self.gradient_interval = gradient_interval
         self._warned: set[str] = set()
         self._ratio: Tensor | None = None
-        self._handles: list[Any] = []
+        self._hooks = ExitStack()
 
     def before_train(self, runner: Runner) -> None:
         """A compiled model passes the hooks over that would measure."""
@@ -89,18 +92,19 @@ class LossSharesHook(Hook):
         model = _distilled(runner)
         if model is None:
             return
-        features: list[Tensor] = []
-        self._handles = [
-            model.bbox_head.register_forward_pre_hook(
-                lambda _, args: features.extend(args[0])),
-            model.register_forward_hook(
-                partial(self._measure, features, _scale(runner)))]
+        model.join_teacher()  # which settles the taps
+        taps = (dict(head=HEAD_INPUT) if model.has_dense_head
+                else model.plan.student)
+        found = self._hooks.enter_context(tapped(model, taps))
+        self._hooks.callback(model.register_forward_hook(
+            partial(self._measure, found, _scale(runner))).remove)
 
-    def _measure(self, features: list[Tensor], scale: float,
+    def _measure(self, found: dict[str, list[Tensor]], scale: float,
                  model: DistillationMixin, _: Any, losses: dict) -> None:
         """Gradients of both kinds of losses; parameters get none of them."""
         names = model.distillers.loss_names
-        features = [x for x in features if x.requires_grad]
+        features = [x for maps in found.values() for x in maps
+                    if x.requires_grad]
         if not features:
             return
         norms: list[Tensor] = []
@@ -112,10 +116,10 @@ class LossSharesHook(Hook):
                                 list, tuple)) else [value]))
                 if not isinstance(total, Tensor) or not total.requires_grad:
                     return
-                found = torch.autograd.grad(
+                grads = torch.autograd.grad(
                     scale * total, features, retain_graph=True,
                     allow_unused=True)
-                slopes = [g.float().norm() for g in found if g is not None]
+                slopes = [g.float().norm() for g in grads if g is not None]
                 if not slopes:  # all of these losses have a weight of 0
                     return
                 norms.append(torch.stack(slopes).norm())
@@ -125,9 +129,7 @@ class LossSharesHook(Hook):
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         """Make the shares, where the losses are about to be printed."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._hooks.close()
         if self._ratio is not None:
             runner.message_hub.update_scalar('train/grad_ratio', self._ratio)
             self._ratio = None
