@@ -2,8 +2,9 @@
 
 mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS at
 test time, and compiling mmcv takes about twenty minutes.  The stand-in
-provides that op through OpenCV and the focal loss, which mmdet calls on a GPU,
-through torch; every other op raises an error that says what to install.
+provides that op through OpenCV, and through torch RoIAlign, which two-stage
+detectors and masks need, and the focal loss, which mmdet calls on a GPU; every
+other op raises an error that says what to install.
 Where mmcv has compiled ops, none of this is ever loaded.
 """
 import importlib
@@ -34,12 +35,14 @@ def install_if_missing() -> None:
     if importlib.util.find_spec('mmcv._ext') is not None:
         _load()
         return
+    from .roi_align import roi_align_backward, roi_align_forward
     module = types.ModuleType('mmcv._ext', f'Stand-in by {STAND_IN}.')
     # mmcv.utils.check_ops_exist looks the module up by its spec
     module.__spec__ = importlib.machinery.ModuleSpec(
         'mmcv._ext', loader=None, origin=STAND_IN)
     vars(module)['__getattr__'] = _not_provided
-    for op in (nms, sigmoid_focal_loss_forward, sigmoid_focal_loss_backward,
+    for op in (nms, roi_align_forward, roi_align_backward,
+               sigmoid_focal_loss_forward, sigmoid_focal_loss_backward,
                get_compiler_version, get_compiling_cuda_version):
         setattr(module, op.__name__, op)
     sys.modules['mmcv._ext'] = module
@@ -78,7 +81,8 @@ def announce() -> None:
         _announced = True
         print_log(
             'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '
-            '(OpenCV) and focal loss (torch), all that most detectors need.',
+            '(OpenCV), RoIAlign and focal loss (torch), all that most '
+            'detectors need.',
             logger='current')
 
 
