@@ -16,10 +16,12 @@ from mmengine.runner import checkpoint as _checkpoint  # noqa: E402
 from . import detectors, losses, registry  # noqa: E402, F401
 from .apps import visualization as _visualization  # noqa: E402, F401
 from .checkpoints.pretrained import torchvision_urls  # noqa: E402
+from .compat.ssd import let_ssd_predict  # noqa: E402
 from .engine import hooks as _hooks  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
 registry.register_everywhere()
+let_ssd_predict()
 # Lets a downstream config say ``_base_ = 'crosskd::crosskd/….py'``.
 _config_utils.MODULE2PACKAGE.setdefault('crosskd', 'crosskd')
 # Backbones of 'torchvision://' need a list of URLs, and no torchvision.
