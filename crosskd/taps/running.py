@@ -33,8 +33,7 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     Raises:
         ValueError: a module is not there, or did not run.
     """
-    if all(t.module.split('.')[0] in BODY or is_given_to_head(detector, t)
-           for t in taps.values()):
+    if take_features_alone(detector, taps):
         with tapped(detector, hooked(detector, taps)) as found:
             features = detector.extract_feat(inputs)
         add_given(detector, taps, found, features)
@@ -44,6 +43,14 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     for name, maps in found.items():
         check_ran(taps[name], maps)
     return found
+
+
+def take_features_alone(detector: BaseDetector,
+                        taps: Mapping[str, Tap]) -> bool:
+    """Whether ``extract_feat`` of a detector runs all that its taps need."""
+    return all(
+        tap.module.split('.')[0] in BODY or is_given_to_head(detector, tap)
+        for tap in taps.values())
 
 
 def is_given_to_head(detector: BaseDetector, tap: Tap) -> bool:

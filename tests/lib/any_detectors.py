@@ -46,21 +46,16 @@ def _two_stages(model, width):
 
 
 def _dino(model, width):
-    width *= 2
-    attention = dict(embed_dims=width, num_heads=4)
-    model.neck.update(in_channels=[width, 2 * width, 4 * width],
-                      out_channels=width,
-                      norm_cfg=dict(type='GN', num_groups=4))
+    """Its neck is as wide as ever: mmdet 3.3 embeds places in 256 numbers."""
+    model.neck.in_channels = [2 * width, 4 * width, 8 * width]
     for part in (model.encoder, model.decoder):
         part.num_layers = 2
         for key, value in part.layer_cfg.items():
-            value.update(dict(embed_dims=width, feedforward_channels=width)
-                         if key == 'ffn_cfg' else attention)
-    model.positional_encoding.num_feats = width // 2
+            value.update(dict(feedforward_channels=2 * width)
+                         if key == 'ffn_cfg' else dict(num_heads=4))
     model.num_queries = 12
     model.dn_cfg.group_cfg.num_dn_queries = 6
     model.bbox_head.num_classes = CLASS_COUNT
-    model.bbox_head.embed_dims = width
     model.test_cfg.max_per_img = 12
 
 
