@@ -1,5 +1,5 @@
 """Running of a detector what leads to its taps."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.models.detectors import BaseDetector, SingleStageDetector
@@ -90,3 +90,27 @@ def check_ran(tap: Tap, maps: list[Tensor]) -> None:
             f'there were no feature maps at the {tap}: either the module does '
             'not run in a forward pass, or what passes is of another form '
             'than (N, C, H, W) and (N, L, C)')
+
+
+def check_each_image(taps: Mapping[str, Tap],
+                     found: Mapping[str, Sequence[Tensor]],
+                     images: int) -> None:
+    """Check that there is one feature map of each image.
+
+    Args:
+        taps: by the name of the features.
+        found: what was recorded there, per level (N, C, H, W).
+        images: how many the batch has.
+
+    Raises:
+        ValueError: there are others, such as of boxes, or of branches that
+            train together.
+    """
+    for name, maps in found.items():
+        counts = {len(x) for x in maps}
+        if counts != {images}:
+            raise ConfigValueError(
+                f'there were {", ".join(map(str, sorted(counts)))} feature '
+                f'maps at the {taps[name]} for {images} images. Features are '
+                'compared image by image: name a module that has one map of '
+                'each (student and teacher of the FeatureDistiller)')

@@ -14,6 +14,7 @@ from any_detectors import (
     seeded,
 )
 from helpers import build, plain_cfg, total
+from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import nn
 
@@ -197,6 +198,53 @@ def test_a_tap_that_does_not_run_is_an_error(kind, name):
     with pytest.raises(ValueError, match='^teacher_config.model: .*'
                        f'no feature maps at the {name}'):
         build(tapping(kind, teacher=name))
+
+
+@pytest.mark.parametrize('kind, name', [
+    ('faster', 'roi_head.bbox_roi_extractor'),
+    ('mask', 'roi_head.bbox_roi_extractor.roi_layers.0')])
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_maps_of_boxes_are_an_error(kind, name, side):
+    key = 'teacher_config.model' if side == 'teacher' else 'model'
+    with pytest.raises(ValueError, match=rf'^{key}: there were \d+ feature '
+                       f'maps at the {name} for 1 images'):
+        build(tapping(kind, **{side: name}))
+
+
+@MODELS.register_module()
+class Branches(FPN):
+    """Gives maps of three branches while it trains, as TridentNet's."""
+
+    def forward(self, inputs):
+        maps = super().forward(inputs)
+        return [x.repeat(3, 1, 1, 1) for x in maps] if self.training else maps
+
+
+def test_maps_of_branches_are_an_error():
+    cfg = of_kind('faster')
+    cfg['neck']['type'] = 'Branches'
+    model = built(cfg)
+    batch = inputs(model)
+    with pytest.raises(ValueError, match='there were 6 feature maps at the '
+                       'neck for 2 images'):
+        model.paired(batch['inputs'], batch['data_samples'], lambda: (
+            model.extract_feat(batch['inputs'])))
+
+
+def test_a_part_that_cannot_be_measured_names_its_side():
+    cfg = of_kind('faster')
+    cfg['teacher_config']['model']['neck']['in_channels'] = [1] * 4
+    with pytest.raises(ValueError, match='^teacher_config.model: its features '
+                       'cannot be measured'):
+        build(cfg)
+
+
+def test_a_detector_with_a_teacher_of_its_own_is_refused():
+    with pytest.raises(TypeError, match='model.detector: KnowledgeDistillation'
+                       'SingleStageDetector learns from a teacher of its own'):
+        MODELS.build(dict(
+            type='DistilledDetector',
+            detector='KnowledgeDistillationSingleStageDetector'))
 
 
 @MODELS.register_module()
