@@ -19,6 +19,7 @@ from .compat import (  # noqa: E402
     mmengine_configs,
     mmengine_runner,
 )
+from .compat.ssd import let_ssd_predict  # noqa: E402
 from .engine import runner as _runner  # noqa: E402, F401
 from .version import __version__  # noqa: E402
 
@@ -26,5 +27,6 @@ mmdet_registries.register_in_roots(__name__)
 mmengine_configs.let_configs_inherit_from(__name__)
 mmengine_checkpoints.do_without_torchvision()
 mmengine_runner.tell_where_configs_lie()
+let_ssd_predict()
 
 __all__ = ['__version__']

@@ -1,9 +1,9 @@
 """A stand-in for ``mmcv._ext`` where mmcv has no compiled ops.
 
-What: a module ``mmcv._ext`` that has NMS through OpenCV and the focal loss,
-which mmdet calls on a GPU, through torch; every other op raises an error that
-says what to install.  Where mmcv has compiled ops, none of this is ever
-loaded.
+What: a module ``mmcv._ext`` that has NMS through OpenCV and, through torch,
+RoIAlign, which two-stage detectors and masks need, and the focal loss, which
+mmdet calls on a GPU; every other op raises an error that says what to install.
+Where mmcv has compiled ops, none of this is ever loaded.
 Why: mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS
 at test time, and compiling mmcv takes about twenty minutes.
 Until: mmdet does without ``mmcv.ops``, or there are compiled mmcvs for the
@@ -37,12 +37,14 @@ def install_if_missing() -> None:
     if importlib.util.find_spec('mmcv._ext') is not None:
         _load()
         return
+    from .roi_align import roi_align_backward, roi_align_forward
     module = types.ModuleType('mmcv._ext', f'Stand-in by {STAND_IN}.')
     # mmcv.utils.check_ops_exist looks the module up by its spec
     module.__spec__ = importlib.machinery.ModuleSpec(
         'mmcv._ext', loader=None, origin=STAND_IN)
     vars(module)['__getattr__'] = _not_provided
-    for op in (nms, sigmoid_focal_loss_forward, sigmoid_focal_loss_backward,
+    for op in (nms, roi_align_forward, roi_align_backward,
+               sigmoid_focal_loss_forward, sigmoid_focal_loss_backward,
                get_compiler_version, get_compiling_cuda_version):
         setattr(module, op.__name__, op)
     sys.modules['mmcv._ext'] = module
@@ -81,7 +83,8 @@ def announce() -> None:
         _announced = True
         print_log(
             'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '
-            '(OpenCV) and focal loss (torch), all that most detectors need.',
+            '(OpenCV), RoIAlign and focal loss (torch), all that most '
+            'detectors need.',
             logger='current')
 
 

@@ -2,6 +2,7 @@
 import copyreg
 from abc import ABCMeta
 from functools import cache
+from inspect import signature
 from typing import Any
 
 from mmdet.models.detectors import BaseDetector
@@ -36,7 +37,7 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
         plain: the class of the plain detector.
 
     Raises:
-        TypeError: it is no detector of mmdet's, or one that is distilled.
+        TypeError: it is no detector of mmdet's, or one that has a teacher.
     """
     if not (isinstance(plain, type) and issubclass(plain, BaseDetector)):
         raise ConfigTypeError(
@@ -45,6 +46,10 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
         raise ConfigTypeError(
             f'model.detector: {plain.__name__} is distilled already; expected '
             'the plain detector, or model.type to be it')
+    if 'teacher_config' in signature(plain).parameters:
+        raise ConfigTypeError(
+            f'model.detector: {plain.__name__} learns from a teacher of its '
+            'own; expected a plain detector')
     name = f'Distilled{plain.__name__}'
     if name in globals():  # of another package, under the same name
         name += f'_of_{plain.__module__.replace(".", "_")}'

@@ -23,6 +23,7 @@ from ..pairs import DensePair, PairedPass, Side, pass_of
 from ..pairs.checks import check_passes
 from ..pairs.dense_pair import check_split
 from ..taps import HEAD_INPUT, Needs, Plan, Record, measure, tapped
+from ..taps.running import check_each_image
 from ..teacher import Teacher
 from .gradients import check_gradients
 from .nonfinite import check_images, look_at_losses, what_is_wrong
@@ -251,6 +252,7 @@ class DistillationMixin(BaseDetector):
             losses = run()
         if torch.is_grad_enabled():
             check_gradients(self, self.plan, learned)
+        check_each_image(self.plan.student, learned.features, len(inputs))
         check_passes(self.pair, learned, taught, inputs.shape)
         kind = kind or pass_of(self.pair)
         paired = kind(self.pair, learned, taught, samples)

@@ -10,7 +10,7 @@ from ..errors import ConfigError, ConfigValueError, describe
 from ..numerics.modes import eval_mode
 from ..numerics.randomness import untouched_randomness
 from .images import input_channels
-from .running import run_to
+from .running import check_each_image, run_to
 from .tap import Level, Tap
 
 # of the blank image: divided evenly by the strides of common detectors, and
@@ -40,15 +40,17 @@ def measure(detectors: Mapping[str, BaseDetector],
     if not any(taps):
         return [{} for _ in detectors]
     for side in SIDES:
+        found = []
         try:
-            return [_levels(key, detector, one, side) for (key, detector), one
-                    in zip(detectors.items(), taps)]
+            for (key, detector), one in zip(detectors.items(), taps):
+                found.append(_levels(key, detector, one, side))
+            return found
         except ConfigError:
             raise
         except Exception as e:
-            error = e
+            failed, error = key, e
     raise ConfigValueError(
-        'kd_cfg: the features cannot be measured: a blank image of '
+        f'{failed}: its features cannot be measured: a blank image of '
         f'{SIDES[-1]} pixels a side ends in {describe(error)}') from None
 
 
@@ -67,6 +69,7 @@ def _levels(key: str, detector: BaseDetector, taps: Mapping[str, Tap],
             like.device.type, enabled=False):
         try:
             found = run_to(detector, taps, image, [sample])
+            check_each_image(taps, found, 1)
         except ConfigValueError as e:
             raise ConfigValueError(f'{key}: {e}') from None
     return {name: [_level(x, side) for x in maps]

@@ -1,5 +1,5 @@
 """Running of a detector what leads to its taps."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdet.models.detectors import BaseDetector, SingleStageDetector
@@ -34,8 +34,7 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     Raises:
         ValueError: a module is not there, or did not run.
     """
-    if all(t.module.split('.')[0] in BODY or is_given_to_head(detector, t)
-           for t in taps.values()):
+    if take_features_alone(detector, taps):
         with tapped(detector, hooked(detector, taps)) as found:
             features = detector.extract_feat(inputs)
         add_given(detector, taps, found, features)
@@ -49,6 +48,14 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     for name, maps in found.items():
         check_ran(taps[name], maps)
     return found
+
+
+def take_features_alone(detector: BaseDetector,
+                        taps: Mapping[str, Tap]) -> bool:
+    """Whether ``extract_feat`` of a detector runs all that its taps need."""
+    return all(
+        tap.module.split('.')[0] in BODY or is_given_to_head(detector, tap)
+        for tap in taps.values())
 
 
 def is_given_to_head(detector: BaseDetector, tap: Tap) -> bool:
@@ -88,3 +95,27 @@ def check_ran(tap: Tap, maps: list[Tensor]) -> None:
             f'there were no feature maps at the {tap}: either the module does '
             'not run in a forward pass, or what passes is of another form '
             'than (N, C, H, W) and (N, L, C)')
+
+
+def check_each_image(taps: Mapping[str, Tap],
+                     found: Mapping[str, Sequence[Tensor]],
+                     images: int) -> None:
+    """Check that there is one feature map of each image.
+
+    Args:
+        taps: by the name of the features.
+        found: what was recorded there, per level (N, C, H, W).
+        images: how many the batch has.
+
+    Raises:
+        ValueError: there are others, such as of boxes, or of branches that
+            train together.
+    """
+    for name, maps in found.items():
+        counts = {len(x) for x in maps}
+        if counts != {images}:
+            raise ConfigValueError(
+                f'there were {", ".join(map(str, sorted(counts)))} feature '
+                f'maps at the {taps[name]} for {images} images. Features are '
+                'compared image by image: name a module that has one map of '
+                'each (student and teacher of the FeatureDistiller)')

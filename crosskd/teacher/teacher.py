@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, dense_head
 from ..taps import HEAD_INPUT, Needs, Plan, Record, Tap, run_to, tapped
-from ..taps.running import BODY, add_given, hooked
+from ..taps.running import BODY, add_given, hooked, take_features_alone
 from .fusing import FusedNorms
 from .head_run import HeadRun
 from .pipelines import Normalized, normalized_by
@@ -254,8 +254,13 @@ class Teacher:
     @cached_property
     def _know_bfloat16(self) -> tuple[bool, bool]:
         head = self._dense_head
-        body = [child for child in self.detector.children()
-                if head is None or child is not head.head]
+        plan = self._plan
+        # RoIAlign and the like, in parts that do not run, do not count
+        alone = plan is None or plan.needs.dense or take_features_alone(
+            self.detector, plan.teacher)
+        body = [child for name, child in self.detector.named_children()
+                if (name in BODY if alone else
+                    head is None or child is not head.head)]
         return knows_bfloat16(body), head is None or knows_bfloat16(
             [head.head]) and not head.calls_mmcv_ops
 

@@ -90,10 +90,10 @@ def test_compiled_nms_keeps_the_same(name, boxes, scores, threshold, offset):
 
 @needs_stand_in
 def test_other_ops_say_what_to_install():
-    from mmcv.ops import roi_align
-    with pytest.raises(NotImplementedError, match='roi_align_forward.*'
+    from mmcv.ops import roi_pool
+    with pytest.raises(NotImplementedError, match='roi_pool_forward.*'
                        'MMCV_WITH_OPS'):
-        roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), (2, 2))
+        roi_pool(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), (2, 2))
 
 
 @needs_stand_in

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from any_detectors import of_kind
 from experiments import experiment, model_cfg, write
 from helpers import (
     BCE,
@@ -89,7 +90,11 @@ def train(rank, cfg, boxes, steps):
     (distiller_cfg('atss', region='positives'), ((0, ), (0, ))),
     (sdd_cfg('fcos'), ((2, ), (0, ))),
     (wide_teacher(distiller_cfg('gfl', loss_feat_kd=PKD)), ((2, ), (0, ))),
-], ids=[*KINDS, 'uneven', 'nothing', 'sdd', 'adapters'])
+    (of_kind('faster'), ((2, ), (0, ))),
+    *(pytest.param(of_kind(kind), ((2, 0), (0, 1)), marks=pytest.mark.slow)
+      for kind in ('dino', 'ssd')),
+], ids=[*KINDS, 'uneven', 'nothing', 'sdd', 'adapters', 'faster', 'dino',
+        'ssd'])
 def test_ranks_agree_after_many_steps(ranks, cfg, boxes):
     """Also where one rank never sees a box, with no search for the unused."""
     (ours, moved), (theirs, _) = ranks(train, cfg, boxes, 15)

@@ -1,0 +1,24 @@
+"""mmdet's SSD predicts.
+
+What: an ``SSDHead`` that is made has an attribute ``loss_cls``, which is None.
+Why: when heads predict they are asked for the channels of their ``loss_cls``,
+and mmdet makes SSD's without one.
+Until: mmdet's SSD head has one; neither 3.3.0 nor OneDL's 3.5.1 does.
+"""
+from functools import wraps
+from typing import Any
+
+from mmdet.models.dense_heads import SSDHead
+
+
+def let_ssd_predict() -> None:
+    """Give SSD heads that are made from now on a ``loss_cls`` of None."""
+    init = SSDHead.__init__
+
+    @wraps(init)
+    def wrapped(self: SSDHead, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if not hasattr(self, 'loss_cls'):
+            self.loss_cls = None
+
+    SSDHead.__init__ = wrapped
