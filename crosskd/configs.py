@@ -174,12 +174,16 @@ def plain_model(model: dict[str, Any], key: str = 'CONFIG') -> Any:
 
 
 def _class(model: Mapping[str, Any], key: str, by: str) -> Any:
-    kind = resolve(MODELS, model[by], model.get('_scope_'))
+    scope = model.get('_scope_')
+    kind = resolve(MODELS, model[by], scope)
     if kind is None:
+        known = MODELS.module_dict
+        where = f' of the scope {scope!r}' if scope else ''
+        near = '' if model[by] in known else did_you_mean(model[by], known)
         raise ConfigValueError(
-            f'{key}: model.{by}={model[by]!r} is in no registry; expected a '
-            "detector of mmdet's, or custom_imports that register it"
-            f'{did_you_mean(model[by], MODELS.module_dict)}')
+            f'{key}: model.{by}={model[by]!r} is in no registry{where}; '
+            "expected a detector of mmdet's, or custom_imports that register "
+            f'it{near}')
     return kind
 
 

@@ -1,10 +1,12 @@
 """torch.load reads files through the allow-list.
 
-What: ``torch.load`` of this process, for paths (see :func:`restrict_torch`).
+What: ``torch.load``, for paths, in the block of :func:`restricted_torch`.
 Why: some of mmdet's tools, such as ``publish_model.py``, call it themselves,
 and torch before 2.6 unpickles without restriction.
 Until: torch 2.6 and a tool that asks for no other; OpenMMLab's stack has 2.1.
 """
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,11 @@ from ..checkpoints.loading import load_from_allow_list
 _load = torch.load
 
 
-def restrict_torch() -> None:
-    """Let ``torch.load`` read files through the allow-list.
+@contextmanager
+def restricted_torch() -> Iterator[None]:
+    """Let ``torch.load`` read files through the allow-list in this block.
 
-    Until the process ends.  What is no file, as where processes exchange
-    tensors, is read as ever.
+    What is no file, as where processes exchange tensors, is read as ever.
     """
 
     def load(f: Any, map_location: Any = None, **kwargs: Any) -> Any:
@@ -28,3 +30,7 @@ def restrict_torch() -> None:
         return _load(f, map_location, **kwargs)
 
     vars(torch)['load'] = load
+    try:
+        yield
+    finally:
+        vars(torch)['load'] = _load

@@ -3,7 +3,12 @@ import pytest
 from helpers import batch, build, distiller_cfg, sdd_cfg, total
 from mmengine.logging import MessageHub
 
-from crosskd.distillers.schedules import LinearWarmup, Schedule
+from crosskd.distillers.schedules import (
+    LinearWarmup,
+    Schedule,
+    iterations_done,
+    name_of_run,
+)
 from crosskd.errors import ConfigError
 from crosskd.registry import SCHEDULES
 
@@ -12,13 +17,11 @@ WARMUP = dict(type='LinearWarmup', iters=4)
 
 @pytest.fixture
 def iteration():
-    info = MessageHub.get_current_instance().runtime_info
-
-    def done(count):
-        info['iter'] = count
-
-    yield done
-    info.pop('iter', None)
+    """A Runner's count of iterations, without the Runner."""
+    hub = MessageHub.get_instance('schedules')
+    yield lambda count: hub.update_info('iter', count)
+    for name in ('schedules', 'another run'):
+        MessageHub._instance_dict.pop(name, None)
 
 
 def losses_of(model):
@@ -46,6 +49,15 @@ class FromThirdStep(Schedule):
 
     def __call__(self, done):
         return float(done >= 3)
+
+
+def test_a_schedule_goes_by_the_run_that_the_model_is_in(iteration):
+    run = name_of_run()
+    assert run == 'schedules' and iterations_done(run) is None
+    MessageHub.get_instance('another run').update_info('iter', 0)
+    assert iterations_done(run) == 0  # built before its Runner
+    iteration(1)
+    assert iterations_done(run) == 1
 
 
 def test_a_weight_that_begins_at_0_has_all_that_it_needs_later(iteration):

@@ -284,34 +284,6 @@ def test_one_class_on_sigmoid_scores():
             oracle_sdd(s, t, base=base), rel=1e-9)
 
 
-@pytest.fixture
-def iterations():
-    """A Runner's count of iterations, without the Runner."""
-    hub = MessageHub.get_instance('warm-up test')
-    yield lambda i: hub.update_info('iter', i)
-    for name in ('warm-up test', 'another run'):
-        MessageHub._instance_dict.pop(name, None)
-
-
-def test_warm_up_is_linear_in_the_iterations_of_the_run(iterations):
-    s, t, labels = maps(2, 3, 4, 4)
-    full = float(SDDLoss(loss_weight=2.0)(s, t, labels))
-    loss = SDDLoss(loss_weight=2.0, warmup_iters=4)
-    for iteration, part in ((0, 0.25), (1, 0.5), (3, 1), (100, 1)):
-        iterations(iteration)
-        assert float(loss(s, t, labels)) == pytest.approx(part * full)
-        assert SDDLoss(loss_weight=2.0).factor() == 2
-
-
-def test_warm_up_goes_by_the_run_that_the_loss_is_in(iterations):
-    loss = SDDLoss(warmup_iters=4)
-    assert loss.factor() == 1  # nobody counts
-    MessageHub.get_instance('another run').update_info('iter', 0)
-    assert loss.factor() == 0.25  # built before its Runner
-    iterations(1)
-    assert loss.factor() == 0.5
-
-
 @pytest.mark.parametrize('cfg, error, words', [
     (dict(base='ce'), ValueError, "base must be one of .*found 'ce'"),
     (dict(scales=()), ValueError, r'scales must be .*found \(\)'),

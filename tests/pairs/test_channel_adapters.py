@@ -198,8 +198,8 @@ def test_too_late_for_ranks_is_an_error(monkeypatch):
     """mmengine's own Runner distributes before it initialises weights."""
     monkeypatch.setattr('crosskd.detectors.mixin.get_world_size', lambda: 2)
     model = build(wide(), joins=False)
-    with pytest.raises(RuntimeError, match='built after the detector was dist'
-                       'ributed. Train with'):
+    with pytest.raises(RuntimeError, match='before the detector is '
+                       'distributed. Set runner_type'):
         model.init_weights()
     joined = build(wide())
     joined.init_weights()

@@ -9,7 +9,7 @@ import mmdet
 from ...compat.cpu_ranks import with_gloo
 from ...compat.mmengine_checkpoints import restrict_mmengine
 from ...compat.seaborn_styles import provide_seaborn_styles
-from ...compat.torch_load import restrict_torch
+from ...compat.torch_load import restricted_torch
 from ...errors import ConfigFileNotFoundError
 from .endings import told_without_traceback
 from .running import config_file
@@ -53,8 +53,7 @@ def run(tool: str, argv: Sequence[str], prog: str) -> None:
             'mmdet as a package or in editable mode')
     sys.argv = [prog, *with_gloo([*map(config_file, argv)])]
     restrict_mmengine()
-    restrict_torch()
     if tool == 'analysis_tools/analyze_logs.py':
         provide_seaborn_styles()
-    with told_without_traceback(prog, with_type=True):
+    with told_without_traceback(prog, with_type=True), restricted_torch():
         runpy.run_path(str(path), run_name='__main__')
