@@ -45,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     NAME: {'apps.visualization', 'checkpoints', 'compat', 'dependencies',
            'detectors', 'engine', 'losses', 'registry', 'version'},
     'apps.export': {'checkpoints', 'compat', 'data_checks', 'detectors',
-                    'errors', 'heads', 'registry', 'teacher'},
+                    'errors', 'heads', 'registry', 'taps', 'teacher'},
     'apps.compare': {'apps.progress', 'apps.visualization', 'checkpoints',
                      'data_checks', 'errors', 'version'},
     'apps.recipes': {'data_checks', 'detectors', 'errors', 'heads',
