@@ -1,5 +1,10 @@
 """RoIAlign through torch, with the semantics of mmcv's compiled op.
 
+What: ``roi_align_forward`` and ``roi_align_backward`` of the stand-in in
+:mod:`crosskd.compat.mmcv_ext`.
+Why: two-stage detectors and masks need RoIAlign.
+Until: as that stand-in.
+
 A box is cut into bins, and a bin has a grid of samples, which are interpolated
 bilinearly (He et al., arXiv 1703.06870, section 3).  In a sample, the weight
 of a pixel is that of its row times that of its column.  So all samples of a

@@ -1,6 +1,5 @@
 """The teacher: built, loaded, frozen, and run beside a student."""
 import copy
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import SampleList
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -16,20 +14,12 @@ from torch import Tensor, nn
 from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, dense_head
 from ..taps import HEAD_INPUT, Needs, Plan, Record, Tap, run_to, tapped
-from ..taps.running import BODY, add_given, hooked, take_features_alone
+from ..taps.running import add_given, hooked, take_features_alone
 from .fusing import FusedNorms
 from .head_run import HeadRun
+from .holding import Holding
 from .pipelines import Normalized, normalized_by
-from .precision import (
-    HALVES,
-    autocast_type,
-    cast,
-    held_in,
-    knows_bfloat16,
-    read_type,
-    said,
-    types_to_hold,
-)
+from .precision import HALVES, read_type
 from .reading import read_teacher
 from .renormalize import Renormalization, look_at_classes, look_at_pixels
 
@@ -83,18 +73,14 @@ class Teacher:
         self.beside: Path | None = None
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
-        self.dtype = read_type(dtype)
+        self._holding = Holding(read_type(dtype))
         self._detector: BaseDetector | None = None
         self._head: HeadAdapter | None = None
         self._plan: Plan | None = None
         self._preprocessor: BaseDataPreprocessor | None = None
         self.classes: tuple[str, ...] | None = None
-        self._norms = FusedNorms()
         self._follows = False
         self._shared = False
-        self._has_run = False
-        self._students = torch.float32
-        self._autocasts: torch.dtype | None = None
         self.before: Normalized | None = None
         self._renormalize: Renormalization | None = None
         self._has_looked = False
@@ -147,7 +133,7 @@ class Teacher:
             self._detector, self.classes = read_teacher(
                 self.config, self.ckpt, self.trust_ckpt, self._scope,
                 self.beside)
-            self._norms = FusedNorms()
+            self._holding.norms = FusedNorms()
 
     def join(self, student: BaseDetector) -> None:
         """Read the teacher, unless that has happened, and move it.
@@ -167,8 +153,8 @@ class Teacher:
             self._follows = True
             if self._shared:  # with a student that may train elsewhere
                 self._shared = False
-                self._detector, self._norms = copy.deepcopy(
-                    (self._detector, self._norms))
+                self._detector, self._holding.norms = copy.deepcopy(
+                    (self._detector, self._holding.norms))
             self.follow(student)
 
     def settle(self, plan: Plan) -> None:
@@ -214,10 +200,12 @@ class Teacher:
             return Record()
         inputs = self._renormalized(inputs, samples, self._preprocessor)
         device = inputs.device.type
-        body, head = self._types(device)
+        body, head = self._holding.types(self.detector, self._dense_head,
+                                         self._runs_alone, device)
         # the weights are in the type that it runs in: nothing casts them anew
         with torch.autocast(device, enabled=False):
-            self._hold_in(body, head, inputs)
+            self._holding.hold(self.detector, self._dense_head,
+                               (body, head), inputs)
             taps = {name: plan.teacher[name] for name in needs.features}
             if needs.dense:
                 seen = self._run_dense(inputs.to(body), head, needs, taps)
@@ -239,30 +227,6 @@ class Teacher:
         add_given(self.detector, taps, found, features)
         seen.features = found
         return seen
-
-    def _types(self, device: str) -> list[torch.dtype]:
-        """The types in which all but the head, and the head, run now."""
-        now = autocast_type(device)
-        self._autocasts = now or self._autocasts
-        # autocast leaves float64 alone
-        default = (torch.float64 if self._students == torch.float64 else
-                   self._autocasts or self._students)
-        wanted = types_to_hold(self.dtype, default, now)
-        return [torch.float32 if t == torch.bfloat16 and not knows else t
-                for t, knows in zip(wanted, self._know_bfloat16)]
-
-    @cached_property
-    def _know_bfloat16(self) -> tuple[bool, bool]:
-        head = self._dense_head
-        plan = self._plan
-        # RoIAlign and the like, in parts that do not run, do not count
-        alone = plan is None or plan.needs.dense or take_features_alone(
-            self.detector, plan.teacher)
-        body = [child for name, child in self.detector.named_children()
-                if (name in BODY if alone else
-                    head is None or child is not head.head)]
-        return knows_bfloat16(body), head is None or knows_bfloat16(
-            [head.head]) and not head.calls_mmcv_ops
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, samples: SampleList) -> SampleList:
@@ -290,6 +254,13 @@ class Teacher:
         return self._dense_head is not None
 
     @property
+    def _runs_alone(self) -> bool:
+        """Whether no more runs than backbone, neck and a dense head."""
+        plan = self._plan
+        return plan is None or plan.needs.dense or take_features_alone(
+            self.detector, plan.teacher)
+
+    @property
     def _dense_head(self) -> HeadAdapter | None:
         """The head, if it is known, and can be run by itself."""
         try:
@@ -310,35 +281,6 @@ class Teacher:
             look_at_pixels(inputs, samples, theirs)
         return inputs
 
-    def _hold_in(self, body: torch.dtype, head: torch.dtype,
-                 inputs: Tensor) -> None:
-        """Fuse norms, and cast what is not in its type."""
-        detector = self.detector
-        # not in float64, where results are exact to more than its rounding
-        fused = self._norms.settle(
-            detector, torch.float64 not in (body, inputs.dtype),
-            inputs.size(1), self._parts)
-        held = held_in(detector, self._head_module)
-        if self._has_run and held == (body, head) and not fused:
-            return
-        cast(detector, self._head_module, body, head)
-        self._has_run = True
-        done = [said(body, head), fused]
-        print_log(f'teacher: {"; ".join(filter(None, done))}',
-                  logger='current')
-
-    @property
-    def _head_module(self) -> nn.Module | None:
-        head = self._dense_head
-        return None if head is None else head.head
-
-    @property
-    def _parts(self) -> list[str]:
-        """Names of the parts that run."""
-        dense = () if self._dense_head is None else (HEAD_INPUT.module, )
-        return [name for name in (*BODY, *dense)
-                if getattr(self.detector, name, None) is not None]
-
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
 
@@ -357,11 +299,7 @@ class Teacher:
                 layout = torch.channels_last
             self.detector.to(like.device)
             self.detector.to(memory_format=layout)
-            self._students = like.dtype
-            if like.dtype in HALVES:
-                self._autocasts = None
-            elif self.dtype is None and self._autocasts is None:
-                cast(self.detector, self._head_module, like.dtype, like.dtype)
+            self._holding.follow(self.detector, self._dense_head, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
         # the same detector, until the copy of the student trains, too
@@ -369,6 +307,7 @@ class Teacher:
         shared._follows = False
         shared._shared = self.is_read
         shared._run_head = HeadRun()
+        shared._holding = copy.copy(self._holding)
         return shared
 
 

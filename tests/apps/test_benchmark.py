@@ -11,7 +11,6 @@ from statistics import median
 
 import pytest
 import torch
-from any_detector import distilled, heads_of, unknown_cfg
 from experiments import CLASSES, experiment, model_cfg, write
 from helpers import (
     KINDS,
@@ -24,6 +23,7 @@ from helpers import (
 )
 from tool_server import MAIN
 from tool_server import run as tool
+from unknown_heads import distilled, heads_of, unknown_cfg
 
 from conftest import REPO
 from crosskd.apps.benchmark import Setting, draw, format_table, run_benchmark

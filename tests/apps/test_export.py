@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from any_detector import distilled, unknown_cfg
 from experiments import CLASSES, experiment, model_cfg, weights, write
 from families import FAMILY, as_params
 from helpers import (
@@ -23,6 +22,7 @@ from processes import python
 from tool_output import metrics
 from tool_server import run as tool
 from torch import nn
+from unknown_heads import distilled, unknown_cfg
 
 from conftest import REPO
 from crosskd.apps.commands import run_export_command
@@ -243,10 +243,7 @@ def any_detector(name):
 STUDENTS = [
     pytest.param(lambda: model_cfg(distiller_cfg('gfl')), 'GFL', id='gfl'),
     *(pytest.param(
-        lambda name=name: any_detector(name), kind, id=name,
-        marks=pytest.mark.xfail(
-            raises=TypeError, strict=True, reason='the class of a '
-            'DistilledDetector is not looked up yet by plain_config'))
+        lambda name=name: any_detector(name), kind, id=name)
       for name, kind in (('faster_rcnn', 'FasterRCNN'), ('detr', 'DETR'),
                          ('ssd', 'SingleStageDetector')))]
 

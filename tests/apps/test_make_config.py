@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from any_detector import distilled, unknown_cfg
 from experiments import experiment, model_cfg, write
 from families import FAMILY
 from helpers import (
@@ -20,6 +19,7 @@ from mmdet.models.detectors import GFL
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from tool_server import run as tool
+from unknown_heads import distilled, unknown_cfg
 
 from conftest import REPO
 from crosskd.apps.commands import main

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from any_detector import distilled, unknown_cfg
 from experiments import CLASSES, experiment, model_cfg, weights, write
 from families import FAMILY, as_params
 from helpers import (
@@ -21,6 +20,7 @@ from mmdet.registry import DATASETS
 from mmengine.visualization import Visualizer
 from tool_server import run as tool
 from torch.utils.data import DataLoader
+from unknown_heads import distilled, unknown_cfg
 
 from crosskd.apps.visualization import DistillationVisualizationHook
 from crosskd.apps.visualization.hook import add_image

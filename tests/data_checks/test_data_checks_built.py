@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import cv2
 import pytest
 import torch
-from any_detector import distilled, heads_of, unknown_cfg
 from data_sets import TRAIN, VAL, check, content, loader, saved, voc, warnings
 from helpers import build, distiller_cfg
 from mmdet.datasets import CocoDataset
@@ -23,6 +22,7 @@ from mmengine.registry import DATASETS, DefaultScope, Registry
 from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
+from unknown_heads import distilled, heads_of, unknown_cfg
 
 from crosskd.data_checks import (
     check_classes,

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from any_detector import distilled, unknown_cfg
 from helpers import METHODS, batch, build, distiller_cfg, plain_cfg
 from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from pretend_device import DEVICE, on_device, pretend_device
+from unknown_heads import distilled, unknown_cfg
 
 from crosskd.engine.hooks import LossSharesHook
 from crosskd.engine.hooks.loss_shares import LONG, SHORTEST

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.logging import MessageHub
 from oracle_sdd import inside, oracle_sdd
 
 from crosskd.losses import SDDLoss, sdd_grids, sdd_loss

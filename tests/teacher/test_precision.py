@@ -38,8 +38,7 @@ from crosskd.numerics.statistics import align_statistics, standardize
 from crosskd.pairs import DensePass
 from crosskd.registry import REGIONS
 from crosskd.taps import Needs
-from crosskd.teacher import precision
-from crosskd.teacher import teacher as teacher_module
+from crosskd.teacher import holding, precision
 
 pytestmark = pytest.mark.torch_only
 
@@ -408,7 +407,7 @@ def test_the_teacher_is_held_in_what_was_asked_or_in_autocasts_type(
 
 def test_the_log_says_what_a_teacher_runs_in_once(monkeypatch):
     said = []
-    monkeypatch.setattr(teacher_module, 'print_log',
+    monkeypatch.setattr(holding, 'print_log',
                         lambda text, **_: said.append(text))
     model = student_of('gfl')
     said.clear()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from ...errors import ConfigValueError
 from ...heads import HeadAdapter, class_counts
 from ...numerics.modes import eval_mode
 from ...numerics.randomness import untouched_randomness
-from ...pairs import DensePair, DensePass, PairedPass
+from ...pairs import DensePair
 from ...pairs.levels import match_levels
 from ...taps import HEAD_INPUT, Needs
+from .passes import LocatedPass, SeenPass
 from .pixels import as_picture
 
 NOTHING_THERE = -math.inf  # logits of levels without cross-head predictions
@@ -79,49 +80,6 @@ class View:
 SCORES = ("teacher's score", "student's score")
 #: stride and extent of a map
 Frame = tuple[float, tuple[float, ...]]
-
-
-class SeenPass(PairedPass):
-    """A paired pass of any two detectors that shows its records."""
-
-    @property
-    def records(self) -> tuple[Any, Any]:
-        """Those of the passes of student and teacher."""
-        return self._learned, self._taught
-
-    @property
-    def has_cross_head(self) -> bool:
-        """Whether there are cross-head predictions."""
-        return False
-
-    def of_locations(self, sums: object) -> list[Tensor] | None:
-        """Per level (H, W), what such sums are made of in the first image.
-
-        None for sums that are not made of locations.
-        """
-        return None
-
-
-class LocatedPass(SeenPass, DensePass):
-    """A paired pass that keeps the losses of single locations."""
-
-    def by_level(self, values: Tensor) -> list[Tensor]:
-        sums = super().by_level(values)
-        self.located = [*getattr(self, 'located', ()), (sums, values)]
-        return sums
-
-    @property
-    def has_cross_head(self) -> bool:
-        return bool(self._cross_head)
-
-    def of_locations(self, sums: object) -> list[Tensor] | None:
-        values = next((v for s, v in getattr(self, 'located', ())
-                       if s is sums), None)
-        if values is None:
-            return None
-        levels = values[0].split(self.geometry('teacher').counts)
-        return [x.view(*like.shape[2:], -1).sum(-1) for x, like in zip(
-            levels, self.maps('teacher', 'cls'))]
 
 
 class _Place(NamedTuple):
