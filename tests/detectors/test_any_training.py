@@ -56,9 +56,8 @@ def states(file):
             if part.endswith('state_dict') for key, value in values.items()}
 
 
-@pytest.mark.parametrize('kind', [
-    'faster', *(pytest.param(kind, marks=pytest.mark.slow)
-                for kind in KINDS if kind != 'faster')])
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('train', [TRAIN])
 def test_trained_stopped_resumed_and_tested(kind, train, with_masks,
                                             tmp_path):

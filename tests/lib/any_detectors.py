@@ -69,7 +69,6 @@ def _ssd(model, width):
             type='SSDAnchorGenerator', scale_major=False, strides=[
                 16, 32, 64, 128], ratios=[[2], [2, 3], [2, 3], [2]],
             min_sizes=[16, 32, 48, 64], max_sizes=[32, 48, 64, 96]))
-    # the preprocessor's batches are of one size, for the config's images
     model.test_cfg.score_thr = 0.0
 
 
