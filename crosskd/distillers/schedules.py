@@ -32,6 +32,9 @@ class Schedule:
 class LinearWarmup(Schedule):
     """Grows linearly from 0 to 1.
 
+    Example config: ``schedule=dict(
+    loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
+
     Args:
         iters: over so many iterations.
 

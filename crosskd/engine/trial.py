@@ -19,6 +19,7 @@ from ..detectors.copied_head import copied_head
 from ..errors import ConfigError, ConfigTypeError, ConfigValueError, describe
 from ..numerics.modes import eval_mode
 from ..numerics.randomness import untouched_randomness
+from ..taps import HEAD_INPUT
 
 KEY = 'train_dataloader.dataset'
 TEACHER = 'teacher_config.model'
@@ -53,8 +54,8 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 
 
 def _run(model: DistillationMixin, inputs: Tensor,
-         samples: SampleList) -> Callable[[], Any]:
-    """What runs the student.
+         samples: SampleList) -> Callable[[], Any] | None:
+    """What runs the student; None for its whole loss.
 
     A dense head up to its loss.  Losses of other detectors may be for training
     mode alone, which changes norms: of these the forward runs.
@@ -68,6 +69,8 @@ def _run(model: DistillationMixin, inputs: Tensor,
         model.head_adapter.check_outputs(outputs, training=True)
     except TypeError as e:
         raise ConfigTypeError(f'model.{e}') from None
+    if set(model.plan.student.values()) - {HEAD_INPUT}:
+        return None  # features are taken of what comes before the head
     return partial(model.bbox_head.loss, features, samples)
 
 

@@ -112,6 +112,7 @@ def check_each_image(taps: Mapping[str, Tap],
             train together.
     """
     for name, maps in found.items():
+        check_ran(taps[name], list(maps))
         counts = {len(x) for x in maps}
         if counts != {images}:
             raise ConfigValueError(

@@ -42,7 +42,7 @@ def sample(image, y, x):
         if abs(y - i) < 1 and abs(x - j) < 1)
 
 
-def slow_roi_align(images, boxes, bins, scale, ratio, mode, aligned):
+def roi_align_by_hand(images, boxes, bins, scale, ratio, mode, aligned):
     shift = 0.5 if aligned else 0
     out = []
     for number, *box in boxes.tolist():
@@ -117,7 +117,7 @@ def test_it_is_its_definition(ratio, mode, aligned):
     boxes = rois(box for name, box in BOXES.items()
                  # of which the loop is slow
                  if ratio or name != 'huge')
-    for a, b in both(stand_in, slow_roi_align, boxes, BINS, SCALE, ratio,
+    for a, b in both(stand_in, roi_align_by_hand, boxes, BINS, SCALE, ratio,
                      mode, aligned):
         torch.testing.assert_close(a, b)
 

@@ -6,7 +6,7 @@ import inspect
 import re
 
 import pytest
-from downstream import PIPELINES, SMALL, child
+from downstream import PIPELINES, SMALL, SMALL_TWO_STAGES, child
 from helpers import batch, build, distiller_cfg
 from mmdet.evaluation import CocoMetric
 from mmdet.registry import HOOKS, METRICS, VISBACKENDS
@@ -75,14 +75,17 @@ def test_a_config_trains_as_it_is_written(block, shapes_root, tmp_path):
     (tmp_path / 'page.py').write_text(block.text)
     cfg = Config.fromfile(tmp_path / 'page.py')
     build(cfg.model, joins=False)
+    small = SMALL_TWO_STAGES if 'roi_head' in cfg.model else SMALL
     (tmp_path / 'teacher.py').write_text(
-        f'_base_ = {cfg.model.teacher_config!r}\n{SMALL}')
+        f'_base_ = {cfg.model.teacher_config!r}\n{small}')
     (tmp_path / 'mine.py').write_text(child(
-        './page.py', shapes_root / 'data/shapes', small=SMALL + PIPELINES,
+        './page.py', shapes_root / 'data/shapes', small=small + PIPELINES,
         more="model.update(teacher_config='teacher.py', "
         "teacher_ckpt='random')"))
     out = tool('train.py', 'mine.py', cwd=tmp_path)
-    losses = [name for name in cfg.model.kd_cfg if name.startswith('loss')]
+    kd_cfg = cfg.model.kd_cfg
+    losses = [name for part in (kd_cfg, *kd_cfg.get('distillers', ()))
+              for name in part if name.startswith('loss')]
     assert losses and all(name in out for name in losses)
 
 

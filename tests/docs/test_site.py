@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import pytest
 import yaml
 from helpers import build, distiller_cfg
+from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config
 from pages import PAGES
@@ -19,16 +20,21 @@ from pages import PAGES
 from conftest import REPO
 from crosskd.apps.recipes.choosing import recipe_of
 from crosskd.configs import find_config
-from crosskd.detectors import CrossKDSingleStageDetector, DistillationMixin
+from crosskd.detectors import (
+    CrossKDSingleStageDetector,
+    DistillationMixin,
+    distilled_class,
+)
 from crosskd.heads import HeadAdapter
-from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS
+from crosskd.registry import DISTILLERS, HEAD_ADAPTERS, REGIONS, SCHEDULES
 
 pytestmark = pytest.mark.torch_only
 
 DOCS = REPO / 'docs'
 REGISTERED = {
     f'{thing.__module__}.{thing.__name__}': (name, thing)
-    for registry in (MODELS, HOOKS, DISTILLERS, REGIONS, HEAD_ADAPTERS)
+    for registry in (MODELS, HOOKS, DISTILLERS, REGIONS, HEAD_ADAPTERS,
+                     SCHEDULES)
     for name, thing in registry.module_dict.items()
     if thing.__module__.startswith('crosskd.')}
 
@@ -133,7 +139,13 @@ def example(thing):
 def test_each_registered_class_has_an_example_that_builds(path):
     name, thing = REGISTERED[path]
     values = example(thing)
-    if inspect.isfunction(thing):
+    if name == 'DistilledDetector':
+        model = build(values.model, joins=False)
+        assert type(model) is distilled_class(FasterRCNN)
+    elif name in SCHEDULES.module_dict:
+        cfg, = values.schedule.values()
+        assert SCHEDULES.build(cfg) == thing(iters=500)
+    elif inspect.isfunction(thing):
         cfg = distiller_cfg('gfl')
         cfg.update(type='SDDSingleStageDetector', kd_cfg=dict(
             loss_sdd=dict(type='SDDLoss'), **values))

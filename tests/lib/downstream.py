@@ -42,6 +42,15 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
     bbox_head=dict(num_classes=5, in_channels=32, feat_channels=32))
 '''
+SMALL_TWO_STAGES = '''
+model = dict(
+    backbone=dict(depth=18, base_channels=8, init_cfg=None),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=32, num_classes=5)))
+'''
 # the data sets, samplers and evaluators are those of the base config
 DATA = '''
 data_root = {root!r}

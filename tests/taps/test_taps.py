@@ -4,6 +4,7 @@ import torch
 from helpers import batch, build, distiller_cfg, plain_cfg, total
 from torch import nn
 
+from crosskd.engine.trial import try_pair
 from crosskd.errors import ConfigError
 from crosskd.taps import (
     HEAD_INPUT,
@@ -156,6 +157,7 @@ def features(student=None, teacher=None, width=16, **kd):
      ['input_of_bbox_head__neck'])])
 def test_any_module_teaches_any_other(student, teacher, keys):
     model = build(features(student, teacher, width=32))
+    try_pair(model)
     losses = model.loss(*batch())
     assert total(losses)['loss_feat_kd'] > 0
     adapters = set(model.pair.adapters)
