@@ -109,8 +109,9 @@ class DistillationMixin(BaseDetector):
             head = self.head_adapter
             if self.pair.split is not None:
                 check_split('student', self.pair.split[0], head)
-        self.teacher = Teacher(teacher_config, teacher_ckpt,
-                               trust_teacher_ckpt, teacher_dtype)
+        self.teacher = Teacher(
+            teacher_config, teacher_ckpt, trust_teacher_ckpt, teacher_dtype,
+            dense=isinstance(self.pair, DensePair))
 
     @property
     def head_adapter(self) -> HeadAdapter:

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from ..checkpoints.loading import load_checkpoint
 from ..errors import ConfigTypeError, ConfigValueError, words
+from ..heads import dense_head
 from ..numerics.randomness import untouched_randomness
 from .loading import classes_of, load_strictly
 from .model_config import model_config
@@ -19,12 +20,13 @@ RANDOM = 'random'
 
 def read_teacher(config: str | Path | dict | Config | None,
                  ckpt: str | Path | None, trust_ckpt: bool,
-                 scope: str | None, beside: Path | None
+                 scope: str | None, beside: Path | None, dense: bool
                  ) -> tuple[BaseDetector, tuple[str, ...] | None]:
     """Read a teacher.
 
     Args:
-        config, ckpt, trust_ckpt: as for :class:`~crosskd.teacher.Teacher`.
+        config, ckpt, trust_ckpt, dense: as for
+            :class:`~crosskd.teacher.Teacher`.
         scope: the registry scope it is built in, if its config names none.
         beside: the folder of the student's config, where it is known.
 
@@ -50,6 +52,11 @@ def read_teacher(config: str | Path | dict | Config | None,
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
         detector = _build(model_config(config, scope, beside))
+    if dense:
+        try:
+            dense_head(detector, teaches=True)
+        except TypeError as e:
+            raise ConfigTypeError(f'teacher_config.model.{e}') from None
     classes = None
     if str(ckpt) == RANDOM:
         for values in detector.state_dict().values():

@@ -53,6 +53,9 @@ class Teacher:
             bfloat16: backbone and neck, or head, are float32 if they have
             any.
 
+        dense: whether predictions of its head are distilled, so that it has to
+            have a dense one that is known.
+
     Raises:
         TypeError, ValueError: ``dtype`` is no such type.
 
@@ -68,11 +71,12 @@ class Teacher:
 
     def __init__(self, config: str | Path | dict | Config | None,
                  ckpt: str | Path | None, trust_ckpt: bool,
-                 dtype: str | None = None) -> None:
+                 dtype: str | None = None, dense: bool = False) -> None:
         self.config = config
         self.beside: Path | None = None
         self.ckpt = ckpt
         self.trust_ckpt = trust_ckpt
+        self.dense = dense
         self._holding = Holding(read_type(dtype))
         self._detector: BaseDetector | None = None
         self._head: HeadAdapter | None = None
@@ -132,7 +136,7 @@ class Teacher:
         if self._detector is None:
             self._detector, self.classes = read_teacher(
                 self.config, self.ckpt, self.trust_ckpt, self._scope,
-                self.beside)
+                self.beside, self.dense)
             self._holding.norms = FusedNorms()
 
     def join(self, student: BaseDetector) -> None:
