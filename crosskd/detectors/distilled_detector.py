@@ -61,7 +61,7 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
 
 
 @MODELS.register_module(name='DistilledDetector')
-def build_distilled_detector(detector: str | type[BaseDetector],
+def build_distilled_detector(detector: str | type[BaseDetector] | None = None,
                              **kwargs: Any) -> DistillationMixin:
     """Build any of mmdet's detectors as one that learns from a teacher.
 
@@ -94,10 +94,14 @@ def find_detector(detector: Any) -> Any:
     """The class of a detector by its name in the current scope.
 
     Raises:
-        ValueError: there is none of that name.
+        TypeError, ValueError: there is none of that name, or it is no name.
     """
-    if not isinstance(detector, str):
+    if isinstance(detector, type):
         return detector
+    if not isinstance(detector, str):
+        raise ConfigTypeError(
+            'model.detector: expected the type of the plain detector, such as '
+            f"'FasterRCNN', found {detector!r}")
     with MODELS.switch_scope_and_registry(None) as registry:
         found = registry.get(detector)
     if found is None:

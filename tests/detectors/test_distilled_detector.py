@@ -130,7 +130,9 @@ def test_a_dense_pair_is_copied_without_the_teachers_head():
     (dict(detector='FasterRCN'), "no detector of that name.*'FasterRCNN'"),
     (dict(detector='FPN'), 'is no detector of mmdet'),
     (dict(detector='CrossKDGFL'), 'CrossKDGFL is distilled already'),
-    (dict(detector=3), '3 is no detector'),
+    (dict(detector=3), "such as 'FasterRCNN', found 3"),
+    (dict(detector=None), 'model.detector: expected .* found None'),
+    (dict(detector=dict(type='GFL')), r'found \{'),
     (dict(kd_cfg=None), 'kd_cfg must be a dict'),
     (dict(kd_cfg=dict(PKD, loss_fet_kd=3)), "unknown key 'loss_fet_kd'")])
 def test_what_cannot_be_built_is_one_error(change, words):
