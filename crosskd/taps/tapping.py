@@ -50,7 +50,8 @@ def module_of(detector: nn.Module, tap: Tap) -> nn.Module:
     except AttributeError:
         modules = dict(detector.named_modules())
         raise ConfigValueError(
-            f'{type(detector).__name__} has no module {tap.module!r}'
+            f'{type(detector).__name__} has no module {tap.module!r}, which '
+            'kd_cfg names (student or teacher of a FeatureDistiller)'
             f'{did_you_mean(tap.module, modules) or _below(tap, modules)}'
         ) from None
 

@@ -233,9 +233,8 @@ def test_gradient_norms_of_adapters_that_wait():
         'gfl', loss_cls_kd=dict(QFL, loss_weight=0),
         loss_reg_kd=dict(KL, loss_weight=0))))
     hook = LossSharesHook(gradient_interval=1)
-    features = [x for x in model.extract_feat(batch()[0])]
+    found = {'features': []}
     model.bbox_head.register_forward_pre_hook(
-        lambda _, args: features.extend(args[0]))
-    features.clear()
-    hook._measure(features, 1.0, model, None, model.loss(*batch()))
+        lambda _, args: found['features'].extend(args[0]))
+    hook._measure(found, 1.0, model, None, model.loss(*batch()))
     assert hook._ratio is None
