@@ -1,4 +1,4 @@
-"""Detectors of other kinds, through the command-line tools."""
+"""Detectors of other kinds, through mmdet's own command-line tools."""
 import json
 import re
 
@@ -8,7 +8,9 @@ from any_detectors import KINDS, of_kind, plain
 from experiments import experiment, write
 from tool_server import run as tool
 
-TRAIN = 'train.py'  # in tools/, or the path of another
+from crosskd.apps.commands.mmdet_tools import TOOLS
+
+TRAIN, TEST = (TOOLS / name for name in ('train.py', 'test.py'))
 SIDES = dict(ssd=96)
 
 
@@ -33,6 +35,8 @@ def _masks(file):
 def config(kind, model):
     """Two epochs of four steps, and their validation."""
     cfg = experiment(model, epochs=2)
+    if 'teacher_config' in model:
+        cfg['runner_type'] = 'DistillationRunner'
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = cfg[loader]['dataset']
         if kind == 'mask':
@@ -58,13 +62,11 @@ def states(file):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('train', [TRAIN])
-def test_trained_stopped_resumed_and_tested(kind, train, with_masks,
-                                            tmp_path):
+def test_trained_stopped_resumed_and_tested(kind, with_masks, tmp_path):
     root = with_masks
     write(root / f'{kind}_kd.py', config(kind, of_kind(kind)))
     write(root / f'{kind}_plain.py', config(kind, plain(kind)))
-    run = (train, f'{kind}_kd.py', '--work-dir')
+    run = (TRAIN, f'{kind}_kd.py', '--work-dir')
     out = tool(*run, tmp_path / 'whole', cwd=root)
     assert re.search(r'loss_feat_kd: [\d.]+', out)
     tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
@@ -78,7 +80,7 @@ def test_trained_stopped_resumed_and_tested(kind, train, with_masks,
     first = states(tmp_path / 'whole/epoch_1.pth')
     assert any(not torch.equal(first[key], whole[key]) for key in whole)
 
-    out = tool('test.py', f'{kind}_plain.py', tmp_path / 'whole/epoch_2.pth',
+    out = tool(TEST, f'{kind}_plain.py', tmp_path / 'whole/epoch_2.pth',
                '--work-dir', tmp_path / 'test', cwd=root)
     kinds = ['bbox', 'segm'] if kind == 'mask' else ['bbox']
     for name in kinds:
