@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast
 from mmengine.logging import print_log
+from torch import nn
 
 from ..checkpoints.loading import load_checkpoint
 from ..errors import ConfigTypeError, ConfigValueError, words
@@ -52,6 +53,10 @@ def read_teacher(config: str | Path | dict | Config | None,
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
         detector = _build(model_config(config, scope, beside))
+        if str(ckpt) == RANDOM:
+            # DETR's level embeddings hold whatever was in memory
+            for own in detector.parameters(recurse=False):
+                nn.init.normal_(own)
     if dense:
         try:
             dense_head(detector, teaches=True)

@@ -30,6 +30,13 @@ def built(cfg):
     return model.train()
 
 
+def test_a_random_teacher_has_no_weights_that_are_anything():
+    teacher = build(of_kind('dino')).teacher.detector
+    own = dict(teacher.named_parameters(recurse=False))
+    assert own
+    assert all(0.5 < float(x.std()) < 2 for x in own.values())
+
+
 def step(model):
     """Losses of a batch, of one seed."""
     return seeded(model, **inputs(model), mode='loss')
