@@ -26,6 +26,8 @@ from torch import nn
 
 from crosskd.compat.mmcv_ext import is_installed
 from crosskd.engine.trial import try_pair
+from crosskd.pairs import DensePair
+from crosskd.taps import FEATURES
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'pairs.md'
 OURS = ('person', 'car', 'dog')
@@ -145,7 +147,7 @@ def outcome(method, difference, student, teacher):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
-    wide = model.distillers.needs.features or method == 'CrossKD'
+    wide = method in ('CrossKD', 'PKD')
     assert bool(model.pair.adapters) == (difference == 'width' and wide)
     assert list(model.state_dict()) == plain_keys(student)
     return WORKS
@@ -156,7 +158,10 @@ def learning(model, method, student):
     found = {f'pair.{name}': parameter
              for name, parameter in model.pair.named_parameters()
              if name.endswith('weight')}
-    level = model.pair.levels[-1][0]
+    pair = model.pair
+    matched = (pair.levels if isinstance(pair, DensePair)
+               else pair.matched[FEATURES])
+    level = matched[-1][0]
     found['neck'] = model.neck.fpn_convs[level].conv.weight
     adapter = model.head_adapter
     for branch in TAUGHT[method]:
