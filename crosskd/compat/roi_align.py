@@ -3,7 +3,7 @@
 What: ``roi_align_forward`` and ``roi_align_backward`` of the stand-in in
 :mod:`crosskd.compat.mmcv_ext`.
 Why: two-stage detectors and masks need RoIAlign.
-Until: as that stand-in.
+Until: as long as that stand-in is needed.
 
 A box is cut into bins, and a bin has a grid of samples, which are interpolated
 bilinearly (He et al., arXiv 1703.06870, section 3).  In a sample, the weight

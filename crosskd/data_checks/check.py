@@ -46,7 +46,7 @@ def check_data(key: str, loader: dict | DataLoader | None, model: nn.Module,
     Raises:
         FileNotFoundError: the annotation file or images are missing.
         TypeError, ValueError: config or annotations cannot be trained on, or
-            more of the boxes than the limits in ``kept.py`` would be lost.
+            more of the boxes than the limits in ``content.py`` would be lost.
     """
     if loader is None:
         return None
