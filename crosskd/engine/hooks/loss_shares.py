@@ -19,7 +19,7 @@ from ...taps import HEAD_INPUT, tapped
 
 # On the demo's images distillation begins at two thirds of the loss and ends
 # below one half where it helps; where it stayed above 0.84 the student became
-# worse than alone (docs/conflict.md).  Beyond these limits one side has next
+# worse than alone (docs/results.md).  Beyond these limits one side has next
 # to no say in the gradient.
 TOO_MUCH = 0.95  # of the loss is distillation
 TOO_LITTLE = 0.001  # of the loss is one distillation loss
