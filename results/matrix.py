@@ -47,6 +47,24 @@ class Table:
     gains: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A row of the page's first table: one student, taught by each method.
+
+    Attributes:
+        images: key of ``DETECTORS``.
+        title: what the row is called.
+        alone: name of the student that has no teacher.
+        teacher: name of the teacher.
+        methods: names of the students it teaches, by keys of ``METHODS``.
+    """
+    images: str
+    title: str
+    alone: str
+    teacher: str
+    methods: dict[str, str]
+
+
 def pkd(weight: float) -> dict[str, object]:
     return {f'{KD}loss_feat_kd.type': 'PKDLoss',
             f'{KD}loss_feat_kd.loss_weight': weight}
@@ -177,3 +195,23 @@ TABLES = {
     ]
 }
 DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS}
+
+METHODS = ('plain imitation', 'SDD: map', 'PKD', 'CrossKD', 'CrossKD + PKD')
+OWN_HEAD = ('plain imitation', 'PKD', 'CrossKD', 'CrossKD + PKD')
+SUMMARY = (
+    Comparison('photographs', 'photographs, GFL', 'alone', 'teacher', {
+        method: method for method in METHODS if method != 'PKD'}),
+    *(Comparison('shapes', name, f'{name} alone', f'{name} teacher', {
+        method: f'{name} {method}' for method in
+        (METHODS if name == 'GFL' else OWN_HEAD)})
+      for name in ('GFL', 'ATSS', 'FCOS', 'RetinaNet')),
+    Comparison('shapes', 'GFL, half the channels', HALF[0], 'GFL teacher', {
+        'plain imitation': HALF[1], 'CrossKD': HALF[2]}),
+    Comparison('shapes', 'GFL, ATSS teacher', 'GFL alone', 'ATSS teacher', {
+        'plain imitation': CONFLICT[0], 'CrossKD': CONFLICT[1]}),
+    Comparison('shapes', 'GFL, RetinaNet teacher (1 anchor)', 'GFL alone',
+               ONE_ANCHOR, {
+                   'plain imitation': CONFLICT[2], 'CrossKD': CONFLICT[3]}),
+    Comparison('shapes', 'GFL, RetinaNet teacher (9 anchors)', 'GFL alone',
+               'RetinaNet teacher', {'CrossKD': CONFLICT[4]}),
+)
