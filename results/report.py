@@ -112,7 +112,7 @@ def draw(rows: Sequence[Comparison], records: dict[str, Records],
          path: Path) -> None:
     """Gains of two methods in every row: seeds as dots, means as bars."""
     figure, axes = plt.subplots(
-        figsize=(7.5, 0.6 * len(rows) + 0.8), layout='constrained')
+        figsize=(7.5, 0.45 * len(rows) + 0.8), layout='constrained')
     for shift, method, colour in ((-0.2, 'plain imitation', 'silver'),
                                   (0.2, 'CrossKD', 'mediumseagreen')):
         places = {y + shift: gained(records[row.images],
