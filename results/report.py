@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 PAGE = HERE.parent / 'docs/results.md'
 MARKED = re.compile(r'(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)',
                     re.DOTALL)
+NO_BREAK = '\u00a0'  # space
 COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
            'small': 'bbox_mAP_s', 'medium': 'bbox_mAP_m',
            'large': 'bbox_mAP_l'}
@@ -43,8 +44,8 @@ def format_summary(rows: Sequence[Comparison],
     for row in rows:
         of = records[row.images]
         gains = [spread(gained(of, row.methods.get(method), row.alone), '+')
-                 for method in METHODS]
-        alone, teacher = (spread(list(aps(of, name).values()))
+                 .replace(' ', NO_BREAK) for method in METHODS]
+        alone, teacher = (f'{mean(aps(of, name).values()):.1f}'
                           for name in (row.alone, row.teacher))
         lines.append(
             f'| {row.title} | {alone} | {" | ".join(gains)} | {teacher} |')
@@ -73,7 +74,8 @@ def format_table(table: Table, records: Records) -> str:
         lines += ['', '| gain in AP | mean | of each seed |', '|---|---|---|']
     for name, values in gains.items():
         if values:
-            each = ', '.join(f'{gain:+.1f}' for gain in values)
+            each = ', '.join(f'{gain:+.1f}'.replace('-', '−')
+                             for gain in values)
             lines.append(f'| {name} | {spread(values, "+")} | {each} |')
     return '\n'.join([*lines, ''])
 
@@ -94,7 +96,7 @@ def spread(values: Sequence[float], sign: str = '') -> str:
     """Mean and sample standard deviation, where there are several."""
     if not values:
         return '–'
-    text = format(mean(values), f'{sign}.1f')
+    text = format(mean(values), f'{sign}.1f').replace('-', '−')
     return f'{text} ± {stdev(values):.1f}' if len(values) > 1 else text
 
 
