@@ -53,30 +53,23 @@ def format_summary(rows: Sequence[Comparison],
 
 
 def format_table(table: Table, records: Records) -> str:
-    """Means over seeds, and gains seed by seed."""
+    """Means over seeds, and gains of students over the one alone."""
     rows = [name for name in table.rows if name in records]
     if not rows:
         return '\nNot measured yet.\n'
     columns = {title: key for title, key in COLUMNS.items()
                if any(record[key] >= 0 for name in rows
                       for record in records[name].values())}
-    lines = ['', f'| detector | {" | ".join(columns)} | AP of each seed |',
-             '|---' * (len(columns) + 2) + '|']
+    titles = ' | '.join(['detector', *columns, 'AP of each seed', 'gain'])
+    lines = ['', f'| {titles} |', '|---' * (len(columns) + 3) + '|']
     for name in rows:
-        seeds = records[name]
-        cells = [spread([record[key] for record in seeds.values()
+        cells = [spread([record[key] for record in records[name].values()
                          if record[key] >= 0]) for key in columns.values()]
         each = ', '.join(f'{ap:.1f}' for ap in aps(records, name).values())
-        lines.append(f'| {name} | {" | ".join(cells)} | {each} |')
-    gains = {f'{ahead} − {behind}': gained(records, ahead, behind)
-             for ahead, behind in table.gains}
-    if any(gains.values()):
-        lines += ['', '| gain in AP | mean | of each seed |', '|---|---|---|']
-    for name, values in gains.items():
-        if values:
-            each = ', '.join(f'{gain:+.1f}'.replace('-', '−')
-                             for gain in values)
-            lines.append(f'| {name} | {spread(values, "+")} | {each} |')
+        taught = any(each['teacher'] for each in records[name].values())
+        gain = spread(gained(records, name, table.alone) if taught else [],
+                      '+')
+        lines.append(f'| {" | ".join([name, *cells, each, gain])} |')
     return '\n'.join([*lines, ''])
 
 
