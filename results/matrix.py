@@ -39,12 +39,31 @@ class Table:
 
     Attributes:
         name: of its marker in docs/results.md.
+        alone: name of the student without a teacher, which the others gain
+            over.
         rows: names of detectors.
-        gains: pairs of names, ahead and behind.
     """
     name: str
+    alone: str
     rows: tuple[str, ...]
-    gains: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of the page's first table: one student, taught by each method.
+
+    Attributes:
+        images: key of ``DETECTORS``.
+        title: what the row is called.
+        alone: name of the student that has no teacher.
+        teacher: name of the teacher.
+        methods: names of the students it teaches, by keys of ``METHODS``.
+    """
+    images: str
+    title: str
+    alone: str
+    teacher: str
+    methods: dict[str, str]
 
 
 def pkd(weight: float) -> dict[str, object]:
@@ -69,14 +88,9 @@ def head(name: str, teacher: str, alone: str, crosskd: str,
 
 def compared(name: str) -> Table:
     """The table of one head's methods."""
-    alone, plain, features, crosskd, both = (
-        f'{name} {method}' for method in
-        ('alone', 'plain imitation', 'PKD', 'CrossKD', 'CrossKD + PKD'))
-    return Table(name, (f'{name} teacher', alone, plain, features, crosskd,
-                        both),
-                 ((plain, alone), (features, alone), (crosskd, alone),
-                  (both, alone), (crosskd, plain), (crosskd, features),
-                  (both, crosskd)))
+    return Table(name, f'{name} alone', tuple(
+        f'{name} {what}' for what in ('teacher', 'alone', 'plain imitation',
+                                      'PKD', 'CrossKD', 'CrossKD + PKD')))
 
 
 SHAPES = str(HERE / 'shapes')
@@ -154,26 +168,47 @@ SDDS = ('GFL SDD: map', 'GFL SDD: box', 'GFL CrossKD + SDD: map')
 TABLES = {
     'shapes': [
         *map(compared, ('GFL', 'ATSS', 'FCOS', 'RetinaNet')),
-        Table('split', ('GFL alone', *GFL_SPLITS),
-              (*((name, 'GFL alone') for name in GFL_SPLITS),
-               (GFL_SPLITS[0], GFL_SPLITS[3]))),
-        Table('SDD', ('GFL alone', 'GFL plain imitation', *SDDS,
-                      'GFL CrossKD'),
-              (*((name, 'GFL alone') for name in SDDS),
-               (SDDS[0], 'GFL plain imitation'), (SDDS[2], 'GFL CrossKD'))),
-        Table('conflict', ('ATSS teacher', ONE_ANCHOR, 'RetinaNet teacher',
-                           'GFL alone', *CONFLICT),
-              (*((name, 'GFL alone') for name in CONFLICT),
-               (CONFLICT[1], CONFLICT[0]), (CONFLICT[3], CONFLICT[2]))),
-        Table('adapter', ('GFL teacher', *HALF),
-              ((HALF[1], HALF[0]), (HALF[2], HALF[0]), (HALF[2], HALF[1]))),
+        Table('split', 'GFL alone', ('GFL alone', *GFL_SPLITS)),
+        Table('SDD', 'GFL alone', (
+            'GFL alone', 'GFL plain imitation', *SDDS, 'GFL CrossKD')),
+        Table('conflict', 'GFL alone', (
+            'ATSS teacher', ONE_ANCHOR, 'RetinaNet teacher', 'GFL alone',
+            *CONFLICT)),
+        Table('adapter', HALF[0], ('GFL teacher', *HALF)),
     ],
     'photographs': [
-        Table('photographs', tuple(each.name for each in ON_PHOTOGRAPHS),
-              (('plain imitation', 'alone'), ('SDD: map', 'alone'),
-               ('CrossKD', 'alone'), ('CrossKD + PKD', 'alone'),
-               ('CrossKD', 'plain imitation'),
-               ('CrossKD + PKD', 'CrossKD'))),
+        Table('photographs', 'alone',
+              tuple(each.name for each in ON_PHOTOGRAPHS)),
     ]
 }
 DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS}
+
+# columns of the first table, and how detectors' names say them
+METHODS = {'plain imitation': 'plain imitation', 'SDD': 'SDD: map',
+           'PKD': 'PKD', 'CrossKD': 'CrossKD',
+           'CrossKD + PKD': 'CrossKD + PKD'}
+
+
+def comparison(images: str, title: str, prefix: str,
+               teacher: str) -> Comparison:
+    """The student whose names begin so, by every method that is trained."""
+    names = {each.name for each in DETECTORS[images]}
+    return Comparison(images, title, f'{prefix}alone', teacher, {
+        column: f'{prefix}{method}' for column, method in METHODS.items()
+        if f'{prefix}{method}' in names})
+
+
+SUMMARY = (
+    comparison('photographs', 'photographs, GFL', '', 'teacher'),
+    *(comparison('shapes', name, f'{name} ', f'{name} teacher')
+      for name in ('GFL', 'ATSS', 'FCOS', 'RetinaNet')),
+    comparison('shapes', 'GFL, half the channels', 'GFL half the channels, ',
+               'GFL teacher'),
+    Comparison('shapes', 'GFL, ATSS teacher', 'GFL alone', 'ATSS teacher', {
+        'plain imitation': CONFLICT[0], 'CrossKD': CONFLICT[1]}),
+    Comparison('shapes', 'GFL, RetinaNet teacher (1 anchor)', 'GFL alone',
+               ONE_ANCHOR, {
+                   'plain imitation': CONFLICT[2], 'CrossKD': CONFLICT[3]}),
+    Comparison('shapes', 'GFL, RetinaNet teacher (9 anchors)', 'GFL alone',
+               'RetinaNet teacher', {'CrossKD': CONFLICT[4]}),
+)

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib
-from matrix import HERE, TABLES, Table
+from matrix import HERE, METHODS, SUMMARY, TABLES, Comparison, Table
 from store import Records, read
 
 matplotlib.use('Agg')
@@ -14,94 +14,115 @@ from matplotlib import pyplot as plt  # noqa: E402
 PAGE = HERE.parent / 'docs/results.md'
 MARKED = re.compile(r'(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)',
                     re.DOTALL)
+NO_BREAK = '\u00a0'  # space
 COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
            'small': 'bbox_mAP_s', 'medium': 'bbox_mAP_m',
            'large': 'bbox_mAP_l'}
 
 
 def write_report(folder: Path, page: Path = PAGE) -> None:
-    """Fill in the marked tables of the page and draw their figures."""
-    texts = {}
+    """Fill in the marked tables of the page and draw its figure."""
+    records = {what: read(folder / f'{what}.jsonl') for what in TABLES}
+    texts = {
+        'summary': format_summary(SUMMARY, records),
+        'measured with': '\n'.join(['', *measured_with(records), ''])
+    }
     for what, tables in TABLES.items():
-        records = read(folder / f'{what}.jsonl')
         for table in tables:
-            rows = [name for name in table.rows if name in records]
-            texts[table.name] = '\nNot measured yet.\n'
-            if rows:
-                picture = f'results/{table.name}.png'
-                texts[table.name] = format_table(
-                    what, table, rows, records) + (
-                    f'\n![AP of each seed]({picture})\n')
-                draw(table, rows, records, page.parent / picture)
+            texts[table.name] = format_table(table, records[what])
     page.write_text(MARKED.sub(
         lambda found: f'{found[1]}{texts[found[2]]}\n{found[3]}',
         page.read_text()))
+    draw(SUMMARY, records, page.parent / 'results/gains.png')
 
 
-def format_table(what: str, table: Table, rows: Sequence[str],
-                 records: Records) -> str:
-    """Means over seeds, gains seed by seed, and what they were measured on."""
-    lines = ['', f'| detector | {" | ".join(COLUMNS)} | AP of each seed |',
-             '|---' * (len(COLUMNS) + 2) + '|']
+def format_summary(rows: Sequence[Comparison],
+                   records: dict[str, Records]) -> str:
+    """AP of students alone and of teachers, and gains of each method."""
+    lines = ['', f'| student | alone | {" | ".join(METHODS)} | teacher |',
+             '|---' * (len(METHODS) + 3) + '|']
+    for row in rows:
+        of = records[row.images]
+        gains = [spread(gained(of, row.methods.get(method), row.alone), '+')
+                 .replace(' ', NO_BREAK) for method in METHODS]
+        alone, teacher = (f'{mean(aps(of, name).values()):.1f}'
+                          for name in (row.alone, row.teacher))
+        lines.append(
+            f'| {row.title} | {alone} | {" | ".join(gains)} | {teacher} |')
+    return '\n'.join([*lines, ''])
+
+
+def format_table(table: Table, records: Records) -> str:
+    """Means over seeds, and gains of students over the one alone."""
+    rows = [name for name in table.rows if name in records]
+    if not rows:
+        return '\nNot measured yet.\n'
+    columns = {title: key for title, key in COLUMNS.items()
+               if any(record[key] >= 0 for name in rows
+                      for record in records[name].values())}
+    titles = ' | '.join(['detector', *columns, 'AP of each seed', 'gain'])
+    lines = ['', f'| {titles} |', '|---' * (len(columns) + 3) + '|']
     for name in rows:
-        seeds = records[name]
-        cells = [spread([record[key] for record in seeds.values()
-                         if record[key] >= 0]) for key in COLUMNS.values()]
-        each = ', '.join(f'{seeds[seed]["bbox_mAP"]:.1f}'
-                         for seed in sorted(seeds))
-        lines.append(f'| {name} | {" | ".join(cells)} | {each} |')
-    gains = [(ahead, behind) for ahead, behind in table.gains
-             if ahead in rows and behind in rows]
-    if gains:
-        lines += ['', '| gain in AP | mean | of each seed |', '|---|---|---|']
-    for ahead, behind in gains:
-        both = sorted(records[ahead].keys() & records[behind].keys())
-        gained = [records[ahead][seed]['bbox_mAP']
-                  - records[behind][seed]['bbox_mAP'] for seed in both]
-        if gained:
-            each = ', '.join(f'{gain:+.1f}' for gain in gained)
-            lines.append(f'| {ahead} − {behind} | {spread(gained, "+")} '
-                         f'| {each} |')
-    return '\n'.join([*lines, '', *measured_on(what, rows, records), ''])
+        cells = [spread([record[key] for record in records[name].values()
+                         if record[key] >= 0]) for key in columns.values()]
+        each = ', '.join(f'{ap:.1f}' for ap in aps(records, name).values())
+        taught = any(each['teacher'] for each in records[name].values())
+        gain = spread(gained(records, name, table.alone) if taught else [],
+                      '+')
+        lines.append(f'| {" | ".join([name, *cells, each, gain])} |')
+    return '\n'.join([*lines, ''])
+
+
+def aps(records: Records, name: str | None) -> dict[int, float]:
+    """AP of a detector by seed, in their order."""
+    return {seed: record['bbox_mAP']
+            for seed, record in sorted(records.get(name or '', {}).items())}
+
+
+def gained(records: Records, ahead: str | None, behind: str) -> list[float]:
+    """Gains of the seeds that both have."""
+    ours, theirs = aps(records, ahead), aps(records, behind)
+    return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
 
 
 def spread(values: Sequence[float], sign: str = '') -> str:
     """Mean and sample standard deviation, where there are several."""
     if not values:
         return '–'
-    text = format(mean(values), f'{sign}.1f')
+    text = format(mean(values), f'{sign}.1f').replace('-', '−')
     return f'{text} ± {stdev(values):.1f}' if len(values) > 1 else text
 
 
-def measured_on(what: str, rows: Sequence[str],
-                records: Records) -> list[str]:
-    """Command, seeds, version and machine of all records, each said once."""
-    dates: dict[tuple[str, str], set[str]] = {}
-    for name in rows:
-        for record in records[name].values():
-            dates.setdefault((f'crosskd {record["version"]} at '
-                              f'{record["commit"]}', record['machine']),
-                             set()).add(record['date'])
-    seeds = sorted({seed for name in rows for seed in records[name]})
-    command = (f'`python results/run.py {what}`, '
-               f'seeds {", ".join(map(str, seeds))}')
-    return [f'Measured by {command}: {version}, '
-            f'{" to ".join(sorted({min(when), max(when)}))}; {machine}.'
-            for (version, machine), when in sorted(dates.items())]
+def measured_with(records: dict[str, Records]) -> list[str]:
+    """Seeds, version and machine of all records, each said once."""
+    every = [record for some in records.values() for seeds in some.values()
+             for record in seeds.values()]
+    seeds = ', '.join(map(str, sorted({each['seed'] for each in every})))
+    used = sorted({(each['version'], each['machine']) for each in every})
+    return [f'Seeds {seeds}; crosskd {version}; {machine}.'
+            for version, machine in used]
 
 
-def draw(table: Table, rows: Sequence[str], records: Records,
+def draw(rows: Sequence[Comparison], records: dict[str, Records],
          path: Path) -> None:
-    """AP of every row: its seeds as dots, their mean as a bar."""
+    """Gains of two methods in every row: seeds as dots, means as bars."""
     figure, axes = plt.subplots(
-        figsize=(9, 0.34 * len(rows) + 1), layout='constrained')
-    for y, name in enumerate(rows):
-        values = [record['bbox_mAP'] for record in records[name].values()]
-        axes.barh(y, mean(values), color='lightsteelblue')
-        axes.plot(values, [y] * len(values), 'k.')
-    axes.set_yticks(range(len(rows)), rows)
+        figsize=(7.5, 0.45 * len(rows) + 0.8), layout='constrained')
+    for shift, method, colour in ((-0.2, 'plain imitation', 'silver'),
+                                  (0.2, 'CrossKD', 'mediumseagreen')):
+        places = {y + shift: gained(records[row.images],
+                                    row.methods.get(method), row.alone)
+                  for y, row in enumerate(rows)}
+        measured = {y: gains for y, gains in places.items() if gains}
+        axes.barh(list(measured), list(map(mean, measured.values())), 0.38,
+                  color=colour, label=method)
+        for y, gains in measured.items():
+            axes.plot(gains, [y] * len(gains), 'k.', markersize=5)
+    axes.axvline(0, color='black', linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [row.title for row in rows])
     axes.invert_yaxis()
-    axes.set(xlabel='AP on the validation images')
+    axes.set(xlabel='AP gained over the student alone (dots: seeds)')
     axes.grid(axis='x', alpha=0.3)
+    axes.legend(loc='lower right')
     figure.savefig(path, dpi=110)
     plt.close(figure)

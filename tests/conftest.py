@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-# Before torch looks; children inherit it. docs/testing.md says why.
+# Before torch looks; children inherit it. docs/developing.md says why.
 if os.environ.get('CROSSKD_TEST_GPU'):
     os.environ['CUBLAS_WORKSPACE_CONFIG'] = ':4096:8'
 else:

@@ -1,4 +1,4 @@
-"""What SDD changes in the kd_cfg of a CrossKD config; docs/sdd.md says why this."""
+"""What SDD changes in the kd_cfg of a CrossKD config; how it was chosen: docs/results.md."""
 loss_sdd = dict(
     type='SDDLoss',
     base='kd',

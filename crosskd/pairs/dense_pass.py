@@ -256,7 +256,7 @@ class DensePass(PairedPass):
 
         Its classification losses, where it has no such term.  A teacher with
         more priors a location has as many times the terms in its sums
-        (docs/conflict.md).
+        (docs/results.md).
         """
         normalizer = _of_term(self._targets.normalizers, term)
         more = self.teacher.num_priors / self.student.num_priors

@@ -1,4 +1,4 @@
-"""The demo's student, looked at while it learns: docs/look.md."""
+"""The demo's student, looked at while it learns: docs/watching.md."""
 _base_ = '../../configs/demo/crosskd_gfl_r18w8_r18w24_shapes.py'
 model = dict(
     teacher_ckpt='work_dirs/demo/seed0/gfl_r18w24_shapes/epoch_12.pth')

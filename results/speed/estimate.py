@@ -2,7 +2,7 @@
 
 ``python results/speed/estimate.py`` counts the FLOPs of student, teacher and
 cross-head predictions at 800×1333, writes ``results/speed/estimate.json`` and
-prints the tables of docs/speed.md.  It says nothing of a GPU's real speed.
+prints the tables of docs/costs.md.  It says nothing of a GPU's real speed.
 """
 import json
 from pathlib import Path

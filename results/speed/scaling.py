@@ -1,7 +1,7 @@
 """The cost of a distilled step over batch, area, classes, anchors, levels.
 
 ``python results/speed/scaling.py`` writes ``results/speed/scaling.json`` and
-prints the table of docs/speed.md.  One thread, and its CPU time, in which
+prints the table of docs/costs.md.  One thread, and its CPU time, in which
 what else the machine does hardly counts.
 """
 import argparse

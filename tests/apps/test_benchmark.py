@@ -344,8 +344,8 @@ def test_the_table_and_the_picture_have_all_of_it(tmp_path):
 
 
 def documented() -> list[list[str]]:
-    """The commands of docs/tools.md that call the tool."""
-    text = (REPO / 'docs/tools.md').read_text()
+    """The commands of docs/commands.md that call the tool."""
+    text = (REPO / 'docs/commands.md').read_text()
     found = re.findall(r'^python (?:-m crosskd|tools/)[ ]?benchmark.*',
                        text.replace('\\\n', ' '), re.M)
     return [shlex.split(line, comments=True) for line in found]

@@ -1,4 +1,4 @@
-"""A GPU computes what the CPU computes; see docs/testing.md."""
+"""A GPU computes what the CPU computes; see docs/developing.md."""
 import pytest
 import torch
 from helpers import KINDS, batch, build, distiller_cfg

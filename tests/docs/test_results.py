@@ -37,18 +37,12 @@ def cfg(detector):
     return stages.Run('x', detector.config, REPO, REPO, changes).cfg
 
 
-def alone(table):
-    (name, ) = [row for row in table.rows if row.endswith('alone')]
-    return ALL[name]
-
-
 def test_names_are_unique_and_tables_use_them():
     assert len(ALL) == sum(map(len, matrix.DETECTORS.values()))
     for table in TABLES:
-        used = {*table.rows, *(name for gain in table.gains for name in gain)}
-        assert used <= ALL.keys()
-        for gain in table.gains:
-            assert set(gain) <= set(table.rows)
+        assert ALL.keys() >= set(table.rows)
+        assert table.alone in table.rows
+        assert not ALL[table.alone].teacher
     for each in ALL.values():
         assert each.teacher is None or ALL[each.teacher].is_teacher
 
@@ -56,7 +50,7 @@ def test_names_are_unique_and_tables_use_them():
 @pytest.mark.parametrize('table', TABLES, ids=lambda table: table.name)
 def test_students_of_a_table_differ_in_distillation_alone(table):
     """And begin with the same weights, so that seeds are pairs."""
-    plain = cfg(alone(table))
+    plain = cfg(ALL[table.alone])
     begun = built(plain)
     students = [ALL[name] for name in table.rows if ALL[name].teacher]
     assert students
@@ -81,31 +75,60 @@ def built(of):
     return model.state_dict()
 
 
-def record(name, seed, ap):
-    return dict(detector=name, seed=seed, bbox_mAP=ap, bbox_mAP_50=50.0,
-                bbox_mAP_75=20.0, bbox_mAP_s=-100.0, bbox_mAP_m=10.0,
-                bbox_mAP_l=30.0, version='1', commit='abc',
+def record(name, seed, ap, teacher=None):
+    return dict(detector=name, seed=seed, teacher=teacher, bbox_mAP=ap,
+                bbox_mAP_50=50.0, bbox_mAP_75=20.0, bbox_mAP_s=-100.0,
+                bbox_mAP_m=10.0, bbox_mAP_l=30.0, version='1', commit='abc',
                 date=f'2026-01-0{seed + 1}', machine='M')
 
 
-def test_a_table_has_means_and_gains_of_pairs(tmp_path):
-    table = matrix.Table('t', ('teacher', 'alone', 'new'),
-                         (('new', 'alone'), ))
-    records = {'teacher': {0: record('teacher', 0, 40.0)},
-               'alone': {0: record('alone', 0, 20.0),
-                         1: record('alone', 1, 22.0),
-                         2: record('alone', 2, 30.0)},
-               'new': {0: record('new', 0, 21.0), 1: record('new', 1, 25.0)}}
-    lines = report.format_table('shapes', table, table.rows,
-                                records).splitlines()
-    assert '| teacher | 40.0 | 50.0 | 20.0 | – | 10.0 | 30.0 | 40.0 |' in lines
-    assert ('| alone | 24.0 ± 5.3 | 50.0 ± 0.0 | 20.0 ± 0.0 | – '
-            '| 10.0 ± 0.0 | 30.0 ± 0.0 | 20.0, 22.0, 30.0 |') in lines
-    # of the seeds that both have
-    assert '| new − alone | +2.0 ± 1.4 | +1.0, +3.0 |' in lines
-    assert lines[-1] == (
-        'Measured by `python results/run.py shapes`, seeds 0, 1, 2: '
-        'crosskd 1 at abc, 2026-01-01 to 2026-01-03; M.')
+def of_seeds(name, *aps, teacher=None):
+    return {seed: record(name, seed, ap, teacher)
+            for seed, ap in enumerate(aps)}
+
+
+MEASURED = dict(teacher=of_seeds('teacher', 40.0),
+                alone=of_seeds('alone', 20.0, 22.0, 30.0),
+                new=of_seeds('new', 21.0, 25.0, teacher='teacher'))
+
+
+def test_a_table_has_means_and_gains_of_pairs():
+    table = matrix.Table('t', 'alone', ('teacher', 'alone', 'new', 'not yet'))
+    # without small objects, of which the images have none
+    assert report.format_table(table, MEASURED).splitlines() == [
+        '', '| detector | AP | AP50 | AP75 | medium | large '
+        '| AP of each seed | gain |', '|---|---|---|---|---|---|---|---|',
+        '| teacher | 40.0 | 50.0 | 20.0 | 10.0 | 30.0 | 40.0 | – |',
+        '| alone | 24.0 ± 5.3 | 50.0 ± 0.0 | 20.0 ± 0.0 | 10.0 ± 0.0 '
+        '| 30.0 ± 0.0 | 20.0, 22.0, 30.0 | – |',
+        # gained by the seeds that both have
+        '| new | 23.0 ± 2.8 | 50.0 ± 0.0 | 20.0 ± 0.0 | 10.0 ± 0.0 '
+        '| 30.0 ± 0.0 | 21.0, 25.0 | +2.0 ± 1.4 |']
+    assert report.format_table(table, {}) == '\nNot measured yet.\n'
+
+
+def test_the_first_table_has_gains_over_the_student_alone():
+    row = matrix.Comparison('shapes', 'small', 'alone', 'teacher',
+                            {'CrossKD': 'new', 'PKD': 'not yet'})
+    lines = report.format_summary([row], dict(shapes=MEASURED)).splitlines()
+    assert lines[-1].replace(report.NO_BREAK, ' ') == (
+        '| small | 24.0 | – | – | – | +2.0 ± 1.4 | – | 40.0 |')
+
+
+def test_what_it_was_measured_with_is_said_once():
+    assert report.measured_with(dict(a=MEASURED, b=MEASURED)) == [
+        'Seeds 0, 1, 2; crosskd 1; M.']
+
+
+def test_the_first_table_compares_a_student_with_itself():
+    """Each row's students are taught by its teacher, if by any."""
+    for row in matrix.SUMMARY:
+        names = {each.name: each for each in matrix.DETECTORS[row.images]}
+        assert names[row.alone].teacher is None
+        assert not names[row.alone].is_teacher
+        assert row.methods.keys() <= set(matrix.METHODS)
+        assert {names[name].teacher
+                for name in row.methods.values()} == {row.teacher}
 
 
 def test_the_page_is_what_the_records_say(tmp_path):
@@ -115,7 +138,8 @@ def test_the_page_is_what_the_records_say(tmp_path):
     report.write_report(RESULTS / 'records', page)
     assert page.read_text() == report.PAGE.read_text()
     named = re.findall('<!-- table: (.+) -->', page.read_text())
-    assert sorted(named) == sorted(table.name for table in TABLES)
+    assert sorted(named) == sorted([
+        'summary', 'measured with', *(table.name for table in TABLES)])
     for what in matrix.TABLES:
         names = {each.name for each in matrix.DETECTORS[what]}
         assert store.read(RESULTS / f'records/{what}.jsonl').keys() <= names

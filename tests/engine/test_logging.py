@@ -7,7 +7,7 @@ from helpers import distiller_cfg
 from pages import blocks
 from tool_server import run as tool
 
-(SNIPPET, ) = (b for b in blocks('python') if b.page == 'docs/logging.md'
+(SNIPPET, ) = (b for b in blocks('python') if b.page == 'docs/watching.md'
                and 'Tensorboard' in b.text)
 
 

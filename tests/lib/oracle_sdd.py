@@ -1,6 +1,6 @@
 """SDD once more, as loops over one cell at a time, in float64.
 
-Written from the formulas (docs/sdd.md), not from the package.
+Written from the formulas (docs/mathematics.md), not from the package.
 """
 import math
 

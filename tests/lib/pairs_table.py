@@ -1,4 +1,4 @@
-"""Which teacher teaches which student: ``docs/pairs.md``, from real steps.
+"""Which teacher teaches which student: ``tests/pairs/pairs.md``, from real steps.
 
 ``python tests/lib/pairs_table.py`` writes the page;
 ``tests/pairs/test_pairs.py`` takes the steps again and compares.
@@ -29,7 +29,7 @@ from crosskd.engine.trial import try_pair
 from crosskd.pairs import DensePair
 from crosskd.taps import FEATURES
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'pairs.md'
+PAGE = Path(__file__).parents[1] / 'pairs' / 'pairs.md'
 OURS = ('person', 'car', 'dog')
 THEIRS = ('cat', 'person', 'bus', 'car', 'tree')
 #: CrossKD with what suits the teacher's head, see ``settings``
@@ -265,7 +265,7 @@ def read(text):
 
 if __name__ == '__main__':
     if is_installed():
-        raise SystemExit('docs/pairs.md is made with the compiled ops of mmcv')
+        raise SystemExit('tests/pairs/pairs.md is made with the compiled ops of mmcv')
     register_all_modules()
     PAGE.write_text(page({
         (method, difference): cells(method, difference)

@@ -1,4 +1,4 @@
-"""Pairs of all families: the tables of docs/pairs.md, step by step."""
+"""Pairs of all families: the tables of tests/pairs/pairs.md, step by step."""
 import pytest
 from pairs_table import DIFFERENCES, METHODS, PAGE, cells, page, read
 

@@ -1,4 +1,4 @@
-"""The rooms of the package, and which may import which: docs/architecture.md.
+"""The rooms of the package, and which may import which: docs/developing.md.
 
 Read from the sources, without running them.
 """

@@ -55,7 +55,7 @@ def _known_head(detector: BaseDetector) -> HeadAdapter:
             f' with {type(head).__name__}' if head is not None else '')
         raise ConfigTypeError(
             '--onnx: expected a detector with a dense head of a known family '
-            f'(docs/heads.md), found {found}; see mmdeploy for others'
+            f'(docs/mathematics.md), found {found}; see mmdeploy for others'
         ) from None
 
 

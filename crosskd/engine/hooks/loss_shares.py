@@ -17,10 +17,10 @@ from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
 from ...taps import HEAD_INPUT, tapped
 
-# On the demo's images distillation begins at two thirds of the loss and ends
-# below one half where it helps; where it stayed above 0.84 the student became
-# worse than alone (docs/conflict.md).  Beyond these limits one side has next
-# to no say in the gradient.
+# Distillation that helped began at up to 0.93 of the loss and ended at up to
+# 0.90, most often from two thirds to below one half; undivided losses of nine
+# anchors, at 0.91 to 0.84, harmed (docs/results.md).  So a share in between
+# says little; beyond these limits one side has almost no gradient.
 TOO_MUCH = 0.95  # of the loss is distillation
 TOO_LITTLE = 0.001  # of the loss is one distillation loss
 # For long: so many iterations, or a quarter of a shorter run.  mmdet's
