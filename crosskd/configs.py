@@ -10,7 +10,6 @@ from mmdet.models.detectors import KnowledgeDistillationSingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 
-from .arguments import did_you_mean
 from .errors import (
     ConfigFileNotFoundError,
     ConfigValueError,
@@ -18,6 +17,7 @@ from .errors import (
     readable,
     words,
 )
+from .names import did_you_mean
 from .registry import resolve
 
 # arguments of a distilled detector that the plain one does not have
