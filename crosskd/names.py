@@ -53,11 +53,11 @@ def did_you_mean_config(path: str, folders: Iterable[Path]) -> str:
             name is the one that counts.
     """
     for folder in folders:
-        file = _nearest(Path(path).name, sorted(
-            one.name for one in (folder / path).parent.glob('*')
-            if one.suffix in CONFIGS and one.is_file()))
-        if file:  # with the folder, as it was written
-            return _asked(str(Path(path).with_name(file)))
+        files = sorted(one.name for one in (folder / path).parent.glob('*')
+                       if one.suffix in CONFIGS and one.is_file())
+        near = _files_near(path, files)
+        if near:  # with the folder, as it was written
+            return _asked(str(Path(path).with_name(near[0])))
     return ''
 
 
@@ -68,10 +68,14 @@ def _nearest(name: Any, known: Iterable[Any]) -> str:
 
 
 def _nearest_path(path: str, known: list[str]) -> str:
-    file = _nearest(Path(path).name, [Path(one).name for one in known])
-    of_that_name = [one for one in known if Path(one).name == file]
-    return _nearest(path, of_that_name or known) or next(
-        iter(of_that_name), '')
+    near = _files_near(path, known)
+    return _nearest(path, near or known) or next(iter(near), '')
+
+
+def _files_near(path: str, known: list[str]) -> list[str]:
+    """The paths whose file has the nearest name, suffix aside."""
+    stem = _nearest(Path(path).stem, [Path(one).stem for one in known])
+    return [one for one in known if Path(one).stem == stem]
 
 
 def _asked(name: str) -> str:

@@ -8,8 +8,8 @@ def run_demo_command(argv: Sequence[str], prog: str) -> None:
     parser = argparse.ArgumentParser(
         prog=prog,
         description='Try everything in a few minutes, without a GPU: generate '
-        'a small data set, train a\nteacher, train one student alone and one '
-        'with the teacher, and compare them.',
+        'a small data set,\ntrain a teacher, train one student alone and one '
+        'with the teacher, and compare\nthem.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f'example:\n  {prog} --dir demo --seed 1')
     parser.add_argument(

@@ -24,7 +24,7 @@ def run_export_command(argv: Sequence[str], prog: str) -> None:
         prog=prog,
         description='Write a trained student as an ordinary MMDetection '
         'config and checkpoint,\nOUT/student.py and OUT/student.pth. '
-        'MMDetection loads them without crosskd. Only\nthe student is '
+        'MMDetection loads them without crosskd.\nOnly the student is '
         'exported: no teacher, channel adapters or optimizer.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f'example:\n  {prog} my_student.py '

@@ -121,8 +121,9 @@ def main(argv: Sequence[str], prog: str | None = None) -> None:
         found = 'no command'
         if given is not None:
             found += f' {given!r}{did_you_mean(given, COMMANDS)}'
-        print(f'{called}: {found}{"" if found[-1] == "?" else ";"} there are '
-              f'{", ".join(COMMANDS)} and --help', file=sys.stderr)
+        end = '' if found.endswith('?') else '.'
+        print(f'{called}: {found}{end} The commands are '
+              f'{", ".join(COMMANDS)}; see --help', file=sys.stderr)
         sys.exit(2)
 
 

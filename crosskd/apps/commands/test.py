@@ -12,7 +12,8 @@ def run_test(argv: Sequence[str], prog: str) -> None:
         prog, 'Evaluate a trained detector.',
         f'example (after training):\n  {prog} crosskd::crosskd/{CONFIG}.py '
         f'work_dirs/{CONFIG}/epoch_12.pth')
-    parser.add_argument('checkpoint', help='checkpoint that the training wrote')
+    parser.add_argument('checkpoint',
+                        help='checkpoint that the training wrote')
     parser.add_argument(
         '--out', metavar='FILE.pkl',
         help='write all predictions to this file')
@@ -24,9 +25,10 @@ def run_test(argv: Sequence[str], prog: str) -> None:
     parser.add_argument('--wait-time', type=float, default=2,
                         help='how long --show shows a picture, in seconds '
                         '(default: 2)')
-    parser.add_argument('--tta', action='store_true',
-                        help='test-time augmentation: predict for several versions '
-                        'of each image, and merge the predictions')
+    parser.add_argument(
+        '--tta', action='store_true',
+        help='test-time augmentation: predict for several versions of each '
+        'image, and merge the predictions')
     args = parser.parse_args(argv)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must be a .pkl or .pickle file, found {args.out}')

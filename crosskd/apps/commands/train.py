@@ -9,7 +9,7 @@ from .flags import CONFIG, parser_of
 def run_train(argv: Sequence[str], prog: str) -> None:
     """Train a detector, distilled or not."""
     parser = parser_of(
-        prog, 'Train a detector, with or without a teacher: the config says it.',
+        prog, 'Train the detector of a config, with or without a teacher.',
         f'example (your own config works, too):\n'
         f'  {prog} crosskd::crosskd/{CONFIG}.py')
     parser.add_argument('--amp', action='store_true',
