@@ -36,9 +36,9 @@ def run_mmdet(argv: Sequence[str], prog: str) -> None:
     elif name in tools:
         run(name, argv[1:], f'{prog} {name}')
     else:
-        print(f'{prog}: mmdet has no tool {name!r}'
-              f'{did_you_mean_path(name, tools)}\nIt has\n  ',
-              '\n  '.join(tools), sep='', file=sys.stderr)
+        near = did_you_mean_path(name, tools)
+        print(f'{prog}: mmdet has no tool {name!r}{near or "."} '
+              f'{prog} --help lists all of them', file=sys.stderr)
         sys.exit(2)
 
 
