@@ -15,11 +15,10 @@ from tool_server import run as tool
 
 import crosskd
 from conftest import REPO
-from crosskd.apps import commands
+from crosskd import dependencies
 from crosskd.apps.commands import COMMANDS, main
 from crosskd.apps.commands.main import GROUPS
 from crosskd.apps.commands.mmdet_tools import available, run
-from crosskd.dependencies import DependencyError
 from crosskd.started import as_our_command
 
 SCRIPTS = ('dist_train', 'dist_test', 'slurm_train', 'slurm_test')
@@ -64,10 +63,11 @@ def test_the_version(capsys):
 
 def test_a_missing_package_is_one_line(monkeypatch):
 
-    def missing(name):
-        raise DependencyError('crosskd needs mmdet >= 3.3')
+    def missing():
+        raise dependencies.DependencyError('crosskd needs mmdet >= 3.3')
 
-    monkeypatch.setattr(commands.main, 'import_module', missing)
+    monkeypatch.setattr(dependencies, 'check_dependencies', missing)
+    monkeypatch.delitem(sys.modules, 'crosskd.registration')  # import it anew
     with pytest.raises(SystemExit) as ended:
         main(['train', 'c.py'])
     assert ended.value.code == (
@@ -76,9 +76,10 @@ def test_a_missing_package_is_one_line(monkeypatch):
 
 # as the script that pip writes
 STARTED = """\
-import os, sys
+import sys
 from crosskd.__main__ import run
 from crosskd.apps.commands import COMMANDS, scripts
+config = sys.argv[1]
 scripts.os.execvpe = lambda *args: print(args[2]['CROSSKD_COMMAND'])
 
 def start(*words):
@@ -94,7 +95,7 @@ for words in (['--help'], ['--version'], ['trian'], ['mmdet', 'get_flops'],
               *([name, '--help'] for name in COMMANDS)):
     start(*words)
 print('== to work')
-start('train', sys.argv.pop(), '--cfg-options', 'model.type=CrosKDGFL')
+start('train', config, '--cfg-options', 'model.type=CrosKDGFL')
 """
 
 
@@ -119,7 +120,7 @@ def test_as_a_module_help_imports_nothing_either(tmp_path):
                  cwd=tmp_path, env=dict(PYTHONPATH=str(REPO)))
     assert 'usage: python -m crosskd train ' in out
     imported = {*re.findall(r'\| +([\w.]+)$', out, re.M)}
-    assert 'crosskd.apps.commands.train' in imported
+    assert 'crosskd.apps.commands.flags' in imported
     assert not {'torch', 'mmengine', 'mmdet', 'numpy'} & imported
 
 
