@@ -65,6 +65,7 @@ setup(
         'MMDetection': 'https://mmdetection.readthedocs.io/',
     },
     python_requires='>=3.10',
+    entry_points={'console_scripts': ['crosskd = crosskd.__main__:run']},
     packages=find_packages(include=['crosskd', 'crosskd.*']),
     package_data={'crosskd': ['py.typed']},
     cmdclass=dict(build_py=BuildWithConfigs),

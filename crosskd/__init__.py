@@ -1,32 +1,13 @@
 """Knowledge distillation of object detectors, for MMDetection 3.x.
 
 Importing the package registers its detectors, losses and hooks with mmdet,
-and lets mmcv, mmengine and mmdet work with it: see ``compat/``.
+and lets mmcv, mmengine and mmdet work with it: see ``registration.py`` and
+``compat/``.  The command ``crosskd`` does so when it needs them.
 """
-from .dependencies import check_dependencies
+from .started import as_our_command
+from .version import __version__
 
-check_dependencies()
-
-from .compat.mmcv_ext import install_if_missing  # noqa: E402
-
-install_if_missing()  # before anything imports mmdet.models
-
-from . import detectors, losses, registry  # noqa: E402, F401
-from .apps import visualization as _visualization  # noqa: E402, F401
-from .compat import (  # noqa: E402
-    mmdet_registries,
-    mmengine_checkpoints,
-    mmengine_configs,
-    mmengine_runner,
-)
-from .compat.ssd import let_ssd_predict  # noqa: E402
-from .engine import runner as _runner  # noqa: E402, F401
-from .version import __version__  # noqa: E402
-
-mmdet_registries.register_in_roots(__name__)
-mmengine_configs.let_configs_inherit_from(__name__)
-mmengine_checkpoints.do_without_torchvision()
-mmengine_runner.tell_where_configs_lie()
-let_ssd_predict()
+if not as_our_command(__name__):
+    from . import registration  # noqa: F401
 
 __all__ = ['__version__']

@@ -1,5 +1,4 @@
 """Checking arguments that come from a config."""
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from .errors import (
     ConfigValueError,
     words,
 )
+from .names import did_you_mean
 
 NUMBERS: Any = (int, float, np.integer, np.floating)
 
@@ -75,22 +75,6 @@ def check_known(owner: str, key: str, known: Iterable[str]) -> None:
     if key not in known:
         raise ConfigValueError(f'{owner}: unknown key {key!r}, expected '
                                f'{", ".join(known)}{did_you_mean(key, known)}')
-
-
-def did_you_mean(name: Any, known: Iterable[Any]) -> str:
-    """The end of a message about a name that is not known.
-
-    Args:
-        name: what was given.
-        known: what is allowed.
-
-    Returns:
-        str: names what is near, upper or lower case aside; empty if nothing
-        is.
-    """
-    spelt = {str(one).lower(): str(one) for one in reversed([*known])}
-    near = difflib.get_close_matches(str(name).lower(), spelt, 1)
-    return f'; did you mean {spelt[near[0]]!r}?' if near else ''
 
 
 def check_has_type(key: str, cfg: Any) -> None:

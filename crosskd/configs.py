@@ -10,15 +10,18 @@ from mmdet.models.detectors import KnowledgeDistillationSingleStageDetector
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 
-from .arguments import did_you_mean
 from .errors import (
+    ConfigError,
     ConfigFileNotFoundError,
     ConfigValueError,
     describe,
+    in_config,
     readable,
     words,
 )
+from .names import did_you_mean, did_you_mean_config, did_you_mean_named
 from .registry import resolve
+from .variables import check_options
 
 # arguments of a distilled detector that the plain one does not have
 ARGUMENTS = ('teacher_config', 'teacher_ckpt', 'kd_cfg', 'trust_teacher_ckpt',
@@ -49,7 +52,8 @@ def find_config(name: str, key: str = 'teacher_config',
             return Config._get_cfg_path(name, '')[0]
         except (AssertionError, ImportError, OSError, ValueError) as e:
             raise ConfigFileNotFoundError(
-                f'{key}={name!r}: {words(e)}') from None
+                f'{key}={name!r}: {words(e)}'
+                f'{did_you_mean_named(*name.split("::", 1))}') from None
     path = Path(name).expanduser()
     installed = Path(mmdet.__file__).parent / '.mim'
     places = [Path.cwd(), *([] if beside is None else [Path(beside)]),
@@ -60,7 +64,8 @@ def find_config(name: str, key: str = 'teacher_config',
     looked = [str(place / path) for place in places]
     raise ConfigFileNotFoundError(
         f'{key}={name!r}: no such config file; looked for '
-        f'{" and ".join(dict.fromkeys(looked))}')
+        f'{" and ".join(dict.fromkeys(looked))}'
+        f'{did_you_mean_config(str(path), places)}')
 
 
 def read_config(name: str, key: str, beside: str | Path | None = None,
@@ -76,20 +81,25 @@ def read_config(name: str, key: str, beside: str | Path | None = None,
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read; the message names the key.
+        ValueError: it cannot be read, or an option changes nothing; the
+            message names the key.
     """
     file = find_config(name, key, beside)
+    options = dict(options or {})
     found = f'{key}={name!r}'
     if options:
-        found += f' with {dict(options)}'
+        found += f' with {options}'
     try:
         cfg = Config.fromfile(file)
-        cfg.merge_from_dict(dict(options or {}))
+        check_options(cfg, options)
+        cfg.merge_from_dict(options)
+    except ConfigError:
+        raise
     except Exception as e:  # a config is a program of its own
         wrong = readable(e)
         raise ConfigValueError(
             f'{found}: cannot be read: '
-            f'{describe(e) if wrong is e else wrong}') from None
+            f'{describe(e) + in_config(e) if wrong is e else wrong}') from None
     return cfg
 
 

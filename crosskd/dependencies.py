@@ -7,14 +7,24 @@ from the package metadata.
 import importlib
 import re
 
+# there is no crosskd in the package index: packages as setup.py asks for them
+ONEDL = ('onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
+         'onedl-mmdetection==3.5.1')
+OPENMMLAB = ('mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0')
+INSTALL_TORCH = 'pip install torch'
+INSTALL_MMDET = (f'pip install {" ".join(ONEDL)} (or the OpenMMLab packages: '
+                 f'{" ".join(OPENMMLAB)})')
 # module, oldest supported version, how to get it
 REQUIRED = (
-    ('torch', (2, 1), 'pip install torch==2.13.0'),
-    ('mmengine', (0, 10), "pip install 'crosskd[onedl]'"),
-    ('mmcv', (2, 1), "pip install 'crosskd[onedl]'"),
-    ('mmdet', (3, 3), "pip install 'crosskd[onedl]'"),
+    ('torch', (2, 1), INSTALL_TORCH),
+    ('mmengine', (0, 10), INSTALL_MMDET),
+    ('mmcv', (2, 1), INSTALL_MMDET),
+    ('mmdet', (3, 3), INSTALL_MMDET),
 )
-OTHER_STACK = "(or 'crosskd[openmmlab]' for the OpenMMLab packages)"
+
+
+class DependencyError(ImportError):
+    """A package that this one needs is missing or too old."""
 
 
 def _release(version: str) -> tuple:
@@ -26,21 +36,20 @@ def check_dependencies() -> None:
     """Import torch, mmengine, mmcv and mmdet and compare their versions.
 
     Raises:
-        ImportError: one of them is missing or too old.  The message names the
-            package, what was found, what is needed and how to get it.
+        DependencyError: one of them is missing or too old.  The message names
+            the package, what was found, what is needed and how to get it.
     """
     for name, oldest, how in REQUIRED:
         need = '.'.join(map(str, oldest))
-        if name != 'torch':
-            how = f'{how} {OTHER_STACK}'
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as e:
             if e.name != name:  # installed, but broken in its own way
                 raise
-            raise ImportError(f'crosskd needs {name} >= {need}, which is not '
-                              f'installed. Get it with: {how}') from None
+            raise DependencyError(
+                f'crosskd needs {name} >= {need}, which is not installed. '
+                f'Get it with: {how}') from None
         if _release(module.__version__) < oldest:
-            raise ImportError(
+            raise DependencyError(
                 f'crosskd needs {name} >= {need}, found {module.__version__}. '
                 f'Get it with: {how}')

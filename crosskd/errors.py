@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from .mmengine_errors import meaning
+
 BYTE_ORDER_MARK = 'U+FEFF'
 
 
@@ -45,11 +47,10 @@ def readable(error: Exception) -> Exception:
         root = root.__context__
     if isinstance(root, ConfigError):
         return root.with_traceback(None)
-    place = _place(root)
-    if (place is not None and isinstance(root, KeyError)
-            and _module(place).startswith('mmengine.registry')):
-        # a type nobody knows
-        return ConfigValueError(f'config: {root.args[0]}')
+    said = meaning(error)
+    if said is not None:
+        return next(kind for kind in ConfigError.__subclasses__()
+                    if issubclass(kind, type(said)))(str(said))
     is_encoded = isinstance(root, UnicodeDecodeError) or (
         isinstance(root, SyntaxError) and BYTE_ORDER_MARK in str(root))
     if is_encoded and (file := _config_of(root)):
@@ -71,6 +72,17 @@ def describe(error: BaseException) -> str:
         name = next(kind.__name__ for kind in type(error).__mro__
                     if kind.__module__ == 'builtins')
     return f'{name}: {text}' if text else name
+
+
+def in_config(error: BaseException) -> str:
+    """The line of a config that raised an error; empty if it was no config."""
+    found, place = '', error.__traceback__
+    while place is not None:
+        if '__name__' not in place.tb_frame.f_globals:  # no module: a config
+            file = place.tb_frame.f_code.co_filename
+            found = f' ({file}, line {place.tb_lineno})'
+        place = place.tb_next
+    return found
 
 
 def words(error: BaseException) -> str:

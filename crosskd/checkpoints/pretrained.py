@@ -8,8 +8,9 @@ from typing import Any
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..arguments import did_you_mean, missing
+from ..arguments import missing
 from ..errors import ConfigFileNotFoundError, ConfigValueError
+from ..names import did_you_mean
 from .downloads import download, is_url
 from .loading import (
     REFUSED_STORAGE,

@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import nn
 
-from ..arguments import did_you_mean, few
+from ..arguments import few
 from ..errors import ConfigTypeError, ConfigValueError, describe
 from ..heads import class_counts
+from ..names import did_you_mean
 from .leaves import Leaf
 
 METAINFO = ('classes', 'palette')

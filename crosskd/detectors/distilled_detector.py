@@ -8,8 +8,8 @@ from typing import Any
 from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS
 
-from ..arguments import did_you_mean
 from ..errors import ConfigTypeError, ConfigValueError
+from ..names import did_you_mean
 from .mixin import DistillationMixin
 
 

@@ -11,10 +11,11 @@ from mmengine.registry import DATASETS, Registry
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ..arguments import did_you_mean, missing
+from ..arguments import missing
 from ..checkpoints.pretrained import named_weights
 from ..compat.mmengine_logging import quiet
 from ..errors import ConfigValueError, words
+from ..names import did_you_mean
 
 # what mmengine, mmdet and torch raise about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)

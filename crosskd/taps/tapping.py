@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..arguments import did_you_mean
 from ..errors import ConfigValueError
+from ..names import did_you_mean
 from .tap import Tap
 
 

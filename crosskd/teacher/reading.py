@@ -9,12 +9,14 @@ from mmengine.dist import broadcast
 from mmengine.logging import print_log
 from torch import nn
 
+from ..checkpoints.downloads import is_url
 from ..checkpoints.loading import load_checkpoint
-from ..errors import ConfigTypeError, ConfigValueError, words
+from ..errors import ConfigTypeError, ConfigValueError, readable, words
 from ..heads import dense_head
 from ..numerics.randomness import untouched_randomness
 from .loading import classes_of, load_strictly
 from .model_config import model_config
+from .untrained import check_trained
 
 RANDOM = 'random'
 
@@ -49,6 +51,8 @@ def read_teacher(config: str | Path | dict | Config | None,
             f'teacher_ckpt={ckpt!r}: a teacher needs weights. '
             f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
             'a teacher with random weights')
+    if str(ckpt) != RANDOM and not is_url(str(ckpt)):
+        check_trained(str(ckpt), config, beside)
     # the same seed is the same student, with a teacher and without; and a
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
@@ -85,7 +89,8 @@ def _build(model: ConfigDict) -> BaseDetector:
         detector = MODELS.build(model)
     except (AssertionError, KeyError, RuntimeError, TypeError,
             ValueError) as e:
-        raise ConfigValueError(f'teacher_config: {words(e)}') from None
+        raise ConfigValueError(
+            f'teacher_config: {words(readable(e))}') from None
     if not isinstance(detector, BaseDetector):
         raise ConfigTypeError(
             f'teacher_config: {type(detector).__name__} is no detector of '

@@ -8,13 +8,18 @@ import time
 
 import pytest
 from experiments import same_weights
+from processes import python
 from tool_output import metrics
 from tool_server import MAIN
 from tool_server import run as tool
 
+import crosskd
 from conftest import REPO
+from crosskd import dependencies
 from crosskd.apps.commands import COMMANDS, main
+from crosskd.apps.commands.main import GROUPS
 from crosskd.apps.commands.mmdet_tools import available, run
+from crosskd.started import as_our_command
 
 SCRIPTS = ('dist_train', 'dist_test', 'slurm_train', 'slurm_test')
 PYTHON_TOOLS = ('train', 'test', 'demo', 'compare')
@@ -29,11 +34,15 @@ def start(*args, cwd, **kwargs):
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_help_has_a_line_for_each_command(tmp_path):
-    out = tool(MAIN, '--help', cwd=tmp_path)
+def test_help_has_a_sentence_for_each_command(capsys):
+    main(['--help'])
+    out = capsys.readouterr().out
     assert out.startswith('usage: python -m crosskd COMMAND ')
-    assert re.findall(r'^  (\w+) +\S', out, re.M) == list(COMMANDS)
+    assert re.findall(r'^  (\w+) +[A-Z].*\.$', out, re.M) == list(COMMANDS)
     assert {'demo', *PYTHON_TOOLS, *SCRIPTS} < {*COMMANDS}
+    for title in GROUPS:
+        assert f'\n\n{title}:\n' in out
+    assert max(map(len, out.splitlines())) < 82
 
 
 @pytest.mark.parametrize('args', [['trian'], []])
@@ -44,6 +53,95 @@ def test_an_unknown_command_is_one_line_that_names_the_known(capsys, args):
     out, error = capsys.readouterr()
     assert not out and len(error.splitlines()) == 1
     assert all(name in error for name in (*args, *COMMANDS))
+    assert ("; did you mean 'train'? " in error) == bool(args)
+
+
+def test_the_version(capsys):
+    main(['--version'])
+    assert capsys.readouterr().out == f'crosskd {crosskd.__version__}\n'
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+
+    def missing():
+        raise dependencies.DependencyError('crosskd needs mmdet >= 3.3')
+
+    monkeypatch.setattr(dependencies, 'check_dependencies', missing)
+    monkeypatch.delitem(sys.modules, 'crosskd.registration')  # import it anew
+    with pytest.raises(SystemExit) as ended:
+        main(['train', 'c.py'])
+    assert ended.value.code == (
+        'python -m crosskd train: crosskd needs mmdet >= 3.3')
+
+
+# as the script that pip writes
+STARTED = """\
+import sys
+from crosskd.__main__ import run
+from crosskd.apps.commands import COMMANDS, scripts
+config = sys.argv[1]
+scripts.os.execvpe = lambda *args: print(args[2]['CROSSKD_COMMAND'])
+
+def start(*words):
+    sys.argv[1:] = words
+    try:
+        run()
+    except SystemExit as e:
+        print('exit', e.code)
+    print('--', {'torch', 'mmengine', 'mmcv', 'mmdet', 'numpy'} & {
+        *sys.modules})
+
+for words in (['--help'], ['--version'], ['trian'], ['mmdet', 'get_flops'],
+              *([name, '--help'] for name in COMMANDS)):
+    start(*words)
+print('== to work')
+start('train', config, '--cfg-options', 'model.type=CrosKDGFL')
+"""
+
+
+def test_help_imports_nothing_that_takes_long(tmp_path):
+    """And a command that runs has registered the package."""
+    (tmp_path / 'crosskd').write_text(STARTED)
+    config = 'crosskd::demo/crosskd_gfl_r18w8_r18w24_shapes.py'
+    out = python('crosskd', config, cwd=tmp_path,
+                 env=dict(PYTHONPATH=str(REPO)))
+    helps, worked = out.split('== to work\n')
+    assert re.findall('^-- (.*)', helps, re.M) == ['set()'] * (
+        4 + len(COMMANDS)), helps
+    for name in COMMANDS:
+        assert re.search(rf'^(usage: )?crosskd {name}\b', helps, re.M), helps
+    assert "mean 'analysis_tools/get_flops.py'? crosskd mmdet --help" in helps
+    assert "model.type='CrosKDGFL' is not" in worked
+    assert "; did you mean 'CrossKDGFL'?" in worked
+
+
+def test_as_a_module_help_imports_nothing_either(tmp_path):
+    out = python('-X', 'importtime', '-m', 'crosskd', 'train', '--help',
+                 cwd=tmp_path, env=dict(PYTHONPATH=str(REPO)))
+    assert 'usage: python -m crosskd train ' in out
+    imported = {*re.findall(r'\| +([\w.]+)$', out, re.M)}
+    assert 'crosskd.apps.commands.flags' in imported
+    assert not {'torch', 'mmengine', 'mmdet', 'numpy'} & imported
+
+
+@pytest.mark.parametrize('orig, argv, ours', [
+    ('python -m crosskd --help', '-m --help', True),
+    ('python -X importtime -mcrosskd', '-m', True),
+    ('python /env/bin/crosskd train c.py', '/env/bin/crosskd train c.py',
+     True),
+    # a worker of a command; it unpickles what the package registers
+    ('python -c from_multiprocessing --multiprocessing-fork',
+     '/env/bin/crosskd train', False),
+    ('python -c from_multiprocessing', '/src/crosskd/__main__.py train c.py x',
+     False),
+    ('python -m pytest crosskd', '-m crosskd', False),
+    ('python -m crosskd.demo', '-m', False),
+    ('python tools/train.py crosskd', 'tools/train.py crosskd', False),
+    ('python', '', False)])
+def test_which_processes_are_commands(monkeypatch, orig, argv, ours):
+    monkeypatch.setattr(sys, 'orig_argv', orig.split(' '))
+    monkeypatch.setattr(sys, 'argv', argv.split(' '))
+    assert as_our_command('crosskd') == ours
 
 
 def usage_and_example(out, words):
@@ -115,7 +213,11 @@ def test_train_and_test_are_the_tools(project, tmp_path):
 
 @pytest.mark.parametrize('word, said', [
     ('nowhere::demo/x.py', 'there is no package nowhere'),
-    ('crosskd::demo/gone.py', r'no such config; looked for /.*demo/gone\.py')])
+    ('mmdt::demo/x.py', "there is no package mmdt; .* 'mmdet::demo/x.py'[?]"),
+    ('crosskd::demo/gone.py', r'no such config; looked for /.*demo/gone\.py'),
+    ('crosskd::gfl_r18w8_shape.py',
+     "no such config; .* you mean 'crosskd::demo/gfl_r18w8_shapes.py'[?]"),
+])
 def test_a_named_config_that_is_not_there_is_one_line(tmp_path, word, said):
     out = tool(MAIN, 'train', word, cwd=tmp_path, ok=False)
     assert re.fullmatch(rf'{word}: {said}\n', out)
@@ -169,12 +271,15 @@ def test_a_command_becomes_its_script(tmp_path):
                           '--amp']
 
 
-def test_an_unknown_tool_of_mmdets_lists_what_there_is(tmp_path):
+def test_an_unknown_tool_of_mmdets_is_one_line(tmp_path):
     listed = tool(MAIN, 'mmdet', cwd=tmp_path)
     error = tool(MAIN, 'mmdet', 'get_flops.py', cwd=tmp_path, ok=False)
-    assert "mmdet has no tool 'get_flops.py'" in error
+    assert error == (
+        "python -m crosskd mmdet: mmdet has no tool 'get_flops.py'; did you "
+        "mean 'analysis_tools/get_flops.py'? python -m crosskd mmdet --help "
+        'lists all of them\n')
     for name in available():
-        assert f'\n  {name}\n' in listed and f'\n  {name}\n' in error
+        assert f'\n  {name}\n' in listed
     assert {'analysis_tools/analyze_logs.py', 'analysis_tools/get_flops.py',
             'analysis_tools/confusion_matrix.py', 'misc/split_coco.py',
             'analysis_tools/browse_dataset.py'} < {*available()}

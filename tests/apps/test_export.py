@@ -25,8 +25,11 @@ from torch import nn
 from unknown_heads import distilled, unknown_cfg
 
 from conftest import REPO
-from crosskd.apps.commands import run_export_command
-from crosskd.apps.commands.export_student import MIB, SAID
+from crosskd.apps.commands.export_student import (
+    MIB,
+    SAID,
+    run_export_command,
+)
 from crosskd.apps.export.onnx import TOLERANCE, write_onnx
 from crosskd.apps.export.student import FILES
 from crosskd.compat.mmcv_ext import is_installed

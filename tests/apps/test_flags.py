@@ -8,10 +8,12 @@ import pytest
 import torch
 from downstream import child
 from experiments import same_weights
+from mmengine.config import DictAction
 from tool_output import errors, written
 from tool_server import run as tool
 
 from crosskd.apps.commands import COMMANDS
+from crosskd.apps.commands.flags import Changes
 from crosskd.apps.commands.mmdet_tools import TOOLS
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
@@ -73,9 +75,11 @@ def test_the_flags_are_those_of_the_installed_mmdet(name, monkeypatch):
     """What is asked for, not how it is described."""
 
     def flags(run):
-        return {a.dest: (sorted(a.option_strings), type(a), a.nargs, a.const,
-                         a.default, a.required, a.choices)
+        return {a.dest: (sorted(a.option_strings), kinds.get(type(a), type(a)),
+                         a.nargs, a.const, a.default, a.required, a.choices)
                 for a in parser_of(run, monkeypatch)._actions}
+
+    kinds = {Changes: DictAction}  # which imports mmengine when it is needed
 
     theirs = flags(runpy.run_path(str(TOOLS / f'{name}.py'))['parse_args'])
     assert len(theirs) > 8

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from tool_server import run as tool
 
 from crosskd.detectors import CrossKDGFL
+from crosskd.errors import ConfigError
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def test_without_a_file_it_is_looked_up_as_ever(student, tmp_path):
     runner = run(cfg, tmp_path)
     with pytest.raises(FileNotFoundError, match="teacher_config='teacher.py'"):
         runner.model.init_weights()
+
+
+@pytest.mark.parametrize('change, said', [
+    (dict(kd_config=dict()), "^model: unknown key 'kd_config', CrossKDGFL "
+     "takes teacher_config, .*; did you mean 'kd_cfg'[?]$"),
+    (dict(type='CrosKDGFL'), "^model.type='CrosKDGFL' is not in .*; did you "
+     "mean 'CrossKDGFL'[?]$")])
+def test_any_runner_names_the_key(student, tmp_path, change, said):
+    cfg = Config.fromfile(student)
+    cfg.model.update(change)
+    with pytest.raises((TypeError, ValueError), match=said) as error:
+        run(cfg, tmp_path)
+    assert isinstance(error.value, ConfigError)
+
+
+def test_a_plain_detectors_errors_are_mmengines(tmp_path):
+    cfg = Config(dict(model=dict(type='NoSuchDetector')))
+    with pytest.raises(KeyError, match='NoSuchDetector is not in'):
+        run(cfg, tmp_path)
 
 
 @pytest.mark.parametrize('train', [

@@ -46,6 +46,11 @@ def test_relative_config_is_looked_up_in_three_places(tmp_path, monkeypatch):
         assert find_config(name).endswith('gfl_r50_fpn_1x_coco.py')
     with pytest.raises(FileNotFoundError, match=r'teacher_config=.*::gfl'):
         find_config('mmdet::gfl/nothing.py')
+    with pytest.raises(FileNotFoundError, match=(
+            "did you mean 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'[?]$")):
+        find_config('mmdet::gfl/gfl_r50_fpn_1x_cocoo.py')
+    with pytest.raises(FileNotFoundError, match="; .* mean 'teacher.py'[?]$"):
+        find_config('techer.py', beside=beside)
     with pytest.raises(FileNotFoundError, match=r'teacher_config=.*nopack'):
         find_config('nopackage::gfl/nothing.py')
     with pytest.raises(FileNotFoundError, match='looked for') as error:
@@ -65,6 +70,10 @@ def test_what_the_process_was_started_with_is_not_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize('name, content, said', [
     ('a.py', b'model = dict(', "KEY='a.py': cannot be read: SyntaxError"),
     ('a.py', b'raise OSError', "KEY='a.py': cannot be read: OSError: raise"),
+    ('a.py', b'x = 1\ny = x + z', "KEY='a.py': cannot be read: NameError: "
+     r"name 'z' is not defined \(/.*/a.py, line 2\)$"),
+    ('a.py', b"x = open('gone.txt')", 'cannot be read: FileNotFoundError: '
+     r".*'gone.txt' \(/.*/a.py, line 1\)$"),
     ('a.pth', b'', "KEY='a.pth': cannot be read: OSError: .*type are"),
     ('a.py', '# é'.encode('latin-1'),
      r"KEY='a.py': cannot be read: config '/.*/a.py': UnicodeDecodeError.*"
@@ -73,7 +82,17 @@ def test_what_the_process_was_started_with_is_not_read(tmp_path, monkeypatch):
      "KEY='a.py': cannot be read: config '/.*/a.py': SyntaxError: .*"
      'Expected Python in UTF-8 without'),
     ('a.py', b"_base_ = 'b.py'",
-     "KEY='a.py': cannot be read: FileNotFoundError: .*b.py"),
+     "KEY='a.py': cannot be read: config '/.*/a.py': _base_ '/.*/b.py' does "
+     'not exist$'),
+    ('student.py', b"_base_ = 'studnt.py'",
+     "_base_ '/.*/studnt.py' does not exist; did you mean '/.*/student.py'"),
+    ('a.py', b"_base_ = 'mmdet::gfl/gfl_r50_fpn_1x_cocoo.py'",
+     "cannot be read: config '/.*/a.py': _base_ 'mmdet::gfl/gfl_r50_fpn_1x_"
+     "cocoo.py' does not exist; did you mean 'mmdet::gfl/gfl_r50_fpn_1x_coco"),
+    ('a.py', b"_base_ = 'mmdet::gfl_r50_fpn_1x_coco.py'",
+     "did you mean 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'"),
+    ('a.py', b"_base_ = 'mmdt::gfl/gfl_r50_fpn_1x_coco.py'",
+     "did you mean 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'"),
 ])
 def test_what_cannot_be_read_is_an_error_of_its_key(
         tmp_path, monkeypatch, name, content, said):

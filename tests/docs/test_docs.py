@@ -37,7 +37,7 @@ def test_a_command_can_be_typed(block, command):
     for script in scripts:
         assert (REPO / script).is_file() or script.startswith(LEFT_OUT)
     if words[:3] == ['python', '-m', 'crosskd']:
-        assert words[3] in (*COMMANDS_OF_CROSSKD, '--help')
+        assert words[3] in (*COMMANDS_OF_CROSSKD, '--help', '--version')
         assert words[3] != 'mmdet' or words[4] in available()
     for word in words:
         if word.startswith('configs/') and word.endswith('.py'):

@@ -14,7 +14,7 @@ from helpers import build, plain_cfg
 from mmengine.config import Config
 
 from conftest import REPO
-from crosskd.apps.commands import COMMANDS, main
+from crosskd.apps.commands import main, train
 from crosskd.apps.compare.logs import history
 from crosskd.data_checks.coco_file import read_json
 from crosskd.engine.resuming import choose_checkpoint
@@ -42,15 +42,15 @@ def in_terminal(encoding, *argv):
 
 @pytest.mark.parametrize('encoding', ENCODINGS)
 def test_any_character_can_be_printed(encoding, monkeypatch):
-    monkeypatch.setitem(COMMANDS, 'train', COMMANDS['train']._replace(
-        run=lambda argv, prog: print(prog, *argv, 'Ä → ± ✓')))
+    monkeypatch.setattr(train, 'run_train', lambda argv, prog: print(
+        prog, *argv, 'Ä → ± ✓'))
     out, _ = in_terminal(encoding, 'train', '猫')
     said = out.decode(encoding)
     assert said.startswith('python -m crosskd train ')
     expected = '猫 Ä → ± ✓'.encode(encoding, 'backslashreplace')
     assert expected.decode(encoding) in said
     _, error = in_terminal(encoding, '猫')
-    assert b'there are demo' in error
+    assert b'The commands are demo' in error
 
 
 @pytest.mark.parametrize('encoding', ENCODINGS)

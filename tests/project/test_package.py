@@ -29,8 +29,27 @@ def test_a_missing_package_is_named_with_its_cure(name, monkeypatch):
         return real(wanted, *args)
 
     monkeypatch.setattr(importlib, 'import_module', fake)
-    with pytest.raises(ImportError, match=f'needs {name} >= .*pip install'):
+    with pytest.raises(ImportError, match=f'needs {name} >= .*pip install '
+                       + ('torch' if name == 'torch' else 'onedl-mmcv')
+                       ) as error:
         dependencies.check_dependencies()
+    assert 'crosskd[' not in str(error.value)  # in no package index
+
+
+def test_the_cure_installs_what_setup_asks_for():
+    text = (REPO / 'setup.py').read_text()
+    for stack in ('onedl', 'openmmlab'):
+        asked = re.search(rf"'{stack}':(.*?)\],", text, re.S)[1]
+        assert tuple(re.findall(r"'([\w-]*mm\w+(?:-\w+)?==[\d.]+)'", asked)
+                     ) == getattr(dependencies, stack.upper())
+
+
+def test_the_console_script_is_the_command():
+    text = (REPO / 'setup.py').read_text()
+    name, module, function = re.search(
+        r"console_scripts': \['(\w+) = ([\w.]+):(\w+)'\]", text).groups()
+    assert (name, module) == ('crosskd', 'crosskd.__main__')
+    assert callable(getattr(importlib.import_module(module), function))
 
 
 def test_an_old_package_is_named_with_its_version(monkeypatch):

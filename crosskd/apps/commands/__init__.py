@@ -1,18 +1,9 @@
-"""The commands of ``python -m crosskd``; the scripts in ``tools/`` call them.
+"""The commands of ``crosskd``; the scripts in ``tools/`` call them, too.
 
-A command takes its arguments and the words that it was called with.
+A command takes its arguments and the words that it was called with.  Its
+module imports torch, mmengine and mmdet after it has read its arguments: help
+does not wait for them.
 """
-from .benchmark import run_benchmark_command
-from .compare import run_compare
-from .export_student import run_export_command
 from .main import COMMANDS, main
-from .make_config import run_make_config
-from .test import run_test
-from .tools import run_demo_command, run_mmdet
-from .train import run_train
 
-__all__ = [
-    'COMMANDS', 'main', 'run_benchmark_command', 'run_compare',
-    'run_demo_command', 'run_export_command', 'run_make_config', 'run_mmdet',
-    'run_test', 'run_train'
-]
+__all__ = ['COMMANDS', 'main']

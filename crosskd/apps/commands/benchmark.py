@@ -3,10 +3,8 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from .endings import told_without_traceback
-from .running import config_file
+from .flags import add_changes, config_file
 
 CONFIG = 'crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py'
 
@@ -19,35 +17,37 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
     """
     parser = argparse.ArgumentParser(
         prog=prog,
-        description='Measure a step of a distilled detector beside that of '
-        'the student alone and the forward of the teacher alone, on random '
-        'images. No data set and no checkpoint is opened.',
+        description='Measure how much time and memory a training step of a '
+        'distilled detector takes,\nbeside a step of the student alone and '
+        'one pass of the teacher. The images are\nrandom: you need neither a '
+        'data set nor a checkpoint.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f'example:\n  {prog} {CONFIG} --size 416 608 --batch 2')
-    parser.add_argument('config', help='of a distilled detector')
+    parser.add_argument('config', help='config file of a distilled detector')
     parser.add_argument(
         '--size', type=int, nargs=2, metavar=('H', 'W'),
-        help='of the images (default: the largest scale of the training '
-        'pipeline)')
+        help='height and width of the images (default: the largest scale of '
+        'the training pipeline)')
     parser.add_argument(
         '--batch', type=int, metavar='N',
-        help='images a step (default: train_dataloader.batch_size)')
-    parser.add_argument('--device', default='cpu', help='default: cpu')
+        help='number of images in a step (default: '
+        'train_dataloader.batch_size)')
+    parser.add_argument('--device', default='cpu',
+                        help='where to measure, such as cuda (default: cpu)')
     parser.add_argument('--amp', action='store_true',
-                        help='mixed precision, as of the train tool')
+                        help='measure in automatic mixed precision, as '
+                        'train --amp')
     parser.add_argument('--threads', type=int, metavar='N',
-                        help="torch's threads (default: its own choice)")
+                        help='number of CPU threads (default: torch chooses)')
     parser.add_argument('--repeats', type=int, default=5, metavar='N',
-                        help='rounds that count (default: 5)')
+                        help='number of measurements (default: 5)')
     parser.add_argument('--no-memory', action='store_true',
-                        help='leave out what takes processes of its own')
+                        help='do not measure memory (faster)')
     parser.add_argument('--json', action='store_true',
-                        help='print all of it as JSON, and nothing else')
+                        help='print all results as JSON')
     parser.add_argument('--png', metavar='FILE',
-                        help='draw the parts into a file')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={},
-        metavar='KEY=VALUE', help='changes to the config')
+                        help='draw the times into this file')
+    add_changes(parser, {})
     args = parser.parse_args(argv)
     # not for other commands: it imports mmdet's models
     from ..benchmark import Setting, draw, format_table, run_benchmark

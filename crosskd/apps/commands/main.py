@@ -1,65 +1,96 @@
-"""Choosing a command of ``python -m crosskd``."""
+"""Choosing a command of ``crosskd``."""
 import io
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
-from .benchmark import run_benchmark_command
-from .compare import run_compare
-from .export_student import run_export_command
-from .make_config import run_make_config
-from .scripts import run_script
-from .test import run_test
-from .tools import run_demo_command, run_mmdet
-from .train import run_train
+from ...dependencies import DependencyError
+from ...names import did_you_mean
+from ...version import __version__
 
-PROG = 'python -m crosskd'
+NAME = 'crosskd'
+HELP = ('-h', '--help')
+ABOUT = """\
+crosskd trains a small object detector with the help of a large one
+(knowledge distillation), on MMDetection 3.x.
+"""
 
 
 class Command(NamedTuple):
     """One command.
 
     Attributes:
-        run: takes the arguments and the words it was called with.
-        help: what it does, in one line.
+        where: the module in this folder and its function, which takes the
+            arguments and the words that it was called with.
+        help: what the command does, in a sentence.
+        registers: whether the package is registered before it runs.
     """
-    run: Callable[[Sequence[str], str], None]
+    where: str
     help: str
+    registers: bool = True
+
+    @property
+    def run(self) -> Callable[[Sequence[str], str], None]:
+        """The function."""
+        module, _, name = self.where.partition(':')
+        return getattr(import_module(f'.{module}', __package__), name)
 
 
-COMMANDS = {
-    'demo': Command(
-        run_demo_command,
-        'draw a small data set, train, distil and compare'),
-    'train': Command(run_train, 'train a detector, distilled or not'),
-    'test': Command(run_test, 'evaluate a trained detector'),
-    'dist_train': Command(
-        partial(run_script, 'dist_train.sh'),
-        'train on several GPUs, or processes where there are none'),
-    'dist_test': Command(
-        partial(run_script, 'dist_test.sh'),
-        'evaluate on several GPUs, or processes where there are none'),
-    'slurm_train': Command(
-        partial(run_script, 'slurm_train.sh'), 'train on a Slurm cluster'),
-    'slurm_test': Command(
-        partial(run_script, 'slurm_test.sh'), 'evaluate on a Slurm cluster'),
-    'compare': Command(
-        run_compare,
-        'compare trained detectors: table, curves, page with pictures'),
-    'make_config': Command(
-        run_make_config,
-        'write a distillation config for two plain ones'),
-    'benchmark': Command(
-        run_benchmark_command,
-        'measure what a distilled step costs, part by part'),
-    'export': Command(
-        run_export_command,
-        'write a trained student as plain mmdet, or ONNX'),
-    'mmdet': Command(
-        run_mmdet,
-        "run another tool of mmdet's, such as its log curves"),
+GROUPS = {
+    'Start': {
+        'demo': Command(
+            'demo:run_demo_command',
+            'Try everything on a small generated data set.'),
+        'make_config': Command(
+            'make_config:run_make_config',
+            'Write a config that trains a student with a teacher.'),
+    },
+    'Train and test': {
+        'train': Command(
+            'train:run_train',
+            'Train a detector, with or without a teacher.'),
+        'test': Command(
+            'test:run_test', 'Evaluate a trained detector.'),
+        'dist_train': Command(
+            'scripts:run_dist_train',
+            'Train on several GPUs, or with several processes on CPUs.',
+            registers=False),
+        'dist_test': Command(
+            'scripts:run_dist_test',
+            'Evaluate on several GPUs, or with several processes on CPUs.',
+            registers=False),
+        'slurm_train': Command(
+            'scripts:run_slurm_train', 'Train on a Slurm cluster.',
+            registers=False),
+        'slurm_test': Command(
+            'scripts:run_slurm_test', 'Evaluate on a Slurm cluster.',
+            registers=False),
+    },
+    'Look at the results': {
+        'compare': Command(
+            'compare:run_compare',
+            'Compare trained detectors, in a table and a page with pictures.'),
+        'benchmark': Command(
+            'benchmark:run_benchmark_command',
+            'Measure how much time and memory a training step takes.'),
+    },
+    'Take the student away': {
+        'export': Command(
+            'export_student:run_export_command',
+            'Write the student as an ordinary MMDetection model, or as ONNX.'),
+    },
+    'Other tools': {
+        'mmdet': Command(
+            'mmdet_tools:run_mmdet',
+            'Run another tool of MMDetection, such as get_flops.py.',
+            registers=False),  # it does so itself: a tool has its own help
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values()
+            for name, command in group.items()}
+ALIASES = {'distill': 'distil'}
 
 
 def main(argv: Sequence[str], prog: str | None = None) -> None:
@@ -70,22 +101,54 @@ def main(argv: Sequence[str], prog: str | None = None) -> None:
         prog: how the command was called, if not by its name.
 
     Raises:
-        SystemExit: with 2 where there is no such command.
+        SystemExit: with 2 if there is no such command; with a message if a
+            package that crosskd needs is missing.
     """
     for stream in (sys.stdout, sys.stderr):
         # a terminal that does not know a character ends no run
         if isinstance(stream, io.TextIOWrapper) and stream.errors == 'strict':
             stream.reconfigure(errors='backslashreplace')
-    name = argv[0] if argv else None
-    if name in ('-h', '--help'):
-        lines = [f'  {n:<12} {c.help}' for n, c in COMMANDS.items()]
-        print(f'usage: {PROG} COMMAND [arguments]\n\n', '\n'.join(lines),
-              '\n\nCOMMAND --help shows its arguments and an example.',
-              sep='')
+    called = _called()
+    given = argv[0] if argv else None
+    name = ALIASES.get(given or '', given)
+    if name in HELP:
+        print(_help(called))
+    elif name == '--version':
+        print(f'{NAME} {__version__}')
     elif name in COMMANDS:
-        COMMANDS[name].run(argv[1:], prog or f'{PROG} {name}')
+        _run(COMMANDS[name], argv[1:], prog or f'{called} {given}')
     else:
-        found = f'no command {name!r}' if name else 'no command'
-        print(f'{PROG}: {found}; there are {", ".join(COMMANDS)} and --help',
-              file=sys.stderr)
+        found = 'no command'
+        if given is not None:
+            found += f' {given!r}{did_you_mean(given, COMMANDS)}'
+        end = '' if found.endswith('?') else '.'
+        print(f'{called}: {found}{end} The commands are '
+              f'{", ".join(COMMANDS)}; see --help', file=sys.stderr)
         sys.exit(2)
+
+
+def _run(command: Command, argv: Sequence[str], prog: str) -> None:
+    # help ends before it needs anything
+    if command.registers and not {*HELP} & {*argv}:
+        try:
+            import_module(f'{NAME}.registration')
+        except DependencyError as e:
+            sys.exit(f'{prog}: {e}')
+    command.run(argv, prog)
+
+
+def _called() -> str:
+    """How the commands were called: by the script, or as a module."""
+    script = Path(*sys.argv[:1]).name
+    return NAME if script == NAME else f'python -m {NAME}'
+
+
+def _help(called: str) -> str:
+    groups = [
+        '\n'.join([f'{title}:', *(f'  {name:<12} {command.help}'
+                                  for name, command in group.items())])
+        for title, group in GROUPS.items()]
+    return '\n\n'.join([
+        f'usage: {called} COMMAND [arguments]', ABOUT.strip(), *groups,
+        f'{called} COMMAND --help shows the arguments of a command and an '
+        f'example.\n{called} --version shows the version.'])

@@ -2,21 +2,44 @@
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-import mmdet
-
-from ...compat.cpu_ranks import with_gloo
-from ...compat.mmengine_checkpoints import restrict_mmengine
-from ...compat.seaborn_styles import provide_seaborn_styles
-from ...compat.torch_load import restricted_torch
 from ...errors import ConfigFileNotFoundError
+from ...names import did_you_mean_path
 from .endings import told_without_traceback
-from .running import config_file
+from .flags import CONFIG, config_file
 
-TOOLS = Path(mmdet.__file__).parent / '.mim' / 'tools'
+# found without importing it
+MMDET = getattr(find_spec('mmdet'), 'origin', None)
+TOOLS = Path(MMDET or 'mmdet').parent / '.mim' / 'tools'
 # they are commands of their own
 OF_THEIR_OWN = ('train.py', 'test.py')
+
+
+def run_mmdet(argv: Sequence[str], prog: str) -> None:
+    """Run another tool of mmdet's, or say which there are.
+
+    Raises:
+        SystemExit: with 2 where there is no such tool.
+    """
+    tools = available()
+    name = argv[0] if argv else '--help'
+    if name in ('-h', '--help'):
+        print(
+            f'usage: {prog} TOOL [arguments]\n\nRun a tool that comes with '
+            'MMDetection, on configs that use crosskd. TOOL --help\nshows its '
+            'arguments.'
+            f'\n\nexample:\n  {prog} analysis_tools/get_flops.py '
+            f'crosskd::crosskd/{CONFIG}.py\n\ntools:\n  ',
+            '\n  '.join(tools), sep='')
+    elif name in tools:
+        run(name, argv[1:], f'{prog} {name}')
+    else:
+        near = did_you_mean_path(name, tools)
+        print(f'{prog}: mmdet has no tool {name!r}{near or "."} '
+              f'{prog} --help lists all of them', file=sys.stderr)
+        sys.exit(2)
 
 
 def available() -> list[str]:
@@ -51,6 +74,11 @@ def run(tool: str, argv: Sequence[str], prog: str) -> None:
         raise ConfigFileNotFoundError(
             f"mmdet's {tool} is not at {path}; install "
             'mmdet as a package or in editable mode')
+    from ... import registration  # noqa: F401
+    from ...compat.cpu_ranks import with_gloo
+    from ...compat.mmengine_checkpoints import restrict_mmengine
+    from ...compat.seaborn_styles import provide_seaborn_styles
+    from ...compat.torch_load import restricted_torch
     sys.argv = [prog, *with_gloo([*map(config_file, argv)])]
     restrict_mmengine()
     if tool == 'analysis_tools/analyze_logs.py':

@@ -2,6 +2,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,3 +24,8 @@ def run_script(script: str, argv: Sequence[str], prog: str) -> NoReturn:
     # no shell line: the arguments are passed on one by one
     os.execvpe('bash', ['bash', str(TOOLS / script), *argv],  # noqa: S606,S607
                env)
+
+
+run_dist_train, run_dist_test, run_slurm_train, run_slurm_test = (
+    partial(run_script, f'{name}.sh')
+    for name in ('dist_train', 'dist_test', 'slurm_train', 'slurm_test'))

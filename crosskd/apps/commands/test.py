@@ -1,11 +1,9 @@
 """The test command: mmdet's."""
 from collections.abc import Sequence
-
-from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
+from typing import Any
 
 from .endings import told_without_traceback
-from .running import CONFIG, build_runner, parser_of, read_config
+from .flags import CONFIG, parser_of
 
 
 def run_test(argv: Sequence[str], prog: str) -> None:
@@ -14,23 +12,31 @@ def run_test(argv: Sequence[str], prog: str) -> None:
         prog, 'Evaluate a trained detector.',
         f'example (after training):\n  {prog} crosskd::crosskd/{CONFIG}.py '
         f'work_dirs/{CONFIG}/epoch_12.pth')
-    parser.add_argument('checkpoint', help='checkpoint of the detector')
+    parser.add_argument('checkpoint',
+                        help='checkpoint that the training wrote')
     parser.add_argument(
-        '--out', metavar='FILE.pkl', help='write all predictions to a file')
+        '--out', metavar='FILE.pkl',
+        help='write all predictions to this file')
     parser.add_argument('--show', action='store_true',
                         help='show the predictions on the screen')
     parser.add_argument(
-        '--show-dir', help='write pictures of the predictions to this folder '
-        'in work_dir/TIMESTAMP')
+        '--show-dir', help='draw the predictions into this folder, in '
+        'work_dir/TIMESTAMP')
     parser.add_argument('--wait-time', type=float, default=2,
-                        help='seconds that a picture is shown (default: 2)')
-    parser.add_argument('--tta', action='store_true',
-                        help='augment the images and merge the predictions')
+                        help='how long --show shows a picture, in seconds '
+                        '(default: 2)')
+    parser.add_argument(
+        '--tta', action='store_true',
+        help='test-time augmentation: predict for several versions of each '
+        'image, and merge the predictions')
     args = parser.parse_args(argv)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must be a .pkl or .pickle file, found {args.out}')
+    from mmengine.runner import Runner
+
+    from .running import build_runner, config_of
     with told_without_traceback(prog, with_type=True):
-        cfg = read_config(args)
+        cfg = config_of(args)
         cfg.load_from = args.checkpoint
         if args.show or args.show_dir:
             from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -46,11 +52,12 @@ def run_test(argv: Sequence[str], prog: str) -> None:
         runner.test()
 
 
-def _augment(cfg: Config) -> None:
+def _augment(cfg: Any) -> None:
     """Test with ``tta_model`` and ``tta_pipeline``.
 
     By default each image is flipped, and not.
     """
+    from mmengine.config import ConfigDict
     dataset = cfg.test_dataloader.dataset
     if 'tta_model' not in cfg:
         cfg.tta_model = dict(type='DetTTAModel', tta_cfg=dict(

@@ -1,32 +1,33 @@
 """The train command: mmdet's, with the Runner of this package."""
 from collections.abc import Sequence
 
-from ...engine.runner import DistillationRunner
 from ...errors import ConfigValueError
 from .endings import told_without_traceback
-from .running import CONFIG, build_runner, parser_of, read_config
+from .flags import CONFIG, parser_of
 
 
 def run_train(argv: Sequence[str], prog: str) -> None:
     """Train a detector, distilled or not."""
     parser = parser_of(
-        prog, 'Train a detector.',
-        f'example (a config of yours works as well):\n'
+        prog, 'Train the detector of a config, with or without a teacher.',
+        f'example (your own config works, too):\n'
         f'  {prog} crosskd::crosskd/{CONFIG}.py')
     parser.add_argument('--amp', action='store_true',
                         help='train in automatic mixed precision')
     parser.add_argument(
         '--auto-scale-lr', action='store_true',
-        help='scale the learning rate by the number of images in a step')
+        help='scale the learning rate to the number of images in a step')
     parser.add_argument(
         '--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-        help='resume from this checkpoint; without a name, from the last one '
-        'in the work directory')
+        help='continue a training from this checkpoint (default: from the '
+        'last one in the work directory)')
     args = parser.parse_args(argv)
+    from ...engine.runner import DistillationRunner
+    from .running import build_runner, config_of
     with told_without_traceback(
             prog, 'interrupted; the same command with --resume continues '
             'from the last checkpoint', with_type=True):
-        cfg = read_config(args)
+        cfg = config_of(args)
         if args.amp:
             cfg.optim_wrapper.type = 'AmpOptimWrapper'
             cfg.optim_wrapper.loss_scale = 'dynamic'
