@@ -91,7 +91,7 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
         checkpoint = checkpoint or _published(teacher, theirs_at)
         detector = _built(student, cfg)
         taught = _read_teacher(teacher, theirs_at, checkpoint)
-        if written and checkpoint == RANDOM:
+        if written and checkpoint == RANDOM:  # it is yet to be trained
             taught.classes = _data_classes(theirs_at)
         ours, theirs = heads = _head_of(detector), _head_of(
             taught.detector, teaches=True)
@@ -190,7 +190,8 @@ def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
         if not is_distilled(cfg.model, found):
             plain_class(TEACHER, name, cfg)
     teacher = Teacher(file, checkpoint, trust_ckpt=False)
-    teacher.read()
+    with quiet():
+        teacher.read()
     return teacher
 
 

@@ -65,6 +65,11 @@ class DetectorConfig:
         return (self.cfg.get('train_cfg') or {}).get('max_epochs')
 
     @property
+    def epochs(self) -> int | None:
+        """How many epochs it trains for on the user's data."""
+        return 1 if self.trial else self.own_epochs
+
+    @property
     def goes_by_epochs(self) -> bool:
         """Whether its schedule is one that fits any number of epochs.
 
@@ -93,7 +98,7 @@ class DetectorConfig:
         if self.goes_by_epochs:
             return f"f'epoch_{{{EPOCHS}}}.pth'"
         if self.own_epochs is not None:
-            return f"'epoch_{1 if self.trial else self.own_epochs}.pth'"
+            return f"'epoch_{self.epochs}.pth'"
         return f"'iter_{self._iterations}.pth'"
 
     @property
@@ -172,8 +177,12 @@ class DetectorConfig:
                              f'for step in {pipeline}\n]')}
         values: dict[str, Any] = {}
         if self.scales:
-            values[f'{part}_pipeline'] = dataset['pipeline']
-            dataset['pipeline'] = Code(f'{part}_pipeline')
+            as_val = part == 'test' and self.cfg.test_dataloader.get(
+                'dataset') == self.cfg.val_dataloader.get('dataset')
+            if not as_val:
+                values[f'{part}_pipeline'] = dataset['pipeline']
+            dataset['pipeline'] = Code(
+                f'{"val" if as_val else part}_pipeline')
         for _ in range(wrappers):
             dataset = dict(dataset=dataset)
         own = dict(batch_size=Code('_base_.BATCH_SIZE')
@@ -207,9 +216,9 @@ class DetectorConfig:
                   // self.batch_size)
         if self.goes_by_epochs:
             length = dict(max_epochs=Code(EPOCHS))
-            total = steps * (1 if self.trial else self.own_epochs or 1)
             values['param_scheduler'] = [
-                _scheduler(one, self.own_epochs or 1, total)
+                _scheduler(one, self.own_epochs or 1,
+                           steps * (self.epochs or 1))
                 for one in self._schedulers]
         elif self.own_epochs is not None and self.trial:
             length = dict(max_epochs=1)

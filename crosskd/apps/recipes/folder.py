@@ -5,8 +5,9 @@ They are written together or not at all.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ R18 = dict(
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18')),
     neck=dict(in_channels=[64, 128, 256, 512]))
 TEACHER, STUDENT, DISTILLED = 'teacher.py', 'student.py', 'distilled.py'
+OWN_LINES = (f"work_dir = '{HERE}/work_dirs/{Path(DISTILLED).stem}'", )
 CONFIGS = (FILE, TEACHER, STUDENT, DISTILLED)
 
 
@@ -50,7 +52,9 @@ class Configs(NamedTuple):
 def write_configs(data: str | Path, out: str | Path,
                   student: str | None = None, teacher: str | None = None,
                   teacher_ckpt: str | None = None,
-                  trial: bool = False) -> Configs:
+                  trial: bool = False,
+                  classes: Mapping[str, str] | None = None,
+                  teacher_classes: Sequence[str] | None = None) -> Configs:
     """Write the configs of a teacher, a student, and its distillation.
 
     Args:
@@ -62,6 +66,8 @@ def write_configs(data: str | Path, out: str | Path,
             teacher.py is written then, and ``teacher`` has to be the config
             that it was trained with.
         trial: write configs that train for one epoch on 40 images.
+        classes, teacher_classes: of the teacher of ``teacher_ckpt``, as for
+            :func:`make_config`.
 
     Raises:
         FileNotFoundError: the data, a config or the checkpoint is missing.
@@ -79,65 +85,76 @@ def write_configs(data: str | Path, out: str | Path,
         raise ConfigValueError(f'{found}: is a file; expected a folder')
     root = Path(os.path.abspath(Path(data).expanduser()))
     read = read_data(root, f'--data={str(data)!r}', folder, trial)
+    ours = _detector(STUDENT, student, folder, read, trial)
     with _beside(folder, found) as part:
-        said = _write(part, folder, read, student, teacher, teacher_ckpt,
-                      trial)
+        if teacher and teacher_ckpt:
+            both = [ours]
+            learns = partial(make_config, teacher=teacher,
+                             checkpoint=_anywhere(teacher_ckpt),
+                             written=_trained(teacher, teacher_ckpt, folder))
+        else:
+            theirs = _detector(TEACHER, teacher, folder, read, trial,
+                               ours.batch_size)
+            both = [theirs, ours]
+            learns = partial(make_config, teacher=str(part / TEACHER),
+                             checkpoint=RANDOM, written=_untrained(theirs))
+        said = _write_parts(part, both, read)
+        try:
+            text = learns(str(part / STUDENT), classes=classes,
+                          teacher_classes=teacher_classes)
+        except ConfigError as e:
+            raise type(e)(str(e).replace(str(part), str(folder))) from None
+        (part / DISTILLED).write_text(text, encoding='utf-8')
         files = _publish(part, folder, found)
     return Configs(folder, files, [*read.said, *said])
 
 
-def _write(part: Path, folder: Path, data: Data, student: str | None,
-           teacher: str | None, teacher_ckpt: str | None,
-           trial: bool) -> list[str]:
-    """Write all files into a folder beside the one that they are for."""
-    said: list[str] = []
-    ours = _detector(STUDENT, student, folder, data, None, trial)
-    both = [ours]
-    if not teacher_ckpt:
-        theirs = _detector(TEACHER, teacher, folder, data, ours.batch_size,
-                           trial)
-        theirs.weights = published_weights(theirs.base)
-        said.append(f'{TEACHER} begins with the published weights of '
-                    f'{theirs.base}' if theirs.weights else
-                    f'no weights are published for {theirs.base}: {TEACHER} '
-                    'begins with what that config loads itself')
-        both = [theirs, ours]
-    scaled = [one.name for one in both if one.scales]
-    timed = [one for one in both if one.goes_by_epochs]
+def _write_parts(part: Path, both: Sequence[DetectorConfig],
+                 data: Data) -> list[str]:
+    """Write all but distilled.py; what the user should know of them."""
+    said = []
     for one in both:
         (part / one.name).write_text(one.text(), encoding='utf-8')
+        if one.name == TEACHER:
+            said.append(f'{TEACHER} starts from the published weights of '
+                        f'{one.base}' if one.weights else
+                        f'{TEACHER} starts as {one.base} does: no published '
+                        'weights were found for that config')
         said += one.kept
+    timed = [one.epochs for one in both if one.goes_by_epochs]
     (part / FILE).write_text(data_text(
-        data, ours.batch_size, (1 if trial else timed[-1].own_epochs)
-        if timed else None, scaled), encoding='utf-8')
+        data, both[-1].batch_size, timed[-1] if timed else None,
+        [one.name for one in both if one.scales]), encoding='utf-8')
     for split in (data.train, data.val):
         if split.rewritten:
             (part / f'{split.name}.json').write_text(
                 json.dumps(split.content))
-    lines = [f"work_dir = '{HERE}/work_dirs/{Path(DISTILLED).stem}'"]
-    if teacher_ckpt and teacher:
-        named = Written(f'./{STUDENT}', repr(path_of(
-            teacher, str(read_config(teacher, '--teacher').filename),
-            folder.parent)), repr(_anywhere(teacher_ckpt)), lines)
-    else:
-        named = Written(
-            f'./{STUDENT}', f"'{HERE}/{TEACHER}'",
-            f"'{HERE}/work_dirs/{Path(TEACHER).stem}/' "
-            f'{theirs.last_checkpoint}', lines)
-    try:
-        text = make_config(
-            str(part / STUDENT),
-            teacher if teacher_ckpt and teacher else str(part / TEACHER),
-            teacher_ckpt or RANDOM, part, written=named)
-    except ConfigError as e:
-        raise type(e)(str(e).replace(str(part), str(folder))) from None
-    (part / DISTILLED).write_text(text, encoding='utf-8')
     return said
 
 
+def _untrained(teacher: DetectorConfig) -> Written:
+    """How distilled.py names a teacher that teacher.py trains."""
+    return Written(f'./{STUDENT}', f"'{HERE}/{TEACHER}'",
+                   f"'{HERE}/work_dirs/{Path(TEACHER).stem}/'\n        "
+                   f'{teacher.last_checkpoint}', OWN_LINES)
+
+
+def _trained(teacher: str, checkpoint: str, folder: Path) -> Written:
+    """How distilled.py names a teacher that is trained already."""
+    file = str(read_config(teacher, '--teacher').filename)
+    name = path_of(teacher, file, folder)
+    return Written(f'./{STUDENT}',
+                   repr(name if '::' in name else os.path.abspath(file)),
+                   repr(_anywhere(checkpoint)), OWN_LINES)
+
+
 def _detector(file: str, name: str | None, folder: Path, data: Data,
-              batch_size: int | None, trial: bool) -> DetectorConfig:
-    """The config of the teacher or of the student on the data."""
+              trial: bool, batch_size: int | None = None) -> DetectorConfig:
+    """The config of the teacher or of the student on the data.
+
+    By default its batch size is that of the config, if there are as many
+    images.
+    """
     key = f'--{Path(file).stem}'
     changes: Mapping[str, Any] = R18 if not name and file == STUDENT else {}
     name = name or GFL
@@ -153,7 +170,8 @@ def _detector(file: str, name: str | None, folder: Path, data: Data,
     own = (cfg.get('train_dataloader') or {}).get('batch_size', 1)
     images = len(data.train.content['images'])
     return DetectorConfig(file, base, cfg, data, batch_size or min(
-        own, images), changes, None, trial)
+        own, images), changes, published_weights(base) if file == TEACHER
+        else None, trial)
 
 
 def _check_inheritable(found: str, cfg: Config) -> None:

@@ -72,29 +72,31 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
     """
     found = find_annotations(root, key, skipped)
     said = [f'{file.relative_to(root)} is not used' for file in found.unused]
-    parts = [_read(root, key, skipped, 'train', found.train)]
+    train = _read(root, key, skipped, 'train', found.train)
     if found.val is None:
-        parts += _hold_out(key, parts[0])
-        first, last = (len(part.content['images']) for part in parts)
+        val = _hold_out(key, train)
         said.append(
-            f'{found.train.relative_to(root)} is the only annotation file: '
-            f'{first} of its images are for training, {last} for validation, '
-            'chosen by their names. If neighbouring images are alike (frames '
-            'of a video), split them yourself, into train.json and val.json')
+            f'{found.train.relative_to(root)} is the only annotation file: a '
+            'fifth of its images is for validation, chosen by their names. If '
+            'there are near-duplicates (frames of a video), split the file '
+            'yourself, into train.json and val.json')
     else:
-        parts.append(_read(root, key, skipped, 'val', found.val))
+        val = _read(root, key, skipped, 'val', found.val)
+    parts = [train, val]
     classes = _classes(root, key, parts, said)
     sizes = [look_through(key, str(part.file), part.content, classes).sizes
              for part in parts]
     if trial:
         for part in parts:
             _take_some(part)
-        said.append('a trial: ' + ' and '.join(
-            f'{len(part.content["images"])} images for {purpose}'
-            for part, purpose in zip(parts, ('training', 'validation')))
-            + '. Its AP means nothing')
+        said.append('this is a trial: it shows that all works, and its AP '
+                    'means nothing')
+    said.insert(0, f'{len(classes)} classes ({few(classes, show=str)}), ' +
+                ', '.join(f'{len(part.content["images"])} images for {use}'
+                          for part, use in zip(
+                              parts, ('training', 'validation'))))
     boxes = [a for part in parts for a in part.content.get('annotations', [])]
-    return Data(root, *parts, classes, _scale(list(sizes[0].values())),
+    return Data(root, train, val, classes, _scale(list(sizes[0].values())),
                 bool(boxes) and all(a.get('segmentation') for a in boxes),
                 said)
 
@@ -107,7 +109,7 @@ def _read(root: Path, key: str, skipped: Path, name: str,
                 find_images(root, file, names, key, skipped))
 
 
-def _hold_out(key: str, train: Part) -> list[Part]:
+def _hold_out(key: str, train: Part) -> Part:
     """Take some images for validation, by a hash of their names."""
     images = sorted(train.content['images'], key=lambda image: hashlib.sha1(
         image['file_name'].encode(), usedforsecurity=False).digest())
@@ -119,7 +121,7 @@ def _hold_out(key: str, train: Part) -> list[Part]:
     val = Part('val', train.file, dict(train.content), train.images)
     _keep(val, {image['id'] for image in images[:count]})
     _keep(train, {image['id'] for image in images[count:]})
-    return [val]
+    return val
 
 
 def _keep(part: Part, ids: set) -> None:
