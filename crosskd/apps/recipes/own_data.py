@@ -91,7 +91,7 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
             _take_some(part)
         said.append('this is a trial: it shows that all works, and its AP '
                     'means nothing')
-    said.insert(0, f'{len(classes)} classes ({few(classes, show=str)}), ' +
+    said.insert(0, f'classes: {few(classes, show=str)}; ' +
                 ', '.join(f'{len(part.content["images"])} images for {use}'
                           for part, use in zip(
                               parts, ('training', 'validation'))))
