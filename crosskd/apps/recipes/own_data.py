@@ -71,6 +71,7 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
             their categories.
     """
     found = find_annotations(root, key, skipped)
+    flag = key.partition('=')[0]
     said = [f'{file.relative_to(root)} is not used' for file in found.unused]
     train = _read(root, key, skipped, 'train', found.train)
     if found.val is None:
@@ -84,7 +85,7 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
         val = _read(root, key, skipped, 'val', found.val)
     parts = [train, val]
     classes = _classes(root, key, parts, said)
-    sizes = [look_through(key, str(part.file), part.content, classes).sizes
+    sizes = [look_through(flag, str(part.file), part.content, classes).sizes
              for part in parts]
     if trial:
         for part in parts:
@@ -103,7 +104,7 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
 
 def _read(root: Path, key: str, skipped: Path, name: str,
           file: Path) -> Part:
-    content = read_json(key, str(file))
+    content = read_json(key.partition('=')[0], str(file))
     names = [image['file_name'] for image in content['images']]
     return Part(name, file, content,
                 find_images(root, file, names, key, skipped))
