@@ -77,7 +77,8 @@ class DetectorConfig:
         """
         return (self.own_epochs is not None and 'epoch' not in str(
             self.cfg.get('custom_hooks')) and all(
-                _fits_any_length(one) for one in self._schedulers))
+                _fits_any_length(one, self.own_epochs)
+                for one in self._schedulers))
 
     @property
     def kept(self) -> list[str]:
@@ -324,23 +325,26 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:
     return both
 
 
-def _fits_any_length(scheduler: Mapping[str, Any]) -> bool:
-    """A warm-up of some steps, or a decay at certain epochs."""
-    return not scheduler.get('by_epoch', True) or (
-        _kind(scheduler) == 'MultiStepLR'
-        and not scheduler.get('convert_to_iter_based'))
+def _fits_any_length(scheduler: Mapping[str, Any], epochs: int) -> bool:
+    """A warm-up of some steps, or a decay over all epochs."""
+    if not scheduler.get('by_epoch', True):
+        return True
+    whole = (not scheduler.get('begin')
+             and scheduler.get('end', epochs) == epochs)
+    return whole and (_kind(scheduler) == 'MultiStepLR' or
+                      scheduler.get('T_max') == epochs)
 
 
 def _scheduler(own: Mapping[str, Any], epochs: int, steps: int) -> dict:
     """A schedule for so many epochs or steps."""
-    written = {key: value for key, value in own.items()}
+    written = {key: value for key, value in own.items() if key != '_scope_'}
     if not own.get('by_epoch', True):
         # at most a third of the training, which may be a short one
         if isinstance(own.get('end'), int):
             written['end'] = min(own['end'], max(steps // 3, 1))
         return written
-    if 'end' in own:
-        written['end'] = Code(EPOCHS)
-    written['milestones'] = [
-        Code(f'round({EPOCHS} * {at} / {epochs})') for at in own['milestones']]
+    written |= {key: Code(EPOCHS) for key in ('end', 'T_max') if key in own}
+    if 'milestones' in own:
+        written['milestones'] = [Code(f'round({EPOCHS} * {at} / {epochs})')
+                                 for at in own['milestones']]
     return written

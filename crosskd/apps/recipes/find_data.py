@@ -98,9 +98,13 @@ def find_images(root: Path, file: Path, names: Sequence[str], key: str,
         FileNotFoundError: no folder has all of the images.
     """
     sample = names[::max(len(names) // SAMPLE, 1)]
-    # the usual ones first: others may hold resized copies
-    places = [file.parent, file.parent / 'images', root / 'images',
-              *folders(root, skipped)]
+    every = list(folders(root, skipped))
+    part = _part_of(file, root)
+    # the usual ones first: others may hold resized copies, and images of
+    # another part may have the same names
+    places = [file.parent, file.parent / 'images', *(
+        one for one in every if part and _part_of(one, root) == part),
+        root / 'images', *every]
     counts = [sum((place / name).is_file() for name in sample)
               for place in places]
     place = places[counts.index(max(counts))]
@@ -129,7 +133,7 @@ def folders(root: Path, skipped: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 def _part_of(file: Path, root: Path) -> str | None:
     inner = file.relative_to(root)
-    for name in (inner.stem, *reversed(inner.parts[:-1])):
+    for name in reversed([*inner.parts[:-1], inner.stem]):
         parts = {WORDS[word] for word in _words(name) if word in WORDS}
         if parts:
             return parts.pop() if len(parts) == 1 else None

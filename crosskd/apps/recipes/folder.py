@@ -184,7 +184,7 @@ def _check_inheritable(found: str, cfg: Config) -> None:
 
 def _anywhere(checkpoint: str) -> str:
     """A checkpoint's path from whatever folder a training is started in."""
-    if '://' in checkpoint:
+    if checkpoint == RANDOM or '://' in checkpoint:
         return checkpoint
     return os.path.abspath(Path(checkpoint).expanduser())
 
