@@ -102,10 +102,32 @@ def missing(key: str, path: str, expected: str) -> FileNotFoundError:
     file = Path(path).expanduser()
     others = sorted(one.name for one in file.parent.glob(f'*{file.suffix}')
                     if file.suffix and one.is_file())
-    has = f'; that folder has {few(others)}' if others else ''
+    has = lacks_slash(path) or (
+        f'; that folder has {few(others)}' if others else '')
     return ConfigFileNotFoundError(
         f'{key}={path!r}: no such file (looked from {Path.cwd()}); expected '
         f'{expected}{has}')
+
+
+def lacks_slash(path: str) -> str:
+    """The end of a message about a file that is not there.
+
+    Args:
+        path: of the file, such as ``'data/ownval.json'``.
+
+    Returns:
+        str: names the file that is there with one slash more; empty if none
+        is.
+    """
+    parts = Path(path).expanduser().parts
+    for index, part in enumerate(parts):
+        for at in range(1, len(part)):
+            file = Path(*parts[:index], part[:at], part[at:],
+                        *parts[index + 1:])
+            if file.is_file():
+                return (f'; {str(file)!r} exists, so the folder before it '
+                        "(data_root?) may lack a '/' at its end")
+    return ''
 
 
 def few(names: Iterable[Any], count: int = 6,

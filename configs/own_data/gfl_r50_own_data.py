@@ -1,9 +1,14 @@
-"""Your data, and the teacher on it: the three lines below are yours."""
+"""Your data, and the teacher on it. Change the lines at the top."""
+from os.path import join
+
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 
-data_root = 'data/own/'  # with images/, train.json and val.json
-classes = ('first', 'second')  # the names of your categories
+data_root = 'data/own'  # with images/, train.json and val.json
+classes = ('first', 'second')  # the categories of both files, in their order
 scale = (1333, 800)  # the longer and the shorter side to train at
+# change these as well if your files have other names
+train_file, val_file = 'train.json', 'val.json'
+train_images, val_images = 'images', 'images'
 
 # mmdet has colours for the 80 classes of COCO; neighbours here differ, too
 palette = [(37 * i % 256, 97 * i % 256, 173 * i % 256)
@@ -31,16 +36,16 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         metainfo=metainfo,
-        ann_file='train.json',
-        data_prefix=dict(img='images/'),
+        ann_file=train_file,
+        data_prefix=dict(img=train_images),
         pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         metainfo=metainfo,
-        ann_file='val.json',
-        data_prefix=dict(img='images/'),
+        ann_file=val_file,
+        data_prefix=dict(img=val_images),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'val.json')
+val_evaluator = dict(ann_file=join(data_root, val_file))
 test_evaluator = val_evaluator

@@ -8,6 +8,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 
+from ..arguments import lacks_slash
 from ..errors import ConfigFileNotFoundError, ConfigValueError, describe
 from .messages import is_local, warn
 
@@ -35,7 +36,8 @@ def check_images(key: str, dataset: BaseDataset,
     if not gone:
         return
     message = (f'{key}: {len(gone)} of {len(paths)} images are not there, the '
-               f'first is {gone[0]!r} (looked from {os.getcwd()})')
+               f'first is {gone[0]!r} (looked from {os.getcwd()})'
+               f'{lacks_slash(gone[0])}')
     if not reader.ignore_empty:
         raise ConfigFileNotFoundError(
             f'{message}; expected them in data_root + data_prefix')

@@ -29,9 +29,9 @@ def own_data(folder):
     shutil.copytree(REPO / 'configs/own_data', folder / 'my_configs')
     teacher = folder / 'my_configs/gfl_r50_own_data.py'
     text = teacher.read_text()
-    for old, new in (("'data/own/'", "'data/shapes/'"),
+    for old, new in (("'data/own'", "'data/shapes'"),
                      ("('first', 'second')", repr(CLASSES)),
-                     ('(1333, 800)', '(64, 64)'), ("'images/'", "'val/'")):
+                     ('(1333, 800)', '(64, 64)'), ("'images'", "'val'")):
         assert old in text
         text = text.replace(old, new)
     teacher.write_text(text)

@@ -1,6 +1,7 @@
-"""The command that writes a distillation config."""
+"""The command that writes distillation configs."""
 import argparse
 import codecs
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,21 +11,26 @@ from typing import Any
 from .endings import told_without_traceback
 
 HELP = """\
-Write a config with which the student learns from the teacher: by CrossKD if
-both have one of the ten heads that crosskd knows, else by PKD, from the
-teacher's features alone. Both inputs are plain configs of mmdet's. Both
-detectors are built and matched as when training begins. For that TEACHER_CKPT
-is read (and downloaded once, if it is a URL). Comments in the config say what
-was chosen, and why.
+Write the configs of a distillation, in one of two ways.
+
+With --data: four configs for your own data, in a folder of their own. data.py
+has what you may want to change, teacher.py and student.py train the two
+detectors alone, and distilled.py trains the student with its teacher.
+
+With STUDENT_CONFIG and TEACHER_CONFIG: one config that trains this student
+with this teacher. Both are ordinary mmdet configs. The student keeps its data.
+
+In both cases crosskd builds the two detectors and checks that they fit. It
+distils by CrossKD if both have one of the ten heads that crosskd knows, and
+else by PKD, from the teacher's features. If the two do not fit, you get the
+reason, and nothing is written.
 """
-PATHS = """\
-Run it in the directory where you will train: teacher_config and teacher_ckpt
-are looked up from there. With -o, _base_ is relative to FILE. Without it, the
-config goes to standard output, and its _base_ is relative to the working
-directory: save it there, or use -o. Configs outside of the working directory
-get absolute paths. If the two detectors cannot be a pair, the reason is on
-stderr, the exit code is 1, and nothing is written.
-"""
+DATA = """\
+DATA is a folder with images and annotations in COCO format: train.json and
+val.json, annotations/instances_train….json and instances_val….json, or
+train/_annotations.coco.json and valid/_annotations.coco.json. If there is
+only one annotation file, a fifth of its images is held out for validation.
+For Pascal VOC and YOLO data you get the command that converts it."""
 
 
 class _Synonyms(argparse.Action):
@@ -47,52 +53,131 @@ class _Synonyms(argparse.Action):
 
 
 def run_make_config(argv: Sequence[str], prog: str) -> None:
-    """Write a distillation config to a file, or to standard output.
+    """Write a folder of configs, or one config to a file or standard output.
 
     Raises:
-        SystemExit: the two detectors cannot be a pair.
+        SystemExit: the data cannot be read, or the two detectors cannot be a
+            pair.
     """
+    parser = _parser(prog)
+    args = parser.parse_args(argv)
+    _check(parser, args)
+    with told_without_traceback(prog, 'interrupted; nothing was written'):
+        _write_folder(args) if args.data else _write_one(args)
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog, description=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f'{PATHS}\nexample:\n  {prog} my_configs/gfl_r18_own_data.py '
-        'my_configs/gfl_r50_own_data.py work_dirs/gfl_r50_own_data/'
-        'epoch_12.pth -o my_configs/my.py')
-    for name, text in (('student', 'plain config of the student'),
-                       ('teacher', 'plain config of the teacher'),
-                       ('checkpoint', 'path or URL of its checkpoint')):
-        parser.add_argument(name, help=text, metavar={
-            'checkpoint': 'TEACHER_CKPT'}.get(name, f'{name.upper()}_CONFIG'))
-    parser.add_argument(
-        '-o', '--out', metavar='FILE',
-        help='where the config is written; a file that is there already is '
-        'replaced (default: standard output)')
-    parser.add_argument(
+        usage=f'{prog} --data DATA --out FOLDER [--student CONFIG]\n'
+        '           [--teacher CONFIG [--teacher-ckpt FILE]] [--trial]\n'
+        f'       {prog} STUDENT_CONFIG TEACHER_CONFIG [TEACHER_CKPT]\n'
+        '           [-o FILE]',
+        epilog=f'examples:\n  {prog} --data data/own --out my_configs\n'
+        f'  {prog} my_student.py my_teacher.py \\\n'
+        '      work_dirs/my_teacher/epoch_12.pth -o distilled.py')
+    own = parser.add_argument_group('your own data', DATA)
+    own.add_argument('--data', metavar='DATA', help='folder of your data')
+    own.add_argument(
+        '--student', metavar='CONFIG',
+        help='any mmdet config, a path or mmdet::… (default: GFL with a '
+        'ResNet-18)')
+    own.add_argument(
+        '--teacher', metavar='CONFIG',
+        help='the same for the teacher (default: GFL with a ResNet-50). If '
+        'mmdet publishes weights for it, the training starts from them')
+    own.add_argument(
+        '--teacher-ckpt', metavar='FILE',
+        help='checkpoint of a teacher that is trained already, with --teacher '
+        'as its config; no teacher.py is written')
+    own.add_argument(
+        '--trial', action='store_true',
+        help='train for one epoch on 40 images, to see that it works')
+    one = parser.add_argument_group('two configs that you have')
+    for name, text in (('student', "the student's config"),
+                       ('teacher', "the teacher's config")):
+        one.add_argument(f'{name}_config', nargs='?', help=text,
+                         metavar=f'{name.upper()}_CONFIG')
+    one.add_argument(
+        'checkpoint', nargs='?', metavar='TEACHER_CKPT',
+        help="path or URL of the teacher's checkpoint; not needed for "
+        'mmdet::… configs with published weights')
+    both = parser.add_argument_group('both')
+    both.add_argument(
+        '-o', '--out', metavar='FOLDER|FILE',
+        help='folder for the configs of --data, or file for the one config. '
+        'The file is replaced if it exists; without -o, the config is '
+        'printed. Train from the directory in which you run this command')
+    both.add_argument(
         '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
-        help="the teacher's names for classes of the student: "
-        "kd_cfg.classes; put names with a space in quotes: "
-        "'red light=signal'")
-    parser.add_argument(
+        help="classes that the teacher's checkpoint calls by another name: "
+        "kd_cfg.classes. Quote names with spaces: 'red light=signal'")
+    both.add_argument(
         '--teacher-classes', nargs='+', metavar='NAME',
         help="names of all of the teacher's classes, in its order: "
-        'kd_cfg.teacher_classes (default: those that TEACHER_CKPT says)')
-    args = parser.parse_args(argv)
-    with told_without_traceback(prog, 'interrupted; nothing was written'):
-        # what mmengine and a config print is no part of the result
-        with redirect_stdout(sys.stderr):
-            # not for other commands: it imports mmdet's models
-            from ..recipes import check_output, make_config, write_whole
-            file = args.out and check_output(args.out, dict(
-                STUDENT_CONFIG=args.student, TEACHER_CONFIG=args.teacher))
-            text = make_config(args.student, args.teacher, args.checkpoint,
-                               file and file.parent, args.classes,
-                               args.teacher_classes)
-        if file:
-            write_whole(file, text, args.out)
-            print(f'{args.out}: written; train it from this directory: '
-                  f'python -m crosskd train {shlex.quote(args.out)}')
-        else:
-            print(_encodable(text), end='')
+        'kd_cfg.teacher_classes (default: those in its checkpoint)')
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Check which arguments are given together."""
+    if args.data is None:
+        for option in ('student', 'teacher', 'teacher_ckpt', 'trial'):
+            if getattr(args, option):
+                parser.error(f'--{option.replace("_", "-")} needs --data')
+        if args.teacher_config is None:
+            parser.error('expected --data DATA, or STUDENT_CONFIG and '
+                         'TEACHER_CONFIG')
+        return
+    if args.student_config is not None:
+        parser.error(f'found {args.student_config!r} beside --data; name '
+                     'configs with --student and --teacher')
+    if args.out is None:
+        parser.error('--data needs --out FOLDER')
+    if (args.classes or args.teacher_classes) and not args.teacher_ckpt:
+        parser.error('--classes and --teacher-classes need --teacher-ckpt: '
+                     'teacher.py has the classes of your data')
+
+
+def _write_folder(args: argparse.Namespace) -> None:
+    # what mmengine and a config print is no part of the result
+    with redirect_stdout(sys.stderr):
+        # not for other commands: it imports mmdet's models
+        from ..recipes import write_configs
+        made = write_configs(
+            args.data, args.out, args.student, args.teacher,
+            args.teacher_ckpt, args.trial, args.classes, args.teacher_classes)
+    print(f'{args.out}: written: {", ".join(made.files)}')
+    for line in made.said:
+        print(f'- {line}')
+    folder = shlex.quote(args.out)
+    alone = shlex.quote(os.path.join(args.out, 'distilled.py'))
+    print(f'\nLook at {os.path.join(args.out, "data.py")}, then train all, '
+          'and compare the student with and without its teacher:\n'
+          f'  python -m crosskd distil {folder} --alone\n'
+          'or train one at a time, beginning with the teacher:\n'
+          + (f'  python -m crosskd train '
+             f'{shlex.quote(os.path.join(args.out, "teacher.py"))}\n'
+             if 'teacher.py' in made.files else '')
+          + f'  python -m crosskd train {alone}')
+
+
+def _write_one(args: argparse.Namespace) -> None:
+    with redirect_stdout(sys.stderr):
+        from ..recipes import check_output, make_config, write_whole
+        file = args.out and check_output(args.out, dict(
+            STUDENT_CONFIG=args.student_config,
+            TEACHER_CONFIG=args.teacher_config))
+        text = make_config(
+            args.student_config, args.teacher_config, args.checkpoint,
+            file and file.parent, args.classes, args.teacher_classes)
+    if file:
+        write_whole(file, text, args.out)
+        print(f'{args.out}: written; train it from this directory: '
+              f'python -m crosskd train {shlex.quote(args.out)}')
+    else:
+        print(_encodable(text), end='')
 
 
 def _encodable(text: str) -> str:

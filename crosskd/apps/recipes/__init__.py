@@ -1,5 +1,7 @@
-"""Distillation configs for any two plain detectors."""
+"""Distillation configs for any two plain detectors, and for one's own data."""
 from .config_text import make_config
+from .folder import Configs, write_configs
 from .writing import check_output, write_whole
 
-__all__ = ['check_output', 'make_config', 'write_whole']
+__all__ = ['Configs', 'check_output', 'make_config', 'write_configs',
+           'write_whole']

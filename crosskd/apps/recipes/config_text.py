@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mmdet
 from mmdet.models.detectors import BaseDetector
@@ -18,7 +18,7 @@ from ...configs import find_config, is_distilled, model_of, read_config
 from ...errors import ConfigTypeError, ConfigValueError, describe
 from ...heads import HeadAdapter, dense_head
 from ...registry import in_our_scope
-from ...teacher import Teacher
+from ...teacher import RANDOM, Teacher
 from .choosing import (
     Choice,
     detector_for,
@@ -27,6 +27,7 @@ from .choosing import (
     split_for,
 )
 from .plain import check_student, class_names, plain_class
+from .published import published_weights
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 WIDTH = 79
@@ -35,10 +36,26 @@ OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
 TEXTS = re.compile(r'''"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*\'''')
 
 
-def make_config(student: str, teacher: str, checkpoint: str,
+class Written(NamedTuple):
+    """How a config names what it is made of, where that is fixed.
+
+    Attributes:
+        base: the student's config, as ``_base_`` has it.
+        teacher: the expression for ``teacher_config``.
+        checkpoint: the expression for ``teacher_ckpt``.
+        lines: more lines, after ``_base_``.
+    """
+    base: str
+    teacher: str
+    checkpoint: str
+    lines: Sequence[str]
+
+
+def make_config(student: str, teacher: str, checkpoint: str | None = None,
                 folder: Path | None = None,
                 classes: Mapping[str, str] | None = None,
-                teacher_classes: Sequence[str] | None = None) -> str:
+                teacher_classes: Sequence[str] | None = None,
+                written: Written | None = None) -> str:
     """Text of a config with which one detector learns from another.
 
     Both are built, the checkpoint is read, and the two are joined as when
@@ -46,11 +63,15 @@ def make_config(student: str, teacher: str, checkpoint: str,
 
     Args:
         student, teacher: plain configs: a path, or ``'package::….py'``.
-        checkpoint: path or URL of the teacher's.
+        checkpoint: path or URL of the teacher's; by default the weights that
+            mmdet, or another package, publishes for its config.
         folder: where the config will lie; by default the working directory.
         classes: the teacher's name for some of the student's classes.
         teacher_classes: names of the teacher's classes; by default those of
             its checkpoint.
+        written: how the config names the other files.  With it, a teacher
+            that is yet to be trained (``checkpoint='random'``) has the
+            classes of its data.
 
     Returns:
         str: the config.  Paths in it are those of the working directory, but
@@ -67,8 +88,11 @@ def make_config(student: str, teacher: str, checkpoint: str,
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         kind = plain_class(STUDENT, student, cfg)
+        checkpoint = checkpoint or _published(teacher, theirs_at)
         detector = _built(student, cfg)
         taught = _read_teacher(teacher, theirs_at, checkpoint)
+        if written and checkpoint == RANDOM:  # it is yet to be trained
+            taught.classes = _data_classes(theirs_at)
         ours, theirs = heads = _head_of(detector), _head_of(
             taught.detector, teaches=True)
         last: list[Choice] = []
@@ -86,25 +110,30 @@ def make_config(student: str, teacher: str, checkpoint: str,
                 raise ConfigValueError(
                     '--classes, --teacher-classes: no classes are distilled: '
                     f'{choices[0].why}. Leave these options out')
+        named = written or Written(
+            path_of(student, ours_at, folder or Path.cwd()),
+            repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint),
+            ())
         model = [
             f'custom_imports = dict(\n    imports={_imports(cfg)}, '
             'allow_failed_imports=False)',
-            "runner_type = 'DistillationRunner'", 'model = dict(',
+            "runner_type = 'DistillationRunner'",
+            *named.lines, 'model = dict(',
             *(f'    {one},' for one in types),
-            f'    teacher_config={_path(teacher, theirs_at, Path.cwd())!r},',
-            f'    teacher_ckpt={checkpoint!r},', '    kd_cfg=dict(']
+            f'    teacher_config={named.teacher},',
+            f'    teacher_ckpt={named.checkpoint},', '    kd_cfg=dict(']
         base = ours_at if '::' not in student else student
         pair = _join(student, _text(base, model, [*choices, *last]), taught)
     if pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'widths differ: a trained 1x1 convolution'))
-    base = _path(student, ours_at, folder or Path.cwd())
-    note = [] if '::' in base or os.path.isabs(base) else [
+    note = [] if (written or '::' in named.base
+                  or os.path.isabs(named.base)) else [
         "# from this file's folder; other paths: from the working directory"]
     both = [(student, detector, ours), (teacher, taught.detector, theirs)]
     return '\n'.join([
         *_header(both, 'CrossKD' if last else 'PKD', cfg, pair.notes), *note,
-        _text(base, model, [*choices, *last])]) + '\n'
+        _text(named.base, model, [*choices, *last])]) + '\n'
 
 
 def _text(base: str, model: Sequence[str], choices: Sequence[Choice]) -> str:
@@ -161,8 +190,27 @@ def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
         if not is_distilled(cfg.model, found):
             plain_class(TEACHER, name, cfg)
     teacher = Teacher(file, checkpoint, trust_ckpt=False)
-    teacher.read()
+    with quiet():
+        teacher.read()
     return teacher
+
+
+def _published(teacher: str, file: str) -> str:
+    """The published weights of a teacher that no checkpoint is named for."""
+    found = published_weights(path_of(teacher, file, Path.cwd()))
+    if found is None:
+        raise ConfigValueError(
+            f'TEACHER_CKPT is missing, and no package publishes weights for '
+            f'{TEACHER}={teacher!r}; expected the path or URL of the '
+            "teacher's checkpoint")
+    return found
+
+
+def _data_classes(teacher: str) -> tuple[str, ...] | None:
+    """Names of the classes in the data of a teacher's config."""
+    names = class_names(read_config(teacher, TEACHER), 'train_dataloader',
+                        'test_dataloader')
+    return None if names is None else tuple(names)
 
 
 def _teacher_classes(teacher: Teacher, file: str,
@@ -170,8 +218,7 @@ def _teacher_classes(teacher: Teacher, file: str,
     """Names of the teacher's classes, where the config has to say them."""
     if teacher.classes is not None:
         return None
-    names = class_names(read_config(file, TEACHER), 'train_dataloader',
-                        'test_dataloader')
+    names = _data_classes(file)
     if names is None or students is None or tuple(names) == tuple(students):
         return None  # matched by number, in the same order
     return tuple(names) if len(names) == teacher.head.num_classes else None
@@ -239,7 +286,7 @@ def _header(both: Sequence[tuple[str, BaseDetector, HeadAdapter | None]],
         subsequent_indent='#   ' if one.startswith('-') else '# ')]
 
 
-def _path(name: str, file: str, folder: Path) -> str:
+def path_of(name: str, file: str, folder: Path) -> str:
     """How a config in a folder names another config."""
     installed = Path(mmdet.__file__).parent / '.mim/configs'
     here, path = Path.cwd(), Path(os.path.abspath(file))
