@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .benchmark import run_benchmark_command
 from .compare import run_compare
+from .distil import run_distil
 from .export_student import run_export_command
 from .make_config import run_make_config
 from .scripts import run_script
@@ -32,6 +33,9 @@ COMMANDS = {
     'demo': Command(
         run_demo_command,
         'draw a small data set, train, distil and compare'),
+    'distil': Command(
+        run_distil, 'train teacher and student of a folder, and compare them'),
+    'distill': Command(run_distil, 'the same as distil'),
     'train': Command(run_train, 'train a detector, distilled or not'),
     'test': Command(run_test, 'evaluate a trained detector'),
     'dist_train': Command(

@@ -3,6 +3,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .endings import told_without_traceback
 from .mmdet_tools import available, run
 from .running import CONFIG
 
@@ -23,9 +24,11 @@ def run_demo_command(argv: Sequence[str], prog: str) -> None:
         '--quick', action='store_true',
         help='all stages in about two minutes; AP means nothing then')
     args = parser.parse_args(argv)
-    # not for other commands: it takes matplotlib's windows away
-    from ..demo import run_demo
-    run_demo(args.dir, args.seed, args.quick)
+    with told_without_traceback(
+            prog, 'stopped; the same command continues from here'):
+        # not for other commands: it takes matplotlib's windows away
+        from ..demo import run_demo
+        run_demo(args.dir, args.seed, args.quick)
 
 
 def run_mmdet(argv: Sequence[str], prog: str) -> None:
