@@ -8,24 +8,21 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
-from experiments import experiment, same_weights
-from mmengine.config import Config
-from tool_server import MAIN
-from tool_server import run as tool
+from experiments import same_weights
 
 from conftest import REPO
 from crosskd.apps.commands import main
-from crosskd.apps.distil import distil, trainings
+from crosskd.apps.distil import checking, distil, trainings
 from crosskd.apps.distil.folder import differences
 from crosskd.apps.distil.lock import Taken, locked
 from crosskd.apps.distil.log_lines import progress, reason
 from crosskd.apps.distil.processes import Job, TrainingError, run
 from crosskd.apps.distil.run import _point_to, train_on_this_machine
 from crosskd.apps.distil.trainings import Training, train
+from crosskd.errors import ConfigValueError
 
 # -- lines of a log -----------------------------------------------------------
 
@@ -143,7 +140,8 @@ def test_a_checkpoint_elsewhere_is_found(tmp_path):
     """``default_hooks.checkpoint.out_dir`` says where."""
     made = training(tmp_path, dict(epoch=2, iter=80), max_epochs=2)
     (tmp_path / 'out').mkdir()
-    moved = (made.work_dir / 'epoch_2.pth').rename(tmp_path / 'out/epoch_2.pth')
+    moved = tmp_path / 'out/epoch_2.pth'
+    (made.work_dir / 'epoch_2.pth').rename(moved)
     (made.work_dir / 'last_checkpoint').write_text(str(moved))
     assert made.last_checkpoint == moved and made.is_finished
 
@@ -236,6 +234,8 @@ def folder(project, tmp_path, monkeypatch):
     """A folder whose teacher and distilled student are trained."""
     folder = tmp_path / 'project'
     shutil.copytree(project, folder, ignore=shutil.ignore_patterns('compare'))
+    shutil.copy(folder / 'work_dirs/distilled/epoch_2.pth',
+                folder / 'trained.pth')
     (folder / 'plain.py').rename(folder / 'student.py')
     monkeypatch.chdir(folder)
     return folder
@@ -262,18 +262,17 @@ def test_a_folder_without_its_configs_is_one_error(
 
 def test_what_cannot_be_compared_is_told_before_training(folder):
     shutil.rmtree(folder / 'work_dirs')
-    cfg = experiment(dict(type='GFL'))
     text = (folder / 'distilled.py').read_text()
     (folder / 'distilled.py').write_text(
         f"{text}\ntest_evaluator['ann_file'] = 'data/shapes/train.json'")
     with pytest.raises(ValueError, match='teacher.py and distilled.py have '
                        'different test sets: data/shapes/val.json and data'):
         distil('.')
-    assert cfg and not (folder / 'work_dirs').exists()
+    assert not (folder / 'work_dirs').exists()
 
 
 def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
-    before = (folder / 'work_dirs/distilled/epoch_2.pth').stat()
+    before = (folder / 'work_dirs/distilled/epoch_2.pth').stat().st_mtime_ns
     rows = distil('.')
     out = capsys.readouterr().out
     assert [row['detector'] for row in rows] == [
@@ -288,7 +287,8 @@ def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
                  'work_dirs/distilled/epoch_2.pth'):
         assert line in out.splitlines(), out
     assert (folder / 'compare/compare.html').is_file()
-    assert (folder / 'work_dirs/distilled/epoch_2.pth').stat() == before
+    assert (folder / 'work_dirs/distilled/epoch_2.pth').stat(
+        ).st_mtime_ns == before
     # what is kept is told where its config has changed since
     with open(folder / 'distilled.py', 'a') as file:
         file.write("\nmodel['kd_cfg']['loss_cls_kd']['loss_weight'] = 7.0")
@@ -315,7 +315,8 @@ def test_the_student_is_pointed_to_the_teachers_last_checkpoint(tmp_path):
         teacher = training(folder, dict(epoch=2, iter=80), max_epochs=2)
         last = teacher.work_dir / 'epoch_2.pth'
         student = Training('y', folder / 'y.py', folder / 'y')
-        student.config_file.write_text(f'model = dict(teacher_ckpt={str(last)!r})')
+        student.config_file.write_text(
+            f'model = dict(teacher_ckpt={str(last)!r})')
         _point_to(teacher, student)
         assert student.changes == {}  # its config says it already
         student.config_file.write_text("model = dict(teacher_ckpt='other')")
@@ -324,19 +325,117 @@ def test_the_student_is_pointed_to_the_teachers_last_checkpoint(tmp_path):
             assert student.changes == {'model.teacher_ckpt': str(last)}
         else:  # mmengine's --cfg-options drop spaces
             with pytest.raises(ValueError, match=re.escape(
-                    f"y.py: model.teacher_ckpt='other'; expected {str(last)!r}")):
+                    "y.py: model.teacher_ckpt='other'; expected "
+                    f'{str(last)!r}')):
                 _point_to(teacher, student)
 
 
-def test_a_student_that_cannot_be_trained_is_told_before_the_teacher_trains(
-        folder, capsys):
+@pytest.fixture
+def wrong_student(folder):
+    """The config of a student that cannot be trained; no teacher is there."""
     shutil.rmtree(folder / 'work_dirs')
-    text = (folder / 'distilled.py').read_text()
-    (folder / 'distilled.py').write_text(
-        f"{text}\nmodel['kd_cfg']['reused_teacher_head_idx'] = 9")
+    file = folder / 'distilled.py'
+    with open(file, 'a') as text:
+        text.write("\nmodel['kd_cfg']['reused_teacher_head_idx'] = 9")
+    return file
+
+
+def test_a_student_is_checked_before_its_teacher_is_there(wrong_student):
+    with pytest.raises(ConfigValueError, match='reused_teacher_head_idx'):
+        checking.main([str(wrong_student)])
+    with open(wrong_student, 'a') as text:
+        text.write("\nmodel['kd_cfg']['reused_teacher_head_idx'] = 1")
+    checking.main([str(wrong_student)])
+    assert not (wrong_student.parent / 'work_dirs').exists()
+
+
+@pytest.mark.slow
+def test_what_is_wrong_with_a_student_is_told_before_the_teacher_trains(
+        wrong_student):
     with pytest.raises(SystemExit) as ended:
         main(['distil', '.'])
     assert re.fullmatch(
         r'python -m crosskd distil: \[distilled student\] ValueError: '
         r'.*reused_teacher_head_idx.*', str(ended.value.code))
-    assert not (folder / 'work_dirs/teacher').exists()
+    assert not (wrong_student.parent / 'work_dirs/teacher').exists()
+
+
+# -- the whole road -----------------------------------------------------------
+
+
+def start(folder):
+    return subprocess.Popen(
+        [sys.executable, '-m', 'crosskd', 'distill', folder, '--alone'],
+        cwd=folder.parent, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env={
+            **os.environ, 'PYTHONPATH': os.pathsep.join(
+                [str(REPO), str(REPO / 'tests/lib')])})
+
+
+def read_until(process, word):
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if word in line:
+            break
+    assert word in lines[-1], ''.join(lines)
+    return ''.join(lines)
+
+
+@pytest.mark.slow
+def test_a_command_that_is_stopped_again_and_again_ends_with_a_page(folder):
+    """Killed in the teacher, terminated in the students, then left alone."""
+    shutil.rmtree(folder / 'work_dirs')
+    for file in folder.glob('*.py'):
+        file.write_text(re.sub(r"'data/shapes/", f"'{folder}/data/shapes/",
+                               file.read_text()))
+    distilled = folder / 'distilled.py'
+    distilled.write_text(distilled.read_text().replace(
+        "'teacher.py'", f"'{folder}/teacher.py'"))
+    teacher = folder / 'work_dirs/teacher'
+
+    first = start(folder)
+    read_until(first, '[teacher] epoch 1, 1 of 4 steps')
+    first.kill()
+    number = int((teacher / '.training').read_text())
+    os.kill(number, signal.SIGSTOP)  # it has outlived the command
+    again = start(folder)
+    assert (f'[teacher] process {number} is training into {teacher} already'
+            in again.communicate(timeout=300)[0])
+    assert again.returncode == 1
+    os.kill(number, signal.SIGKILL)
+
+    second = start(folder)
+    read_until(second, '[distilled student] epoch 1, 4 of 4 steps')
+    second.terminate()
+    second.communicate(timeout=300)
+    assert second.returncode == 143
+    epoch = max((folder / 'work_dirs/distilled').glob('epoch_*.pth'),
+                default=None)
+
+    third = start(folder)
+    out = third.communicate(timeout=600)[0]
+    assert third.returncode == 0, out
+    assert '[teacher] is trained already' in out
+    assert epoch is None or epoch.name != 'epoch_1.pth' or (
+        f'[distilled student] continues from {epoch}') in out
+    rows = json.loads((folder / 'compare/compare.json').read_text())
+    assert [row['detector'] for row in rows['detectors']] == [
+        'teacher', 'student alone', 'distilled student']
+    assert same_weights(folder / 'work_dirs/distilled/epoch_2.pth',
+                        folder / 'trained.pth')
+
+
+@pytest.mark.slow
+def test_several_processes_train_one_detector(folder, capsys, monkeypatch):
+    """Without GPUs they talk through gloo."""
+    monkeypatch.setenv('PORT', '29647')
+    shutil.rmtree(folder / 'work_dirs/teacher')
+    made = Training('x', folder / 'teacher.py', folder / 'work_dirs/teacher')
+    train([made], threads=1, gpus=2)
+    assert made.is_finished
+    assert '[x] epoch 1, 2 of 2 steps' in capsys.readouterr().out
+    made.changes['optim_wrapper.optimizer.type'] = 'Nonesuch'
+    made.changes['train_cfg.max_epochs'] = 2
+    with pytest.raises(TrainingError, match=r'^\[x\] \w+Error: .*Nonesuch'):
+        train([made], threads=1, gpus=2)

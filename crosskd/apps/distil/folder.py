@@ -1,4 +1,4 @@
-"""The folder that ``make_config --data`` writes: which trainings it asks for."""
+"""The trainings that a folder of ``make_config --data`` asks for."""
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
