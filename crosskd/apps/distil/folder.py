@@ -1,6 +1,9 @@
 """The trainings that a folder of ``make_config --data`` asks for."""
+import io
 import json
+import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -40,35 +43,42 @@ def trainings_of(folder: Path, alone: bool) -> list[Training]:
              and (alone or part != STUDENT)]
     found = [Training(NAMES[part], folder / f'{part}.py',
                       folder / 'work_dirs' / part) for part in parts]
-    register_all_modules()
-    # what cannot be compared in the end is told at the beginning
-    read_test_sets([_tested(training) for training in found])
+    with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
+        register_all_modules()
+        tested = [_tested(training) for training in found]
+        # what cannot be compared in the end is told at the beginning
+        read_test_sets([work_dir for work_dir, _ in tested])
+    for _, changed in tested:
+        if changed:
+            print(changed, flush=True)
     return found
 
 
 def _check_files(folder: Path, alone: bool) -> None:
+    write = ('python -m crosskd make_config --data DATA --out '
+             f'{shlex.quote(str(folder))}')
     if not folder.is_dir():
         raise ConfigFileNotFoundError(
             f'{folder}: no such folder (looked from {Path.cwd()}). This '
-            'command writes it:\n  python -m crosskd make_config --data DATA '
-            f'--out {folder}')
+            f'command writes it:\n  {write}')
     needed = [f'{part}.py' for part in (DISTILLED, *[STUDENT] * alone)]
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         names = ', '.join(sorted(f.name for f in folder.glob('*.py')))
         raise ConfigFileNotFoundError(
             f'{folder}: expected {" and ".join(needed)}, found '
-            f'{names or "no configs"}. This command writes them:\n  python -m '
-            f'crosskd make_config --data DATA --out {folder}')
+            f'{names or "no configs"}. This command writes them:\n  {write}')
 
 
-def _tested(training: Training) -> WorkDir:
-    """What will be compared; a finished training keeps its own config."""
+def _tested(training: Training) -> tuple[WorkDir, str]:
+    """What will be compared, and how its config has changed.
+
+    A finished training keeps the config that it was trained with.
+    """
     present = read_config(str(training.config_file), training.name)
     if training.is_finished:
         trained = read_work_dir(training.work_dir)
-        _tell_of_changes(training, trained.cfg, present)
-        return trained
+        return trained, _changes(training, trained.cfg, present)
     gone = [key for key in ('model', 'train_cfg', 'train_dataloader',
                             'test_dataloader', 'test_evaluator')
             if present.get(key) is None]
@@ -76,18 +86,17 @@ def _tested(training: Training) -> WorkDir:
         raise ConfigValueError(
             f'{training.config_file}: expected the config of a detector with '
             f'its data, found no {", ".join(gone)}')
-    return WorkDir(training.config_file, present, training.work_dir)
+    return WorkDir(training.config_file, present, training.work_dir), ''
 
 
-def _tell_of_changes(training: Training, trained: Config,
-                     present: Config) -> None:
+def _changes(training: Training, trained: Config, present: Config) -> str:
     keys = list(differences(trained.to_dict(), present.to_dict()))
-    if keys:
-        more = f' and {len(keys) - SHOWN} more' * (len(keys) > SHOWN)
-        print(f'[{training.name}] was trained with another config than '
-              f'{training.config_file} ({", ".join(keys[:SHOWN])}{more} '
-              f'changed); to train it anew, remove {training.work_dir}',
-              flush=True)
+    if not keys:
+        return ''
+    more = f' and {len(keys) - SHOWN} more' * (len(keys) > SHOWN)
+    return (f'[{training.name}] was trained with another config than '
+            f'{training.config_file} ({", ".join(keys[:SHOWN])}{more} '
+            f'changed); to train it anew, remove {training.work_dir}')
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any],

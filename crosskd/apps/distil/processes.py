@@ -112,6 +112,8 @@ def _first_that_fails(jobs: Sequence[Job], asked: list[int]) -> Job | None:
         if None not in codes:
             return None
         time.sleep(LOOK)
+    print('Terminated. The same command continues from here.',
+          file=sys.stderr, flush=True)
     sys.exit(128 + asked[0])
 
 

@@ -1,6 +1,6 @@
 """One command from a folder of configs to a compared student."""
+import io
 import shlex
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -60,7 +60,7 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
     train_on_this_machine(students)
     say_step(total, total, 'comparing on the test set')
     out = folder / 'compare'
-    with redirect_stdout(sys.stderr):  # what mmdet prints is no part of it
+    with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
         rows = compare([t.work_dir for t in found], out,
                        [t.name for t in found])
     print(f'\n{format_table(rows)}\n\n{_next_steps(students[-1], out)}',
@@ -86,7 +86,7 @@ def _check_before(teacher: Training, students: Sequence[Training]) -> None:
     """Find out what is wrong with the students before the teacher trains."""
     new = [student for student in students if not student.last_checkpoint]
     if new and not teacher.is_finished:
-        print('Before that, crosskd checks whether the rest can be trained.',
+        print('First, crosskd checks that the student can be trained.',
               flush=True)
         check(new)
 
@@ -112,12 +112,16 @@ def _point_to(teacher: Training, student: Training) -> None:
 def _next_steps(student: Training, page: Path) -> str:
     config = shlex.quote(str(student.config_file))
     checkpoint = shlex.quote(str(student.last_checkpoint))
-    exported = shlex.quote(str(page.parent / 'exported'))
+    exported = page.parent / 'exported'
     return (
         f'The comparison with pictures and curves, for a browser:\n'
         f'  {(page / "compare.html").resolve()}\n'
         f'The {student.name}:\n  {checkpoint}\n\n'
-        'Next, test it, or write it as an ordinary mmdet config and '
-        'checkpoint, which run\nwithout crosskd:\n'
+        'Next: test it; write it as an ordinary mmdet config and checkpoint, '
+        'which run\nwithout crosskd; detect objects in an image.\n'
         f'  python -m crosskd test {config} {checkpoint}\n'
-        f'  python -m crosskd export {config} {checkpoint} {exported}')
+        f'  python -m crosskd export {config} {checkpoint} '
+        f'{shlex.quote(str(exported))}\n'
+        '  python -c "from mmdet.apis import DetInferencer; DetInferencer('
+        f"'{exported}/student.py', '{exported}/student.pth')"
+        f"""('IMAGE', out_dir='{exported}')\"""")
