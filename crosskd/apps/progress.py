@@ -8,6 +8,11 @@ QUIET = 1.0
 SELDOM = 30.0
 
 
+def say_step(number: int, total: int, what: str) -> None:
+    """Print a heading: which step of a command begins."""
+    print(f'\n== Step {number} of {total}: {what}', flush=True)
+
+
 class Progress:
     """How many of some things are done, on stderr.
 

@@ -2,6 +2,8 @@
 import argparse
 from collections.abc import Sequence
 
+from .endings import told_without_traceback
+
 
 def run_demo_command(argv: Sequence[str], prog: str) -> None:
     """Run the demo."""
@@ -23,6 +25,8 @@ def run_demo_command(argv: Sequence[str], prog: str) -> None:
         '--quick', action='store_true',
         help='run all steps in about two minutes; the AP then means nothing')
     args = parser.parse_args(argv)
-    # not for other commands: it takes matplotlib's windows away
-    from ..demo import run_demo
-    run_demo(args.dir, args.seed, args.quick)
+    with told_without_traceback(
+            prog, 'stopped; the same command continues from here'):
+        # not for other commands: it takes matplotlib's windows away
+        from ..demo import run_demo
+        run_demo(args.dir, args.seed, args.quick)

@@ -46,6 +46,10 @@ GROUPS = {
         'make_config': Command(
             'make_config:run_make_config',
             'Write a config that trains a student with a teacher.'),
+        'distil': Command(
+            'distil:run_distil',
+            'Train the teacher and the student of a folder, and compare '
+            'them.'),
     },
     'Train and test': {
         'train': Command(

@@ -1,0 +1,57 @@
+"""What the output of a training says: how far it is, and why it ended."""
+import re
+from collections.abc import Sequence
+
+# mmengine's LogProcessor, by epoch and by iteration
+BY_EPOCH = r'Epoch\(train\) +\[(?P<epoch>\d+)\]'
+BY_ITERATION = r'Iter\(train\) +'
+TRAINING = re.compile(rf'(?:{BY_EPOCH}|{BY_ITERATION})'
+                      r'\[ *(?P<done>\d+)/(?P<of>\d+)\].*'
+                      r'eta: (?P<left>.*?)  .* loss: (?P<loss>[\d.]+|nan|inf)')
+AP = re.compile(r'bbox_mAP_copypaste: (-?[\d.]+)')
+
+TRACEBACK = 'Traceback (most recent call last):'
+# what endings.told_without_traceback prints
+MESSAGE = re.compile(r'(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt): ')
+# a line of mmengine's log, of a warning, or of torch's launcher
+OTHER = re.compile(r'\d\d/\d\d \d\d:\d\d:\d\d - |.*\bUserWarning: |'
+                   r'[EWI]\d{4} \d\d:|\[rank\d+\]|=+$|' + re.escape(TRACEBACK))
+LAST = 20
+
+
+def progress(line: str) -> str | None:
+    """What a line says about how far a training is, if anything."""
+    step = TRAINING.search(line)
+    if step:
+        epoch = f'epoch {step["epoch"]}, ' if step['epoch'] else ''
+        return (f'{epoch}{step["done"]} of {step["of"]} steps, loss '
+                f'{float(step["loss"]):.2f}, {step["left"]} left')
+    found = AP.search(line)
+    if found:
+        ap = float(found[1])
+        return f'AP {100 * ap:.1f}' if ap >= 0 else 'nothing detected yet'
+    return None
+
+
+def reason(lines: Sequence[str], code: int) -> str:
+    """Why a training ended.
+
+    Args:
+        lines: what it printed last, each with its line break.
+        code: its exit code.
+
+    Returns:
+        str: the message of a refused training alone; if there is none, the
+        last twenty lines.
+    """
+    for first, line in enumerate(lines):
+        if line.startswith(TRACEBACK):
+            break  # a defect, whose traceback matters
+        if MESSAGE.match(line):
+            rest = lines[first + 1:]
+            end = next((at for at, each in enumerate(rest)
+                        if OTHER.match(each) or MESSAGE.match(each)),
+                       len(rest))
+            return ''.join([line, *rest[:end]]).rstrip()
+    last = ''.join(lines[-LAST:]).rstrip()
+    return f'ended with exit code {code}; its last lines are:\n{last}'

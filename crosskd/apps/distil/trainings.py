@@ -1,0 +1,146 @@
+"""Trainings as subprocesses, which continue where they were.
+
+Every training is one call of ``tools/train.py`` or ``tools/dist_train.sh``,
+as a user would type it.  Only files tell what is done: the last checkpoint
+of a finished training has all its epochs or iterations.
+"""
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+import crosskd
+
+from ...checkpoints.loading import CheckpointError, load_from_allow_list
+from .lock import Taken, locked
+from .processes import Job, TrainingError, run
+
+MIM = Path(crosskd.__file__).parent / '.mim'
+CHECK = f'{__package__}.checking'
+
+
+@dataclass
+class Training:
+    """One training of a detector.
+
+    Attributes:
+        name: what messages call it.
+        config_file: path of its config.
+        work_dir: folder for its logs and checkpoints.
+        root: working directory of the training.
+        changes: its ``--cfg-options``.
+    """
+    name: str
+    config_file: Path
+    work_dir: Path
+    root: Path = field(default_factory=Path.cwd)
+    changes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def cfg(self) -> Config:
+        """The config as the tools see it."""
+        cfg = Config.fromfile(self.config_file)
+        cfg.merge_from_dict(self.changes)
+        return cfg
+
+    @property
+    def options(self) -> list[str]:
+        """The changes as a tool takes them."""
+        pairs = [f'{k}={v}' for k, v in self.changes.items()]
+        return ['--cfg-options', *pairs] if pairs else []
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The newest checkpoint that mmengine has noted, if it is there."""
+        if not (self.work_dir / 'last_checkpoint').is_file():
+            return None
+        noted = self.root / find_latest_checkpoint(str(self.work_dir))
+        # by its name first: the folder may have been moved since
+        return next((file for file in (self.work_dir / noted.name, noted)
+                     if file.is_file()), None)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last checkpoint has all epochs or iterations."""
+        file = self.last_checkpoint
+        if file is None:
+            return False
+        try:
+            meta = load_from_allow_list(
+                str(file), map_location='cpu').get('meta') or {}
+        except CheckpointError:
+            return False  # the training itself tells, and takes another one
+        loop = self.cfg.get('train_cfg') or {}
+        return any(loop.get(limit) is not None
+                   and meta.get(done, -1) >= loop[limit]
+                   for limit, done in (('max_epochs', 'epoch'),
+                                       ('max_iters', 'iter')))
+
+
+def train(trainings: Sequence[Training], threads: int | None = None,
+          gpus: int = 1) -> None:
+    """Train detectors side by side; those that are finished are left out.
+
+    Args:
+        trainings: what is trained.
+        threads: CPU threads of each; by default what torch takes.
+        gpus: how many each uses; more than one through ``dist_train.sh``.
+
+    Raises:
+        TrainingError: a training ended with an error, or another process
+            trains into the same folder.
+    """
+    left = []
+    for training in trainings:
+        if training.is_finished:
+            print(f'[{training.name}] is trained already', flush=True)
+            continue
+        left.append(training)
+        latest = training.last_checkpoint
+        if latest is not None:
+            print(f'[{training.name}] continues from {latest}', flush=True)
+    with ExitStack() as locks:
+        run([Job(training.name, _command(training, gpus), training.root,
+                 locks.enter_context(_alone(training))) for training in left],
+            threads)
+
+
+def check(trainings: Sequence[Training]) -> None:
+    """Check, side by side, whether detectors can be trained later.
+
+    The teacher of a distilled one need not be trained yet.
+
+    Args:
+        trainings: what will be trained.
+
+    Raises:
+        TrainingError: one cannot be trained.
+    """
+    run([Job(training.name, [sys.executable, '-m', CHECK,
+                             str(training.config_file)], training.root)
+         for training in trainings])
+
+
+def _command(training: Training, gpus: int) -> list[str]:
+    tools = MIM / 'tools'
+    config = str(training.config_file)
+    start = ([sys.executable, str(tools / 'train.py'), config] if gpus < 2 else
+             ['bash', str(tools / 'dist_train.sh'), config, str(gpus)])
+    return [*start, '--work-dir', str(training.work_dir), '--resume',
+            *training.options]
+
+
+@contextmanager
+def _alone(training: Training) -> Iterator[int]:
+    """Lock the work directory, so that no other process trains there."""
+    try:
+        with locked(training.work_dir) as file:
+            yield file
+    except Taken as e:
+        raise TrainingError(
+            f'[{training.name}] process {e} is training into '
+            f'{training.work_dir} already; wait for it, or end it') from None
