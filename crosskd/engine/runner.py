@@ -8,12 +8,14 @@ from mmdet.registry import RUNNERS
 from mmengine import runner
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS
 from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..compat.cpu_ranks import use_gloo, without_sync_bn
 from ..compat.mmengine_checkpoints import restrict_mmengine
+from ..compat.mmengine_logging import keep_overviews_off_terminal
 from ..detectors.unwrapping import unwrapped
 from ..errors import ConfigValueError, for_users
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
@@ -88,6 +90,15 @@ class DistillationRunner(runner.Runner):
         """Set up the processes; without GPUs they communicate by gloo."""
         use_gloo(self.cfg, self.launcher)
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger.
+
+        Its file alone gets the environment, the config and the hooks.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        keep_overviews_off_terminal(logger)
+        return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """Build the visualizer.
