@@ -124,8 +124,8 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
                 f'{scoped.scope}::{scoped.name} registry{hint}')
 
 
-def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
-    """Check that a data loader with its sampler can be built.
+def check_loader(key: str, build: Callable[[], DataLoader]) -> DataLoader:
+    """Check that a data loader with its sampler can be built; returns it.
 
     Args:
         key: of the data loader in the config, for messages.
@@ -135,7 +135,7 @@ def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
         ValueError: it cannot be built.
     """
     try:
-        build()
+        return build()
     except COMPLAINTS as e:
         raise ConfigValueError(f'{key}: {words(e)}') from None
 
