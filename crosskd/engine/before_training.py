@@ -13,6 +13,7 @@ from ..checkpoints.pretrained import check_pretrained
 from ..compat.activation_checkpointing import prepare_checkpointing
 from ..data_checks import built_classes, check_data, check_same_classes
 from ..detectors import DistillationMixin
+from ..detectors.summary import summary
 from .first_validation import try_validation
 from .run_checks import (
     built_dataset,
@@ -60,6 +61,7 @@ def prepare(run: runner.Runner, detector: Any,
         # where it will train: some ops are there on one device alone
         detector.to(get_device())
         try_pair(detector, data[0])
+        run.logger.info(summary(detector))
     if data[1] is not None and isinstance(detector, BaseDetector):
         try_validation(run, detector, data[1])
 

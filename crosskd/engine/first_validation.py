@@ -34,6 +34,9 @@ DATA = 'val_dataloader.dataset'
 EVALUATOR = 'val_evaluator'
 #: what mmdet's predictions, metrics and pictures read of an image
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+#: what metrics without a file read of its annotations
+ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
+               'labels', 'masks')
 #: these compute the figures of one image as they do those of all
 OF_ONE = (CocoMetric.compute_metrics, VOCMetric.compute_metrics)
 IMAGES = 'the first validation images'
@@ -259,10 +262,9 @@ def _naming(key: str, what: str, cfg: Any = None,
         missing = [] if sample is None else _missing(root, sample)
         if missing:
             key = f'{DATA}.pipeline'
-            said = (f'its images have no {", ".join(missing)}, so '
-                    f'{IMAGES} fails ({said}). Expected a Resize, '
-                    f'LoadAnnotations, and PackDetInputs with meta_keys='
-                    f'{META_KEYS}')
+            said = (f'its images have no {", ".join(missing)} ({said}). '
+                    'Expected a Resize, LoadAnnotations, and PackDetInputs '
+                    f'with meta_keys={META_KEYS}')
         elif isinstance(cfg, Mapping):
             key += _argument(cfg, root)
         raise ConfigValueError(f'{key}: {said}') from None
@@ -270,13 +272,13 @@ def _naming(key: str, what: str, cfg: Any = None,
 
 def _missing(error: BaseException, sample: Any) -> list[str]:
     """What an error looked for, and the pipeline did not give."""
-    asked = set()
-    if isinstance(error, KeyError) and error.args:
-        asked.add(error.args[0])
     frames = traceback.extract_tb(error.__traceback__)
     text = f'{error} {frames[-1].line if frames else ""}'
-    asked |= {key for key in META_KEYS if key in text}
-    return sorted(str(key) for key in asked if key not in sample)
+    asked = [key for key in META_KEYS if key in text]
+    if isinstance(error, KeyError) and error.args[:1] in (
+            (key, ) for key in ANNOTATIONS):
+        asked.append(error.args[0])
+    return [key for key in asked if key not in sample]
 
 
 def _argument(cfg: Mapping, error: BaseException) -> str:

@@ -58,10 +58,9 @@ def warn_of_frozen(model: nn.Module, given: Mapping[str, Any]) -> None:
             kept['norm_eval'] = (True, False)
         if kept:
             print_log(
-                f'{key}: {_settings(kept, 0)} keeps what has random weights '
-                'as it is, since neither init_cfg nor load_from names other '
-                f'weights; set {_settings(kept, 1)}', 'current',
-                logging.WARNING)
+                f'{key}: its frozen layers ({_settings(kept, 0)}) have random '
+                'weights (no init_cfg, no load_from) and will never train; '
+                f'set {_settings(kept, 1)}', 'current', logging.WARNING)
 
 
 def _settings(values: dict[str, tuple], at: int) -> str:
