@@ -39,6 +39,8 @@ ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
                'labels', 'masks')
 #: these compute the figures of one image as they do those of all
 OF_ONE = (CocoMetric.compute_metrics, VOCMetric.compute_metrics)
+#: packages whose hooks prepare no model
+OURS = ('mmengine', 'mmdet', 'crosskd')
 IMAGES = 'the first validation images'
 BATCH = 2  # images: enough to join some of different sizes
 MOST = 5  # predictions of an image: more would take time to draw
@@ -56,7 +58,8 @@ def try_validation(run: Runner, detector: BaseDetector,
 
     Metrics of mmdet's that can compute the figures of one image do so.
     Validation loops, evaluators and data sets of other kinds than mmengine's
-    are left alone.
+    are left alone.  A prediction that fails is only warned of if a hook of
+    another package acts before the first validation: it may prepare the model.
 
     Args:
         run: the Runner, before its ``train``, with a built data loader of
@@ -67,11 +70,24 @@ def try_validation(run: Runner, detector: BaseDetector,
     Raises:
         ValueError: the validation would fail; the message names the key.
     """
-    loop, loader = run._val_loop, run._val_dataloader
+    loop = run._val_loop
     cfgs = list(metrics(EVALUATOR, run._val_evaluator))
     if not isinstance(loop, dict) or loop.get('type', ValLoop) not in (
             ValLoop, 'ValLoop', 'mmengine.ValLoop'):
         return
+    try:
+        _try(run, detector, dataset, cfgs)
+    except _CannotPredict as e:
+        preparing = _may_prepare(run)
+        if not preparing:
+            raise
+        run.logger.warning(f'{e}. Training goes on, because '
+                           f'{", ".join(preparing)} may prepare the model')
+
+
+def _try(run: Runner, detector: BaseDetector, dataset: Any,
+         cfgs: Sequence[tuple[str, Any]]) -> None:
+    loop, loader = run._val_loop, run._val_dataloader
     with untouched_randomness(), torch.no_grad(), quiet(logging.CRITICAL), (
             redirect_stdout(io.StringIO())):
         run._val_evaluator = _built(run, cfgs)
@@ -95,6 +111,18 @@ def try_validation(run: Runner, detector: BaseDetector,
 # -- the model ---------------------------------------------------------------
 
 
+class _CannotPredict(ConfigValueError):
+    """The model fails on the first validation images."""
+
+
+def _may_prepare(run: Runner) -> list[str]:
+    """Hooks of other packages that act before the first validation."""
+    return [type(hook).__name__ for hook in run.hooks
+            if type(hook).__module__.partition('.')[0] not in OURS
+            and any(stage.startswith('before') and 'test' not in stage
+                    for stage in hook.get_triggered_stages())]
+
+
 def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
                sample: Any) -> list:
     """What a copy of the model predicts; empty if it cannot be copied."""
@@ -106,8 +134,8 @@ def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
         with autocast(enabled=fp16):
             samples = list(model.val_step(batch))
     except Exception as e:
-        with _naming(part_of(model, e) or 'model',
-                     f'cannot predict on {IMAGES}', sample=sample):
+        with _naming(part_of(model, e) or 'model', f'cannot predict on '
+                     f'{IMAGES}', sample=sample, kind=_CannotPredict):
             raise
     for sample in samples:
         found = getattr(sample, 'pred_instances', None)
@@ -239,8 +267,8 @@ def _key_of(run: Runner, hook: Hook) -> str:
 
 
 @contextmanager
-def _naming(key: str, what: str, cfg: Any = None,
-            sample: Any = None) -> Iterator[None]:
+def _naming(key: str, what: str, cfg: Any = None, sample: Any = None,
+            kind: type[ConfigError] = ConfigValueError) -> Iterator[None]:
     """Let an error name the key of what fails.
 
     Args:
@@ -248,6 +276,7 @@ def _naming(key: str, what: str, cfg: Any = None,
         what: it cannot do.
         cfg: config of the part that fails, of which one argument may be named.
         sample: of the pipeline, which may lack what was looked for.
+        kind: of the error that is raised.
     """
     try:
         yield
@@ -261,13 +290,13 @@ def _naming(key: str, what: str, cfg: Any = None,
         said = f'{what}: {describe(root)}'
         missing = [] if sample is None else _missing(root, sample)
         if missing:
-            key = f'{DATA}.pipeline'
+            key, kind = f'{DATA}.pipeline', ConfigValueError
             said = (f'its images have no {", ".join(missing)} ({said}). '
                     'Expected a Resize, LoadAnnotations, and PackDetInputs '
                     f'with meta_keys={META_KEYS}')
         elif isinstance(cfg, Mapping):
             key += _argument(cfg, root)
-        raise ConfigValueError(f'{key}: {said}') from None
+        raise kind(f'{key}: {said}') from None
 
 
 def _missing(error: BaseException, sample: Any) -> list[str]:

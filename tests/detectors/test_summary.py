@@ -1,7 +1,7 @@
 """One line says what is distilled."""
 import pytest
-from any_detectors import distilled
-from helpers import build, distiller_cfg, plain_cfg, sdd_cfg
+from any_detectors import of_kind
+from helpers import build, distiller_cfg, sdd_cfg
 
 from crosskd.detectors.summary import summary
 
@@ -11,15 +11,14 @@ CUT = "layers kept: 1 of the student's 2, then the last 1 of the teacher's 2"
 LOSSES = 'loss_cls_kd x 1.0, loss_reg_kd x 4.0'
 
 
-def other_teacher():
-    """FCOS, that has none of the student's layers, and a level less."""
+def other_levels():
+    """FCOS with a level more than its teacher, none of whose layers run."""
     cfg = distiller_cfg('fcos')
     cfg['kd_cfg']['reused_teacher_head_idx'] = (0, 2)
-    teacher = plain_cfg('fcos', 16)
-    teacher['neck'].update(num_outs=2)
-    teacher['bbox_head'].update(
-        strides=[8, 16], regress_ranges=((-1, 64), (64, 1e8)))
-    return dict(cfg, teacher_config=dict(model=teacher))
+    cfg['neck'].update(num_outs=4)
+    cfg['bbox_head'].update(strides=[8, 16, 32, 64], regress_ranges=(
+        (-1, 32), (32, 64), (64, 128), (128, 1e8)))
+    return cfg
 
 
 @pytest.mark.parametrize('cfg, said', [
@@ -33,11 +32,11 @@ def other_teacher():
     (sdd_cfg('gfl', loss=dict(loss_weight=2.0)),
      f'SDD: {HEADS}; 3 levels; 3 classes; loss_sdd_map x 2.0, '
      'loss_sdd_box x 2.0'),
-    (other_teacher(),
+    (other_levels(),
      'CrossKD: FCOSHead (ResNet-18) teaches FCOSHead (ResNet-18); layers kept:'
-     " 0 of the student's 2, then the teacher's prediction layers; 2 of the "
-     "student's 3 levels; 3 classes; loss_cls_kd x 1.0, loss_reg_kd x 1.0"),
-    (distilled('faster'),
+     " 0 of the student's 2, then the teacher's prediction layers; 3 of the "
+     "student's 4 levels; 3 classes; loss_cls_kd x 1.0, loss_reg_kd x 1.0"),
+    (of_kind('faster'),
      'PKD: FasterRCNN (ResNet-18) teaches FasterRCNN (ResNet-18); features of '
      'neck, 5 levels; loss_feat_kd x 6.0'),
 ])

@@ -13,7 +13,7 @@ from mmdet.engine.hooks import DetVisualizationHook
 from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.structures import InstanceData
 from tool_output import metrics
@@ -42,6 +42,13 @@ class OwnMetric(BaseMetric):
 
     def compute_metrics(self, results):
         raise RuntimeError('these are not all images')
+
+
+class Deploys(Hook):
+    """A project's, that makes of the model what can predict."""
+
+    def before_val(self, runner):
+        """It would."""
 
 
 @pytest.fixture(scope='module')
@@ -191,6 +198,12 @@ def test_a_prediction_that_fails_names_the_part(run, monkeypatch):
     with pytest.raises(ValueError, match='^model.bbox_head.gfl_cls: cannot '
                        'predict on .*: RuntimeError: no such op'):
         trial(run)
+    monkeypatch.setattr(run, '_hooks', [*run.hooks, Deploys()])
+    said = []
+    monkeypatch.setattr(run.logger, 'warning', said.append)
+    trial(run)
+    assert len(said) == 1 and said[0].endswith(
+        'no such op. Training goes on, because Deploys may prepare the model')
 
 
 @pytest.mark.parametrize('bad', [float('nan'), None])

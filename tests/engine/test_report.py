@@ -19,6 +19,7 @@ def ended(tmp_path, monkeypatch):
     work_dir.mkdir(parents=True)
     for name in ('mine.py', 'epoch_2.pth', 'best.pth'):
         (work_dir / name).write_text('')
+    (tmp_path / 'mine.py').write_text('a = 1')
     told = MessageHub.get_instance(f'{tmp_path}')
     told.update_scalar('val/coco/bbox_mAP', 0.41)
     told.update_scalar('val/coco/bbox_mAP', 0.352)
@@ -27,7 +28,7 @@ def ended(tmp_path, monkeypatch):
     told.update_info('last_ckpt', str(work_dir / 'epoch_2.pth'))
     yield SimpleNamespace(
         message_hub=told, work_dir=str(work_dir), timestamp='2026', hooks=[],
-        cfg=Config(dict(a=1), filename='configs/mine.py'),
+        cfg=Config.fromfile('mine.py'),
         model=build(distiller_cfg('gfl'), joins=False), _test_dataloader={})
     MessageHub._instance_dict.pop(f'{tmp_path}')
 
