@@ -3,6 +3,10 @@ from .dependencies import check_dependencies
 
 check_dependencies()
 
+from .compat.mmdet_notices import silence_notices  # noqa: E402
+
+silence_notices()
+
 from .compat.mmcv_ext import install_if_missing  # noqa: E402
 
 install_if_missing()  # before anything imports mmdet.models

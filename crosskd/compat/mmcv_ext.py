@@ -12,6 +12,7 @@ torch versions in use.
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import sys
 import types
 from collections.abc import Callable
@@ -79,7 +80,8 @@ def announce() -> None:
     Not at import: the Runner's log file does not exist then.
     """
     global _announced
-    if is_installed() and not _announced:
+    heard = logging.root.manager.disable < logging.INFO
+    if is_installed() and heard and not _announced:
         _announced = True
         print_log(
             'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '

@@ -66,6 +66,18 @@ class Distiller(BaseModule):
         """
         return {}
 
+    @property
+    def method(self) -> str:
+        """What the log calls it."""
+        return type(self).__name__
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """By the name of a loss, its weight, for the log."""
+        return {name: float(loss.loss_weight)
+                for name, loss in self.named_children()
+                if hasattr(loss, 'loss_weight')}
+
     def check(self, pair: Pair) -> None:
         """Check, when training begins, that it can work on this pair.
 
@@ -127,6 +139,17 @@ class Distillers(Auxiliary):
     def needs_now(self) -> Needs:
         """What all of them need together in the next step."""
         return _all(d.needs_now for d in self.children())
+
+    @property
+    def methods(self) -> list[str]:
+        """What the log calls them, each once."""
+        return list(dict.fromkeys(d.method for d in self.children()))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """By the name of a loss, its weight, for the log."""
+        return {name: weight for d in self.children()
+                for name, weight in d.weights.items()}
 
     def check(self, pair: Pair) -> None:
         """Check that all of them can work on this pair.

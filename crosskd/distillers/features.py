@@ -1,5 +1,6 @@
 """Distilling features."""
 from ..losses.building import build_loss
+from ..losses.pkd_loss import PKDLoss
 from ..pairs import PairedPass
 from ..registry import DISTILLERS
 from ..taps import FEATURES, Needs, read_tap
@@ -49,6 +50,11 @@ class FeatureDistiller(Distiller):
     @property
     def needs_now(self) -> Needs:
         return self.needs if counts(KEY, self.loss_feat_kd) else Needs()
+
+    @property
+    def method(self) -> str:
+        kind = type(self.loss_feat_kd)
+        return 'PKD' if kind is PKDLoss else f'features ({kind.__name__})'
 
     def forward(self, paired: PairedPass) -> Losses:
         if not counts(KEY, self.loss_feat_kd):

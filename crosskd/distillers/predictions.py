@@ -84,6 +84,11 @@ class PredictionDistiller(Distiller):
                      bool(keys) and self.prediction == 'cross_head')
 
     @property
+    def method(self) -> str:
+        return ('CrossKD' if self.prediction == 'cross_head'
+                else 'prediction imitation')
+
+    @property
     def form(self) -> str | None:
         """The form in which regression outputs are compared, if they are."""
         loss = getattr(self, 'loss_reg_kd', None)

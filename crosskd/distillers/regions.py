@@ -81,6 +81,16 @@ class RegionDistiller(Distiller):
         return Needs()
 
     @property
+    def method(self) -> str:
+        return ('SDD of cross-head predictions'
+                if self.prediction == 'cross_head' else 'SDD')
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {f'loss_sdd_{kind}': float(loss.loss_weight)
+                for kind, loss in self.losses.items()}
+
+    @property
     def schedules(self) -> dict[str, Schedule]:
         return {f'loss_sdd_{kind}': LinearWarmup(loss.warmup_iters)
                 for kind, loss in self.losses.items() if loss.warmup_iters}

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from mmdet.models.detectors import BaseDetector
 from mmengine import runner
 from mmengine.device import get_device
 from mmengine.registry import PARAM_SCHEDULERS
@@ -12,6 +13,8 @@ from ..checkpoints.pretrained import check_pretrained
 from ..compat.activation_checkpointing import prepare_checkpointing
 from ..data_checks import built_classes, check_data, check_same_classes
 from ..detectors import DistillationMixin
+from ..detectors.summary import summary
+from .first_validation import try_validation
 from .run_checks import (
     built_dataset,
     check_load_from,
@@ -58,6 +61,9 @@ def prepare(run: runner.Runner, detector: Any,
         # where it will train: some ops are there on one device alone
         detector.to(get_device())
         try_pair(detector, data[0])
+        run.logger.info(summary(detector))
+    if data[1] is not None and isinstance(detector, BaseDetector):
+        try_validation(run, detector, data[1])
 
 
 def _check_data(run: runner.Runner, part: str, detector: Any) -> Any:
@@ -66,12 +72,14 @@ def _check_data(run: runner.Runner, part: str, detector: Any) -> Any:
     loader = check_data(key, loader, detector,
                         run._val_evaluator if part == 'val' else None)
     setattr(run, f'_{key}', loader)
-    if isinstance(loader, dict):
-        check_loader(key, partial(
-            run.build_dataloader, loader, run.seed,
-            run._randomness_cfg.get('diff_rank_seed', False)))
     if loader is None:
         return None
     dataset = built_dataset(loader)
+    if isinstance(loader, dict):
+        built = check_loader(key, partial(
+            run.build_dataloader, loader, run.seed,
+            run._randomness_cfg.get('diff_rank_seed', False)))
+        if part == 'val':  # the training's is built with the training
+            run._val_dataloader = built
     try_pipeline(f'{key}.dataset', dataset)
     return dataset

@@ -59,10 +59,9 @@ def warn_of_frozen(model: nn.Module, given: Mapping[str, Any]) -> None:
             kept['norm_eval'] = (True, False)
         if kept:
             print_log(
-                f'{key}: {_settings(kept, 0)} keeps what has random weights '
-                'as it is, since neither init_cfg nor load_from names other '
-                f'weights; set {_settings(kept, 1)}', 'current',
-                logging.WARNING)
+                f'{key}: its frozen layers ({_settings(kept, 0)}) have random '
+                'weights (no init_cfg, no load_from) and will never train; '
+                f'set {_settings(kept, 1)}', 'current', logging.WARNING)
 
 
 def _settings(values: dict[str, tuple], at: int) -> str:
@@ -125,8 +124,8 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
                 f'{scoped.scope}::{scoped.name} registry{hint}')
 
 
-def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
-    """Check that a data loader with its sampler can be built.
+def check_loader(key: str, build: Callable[[], DataLoader]) -> DataLoader:
+    """Check that a data loader with its sampler can be built; returns it.
 
     Args:
         key: of the data loader in the config, for messages.
@@ -136,7 +135,7 @@ def check_loader(key: str, build: Callable[[], DataLoader]) -> None:
         ValueError: it cannot be built.
     """
     try:
-        build()
+        return build()
     except COMPLAINTS as e:
         raise ConfigValueError(f'{key}: {words(e)}') from None
 

@@ -8,15 +8,18 @@ from mmdet.registry import RUNNERS
 from mmengine import runner
 from mmengine.device import get_device
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS
 from mmengine.visualization import Visualizer
 from torch import nn
 
 from ..compat.cpu_ranks import use_gloo, without_sync_bn
 from ..compat.mmengine_checkpoints import restrict_mmengine
+from ..compat.mmengine_logging import keep_overviews_off_terminal
 from ..detectors.unwrapping import unwrapped
 from ..errors import ConfigValueError, for_users
 from .hooks import AuxiliaryStateHook, LossSharesHook, RepeatableEpochsHook
+from .report import report
 from .resuming import choose_checkpoint, on_all_ranks
 from .run_checks import check_types
 
@@ -29,8 +32,12 @@ class DistillationRunner(runner.Runner):
     if the config says ``runner_type = 'DistillationRunner'``.  Arguments as
     those of mmengine's Runner.
 
-    - Before a training, it builds and checks model, teacher and data; until
-      all is well, it writes nothing but the log into the work directory.
+    - Before a training, it builds and checks model, teacher, data and
+      evaluator; until all is well, it writes nothing but the log into the
+      work directory.
+    - The log says what is distilled, and at the end what was reached and what
+      the next commands are.  Environment, config and the order of the hooks
+      are in the log file alone, and not on the terminal.
     - It tells the detector the names of the classes of the training data, by
       which the teacher's classes are matched.
     - Channel adapters exist before the optimizer, and are saved and resumed.
@@ -88,6 +95,15 @@ class DistillationRunner(runner.Runner):
         """Set up the processes; without GPUs they communicate by gloo."""
         use_gloo(self.cfg, self.launcher)
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger.
+
+        Its file alone gets the environment, the config and the hooks.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        keep_overviews_off_terminal(logger)
+        return logger
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """Build the visualizer.
@@ -169,10 +185,13 @@ class DistillationRunner(runner.Runner):
         self._is_prepared = True
 
     def train(self) -> nn.Module:
-        """Train, after :meth:`prepare_training`."""
+        """Train, after :meth:`prepare_training`; the log ends with a report.
+        """
         self.prepare_training()
         self._begin()
-        return super().train()
+        model = super().train()
+        self.logger.info(report(self))
+        return model
 
     def val(self) -> dict:
         """Validate."""

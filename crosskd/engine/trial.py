@@ -102,7 +102,7 @@ def _batches(model: DistillationMixin,
     else one for every size that the first few images have.
     """
     divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
-    items = list(islice(_items(KEY, dataset),
+    items = list(islice(first_items(KEY, dataset),
                         1 if divisor % EVEN == 0 else FEW))
     sizes = set()
     for data in items or [_noise(model)]:
@@ -163,10 +163,10 @@ def try_pipeline(key: str, dataset: Any) -> None:
         ValueError: the pipeline fails; the message names key and image.
     """
     with untouched_randomness():
-        next(_items(key, dataset), None)
+        next(first_items(key, dataset), None)
 
 
-def _items(key: str, dataset: Any) -> Iterator[dict]:
+def first_items(key: str, dataset: Any) -> Iterator[dict]:
     """The first items of a data set, if single items can be read from it.
 
     They go through a copy of the pipeline: some transforms keep a cache.
@@ -220,14 +220,17 @@ def _naming(key: str, model: DistillationMixin,
             raise
         size = '×'.join(map(str, inputs.shape))
         raise ConfigValueError(
-            f'{_part(model, e) or key}: cannot take a batch of '
+            f'{part_of(model, e) or key}: cannot take a batch of '
             f'{size}: {describe(e)}') from None
 
 
-def _part(model: DistillationMixin, error: Exception) -> str:
+def part_of(model: BaseDetector, error: Exception) -> str:
     """Key of the innermost part whose code the error came through."""
-    keys = {id(model.teacher): TEACHER}
-    for key, detector in (('model', model), (TEACHER, model.teacher.detector)):
+    keys, detectors = {}, [('model', model)]
+    if isinstance(model, DistillationMixin) and model.teacher.is_read:
+        keys[id(model.teacher)] = TEACHER
+        detectors.append((TEACHER, model.teacher.detector))
+    for key, detector in detectors:
         keys.update((id(module), f'{key}.{name}' if name else key)
                     for name, module in detector.named_modules())
     found, trace = '', error.__traceback__

@@ -115,24 +115,24 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
                synonyms: Mapping[str, str]) -> SharedClasses:
     unknown = []
     if student is None:
-        unknown.append('those of the student are not known (set '
+        unknown.append("the student's class names are not known (set "
                        "runner_type = 'DistillationRunner', which takes them "
                        'from the data set, or call join_teacher(classes))')
     if teacher is None:
-        unknown.append('those of the teacher are not in its checkpoint '
-                       '(set kd_cfg.teacher_classes)')
+        unknown.append("the teacher's checkpoint has no class names (set "
+                       'kd_cfg.teacher_classes)')
     if counts[0] != counts[1]:
         raise ConfigValueError(
             f'{KEY}: the student has {counts[0]} classes and the teacher '
-            f'{counts[1]}, so they are matched by name, and '
+            f'{counts[1]}, so they are matched by name, but '
             + ' and '.join(unknown))
     if synonyms:
         raise ConfigValueError(
-            f'{KEY}: synonyms need the names of the classes, and '
+            f'{KEY}: synonyms need the names of the classes, but '
             + ' and '.join(unknown))
     every = list(range(counts[0]))
     return SharedClasses(
-        every, every, f'{counts[0]} classes are matched by their number: '
+        every, every, f'{counts[0]} classes are matched by index, because '
         + ' and '.join(unknown))
 
 
@@ -146,7 +146,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
             f'{", ".join(names)}')
     alone = [n for i, n in enumerate(student) if i not in shared.student]
     if alone:
-        said += f'; learned from labels alone: {_listed(alone)}'
+        said += f'; learned from labels only: {_listed(alone)}'
     unused = [n for i, n in enumerate(teacher) if i not in shared.teacher]
     for name in alone:
         near = difflib.get_close_matches(

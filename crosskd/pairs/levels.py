@@ -39,5 +39,5 @@ def left_over(ours: Sequence[Stride], theirs: Sequence[Stride],
                                     zip(*matched)):
         alone = [f'{s[0]:g}' for i, s in enumerate(strides) if i not in used]
         if alone:
-            yield (f'levels of stride {", ".join(alone)} are the {whose}\'s '
-                   'alone and are not distilled')
+            yield (f'only the {whose} has levels of stride '
+                   f'{", ".join(alone)}; they are not distilled')

@@ -136,8 +136,8 @@ class Pair(Auxiliary):
         self._widths[key] = theirs
         self.note(
             f'{what}: the student has {ours} channels and the teacher '
-            f'{theirs}; {type(adapter).__name__} brings the student\'s '
-            'features to the teacher\'s width (kd_cfg.adapter)')
+            f'{theirs}; a {type(adapter).__name__} (kd_cfg.adapter) is '
+            "trained to convert the student's")
 
     def note(self, *messages: str, level: int = logging.INFO) -> None:
         """Keep and log what was bridged; once each."""
@@ -200,8 +200,8 @@ class Pair(Auxiliary):
             return ours
         sizes = ['×'.join(map(str, x.shape[2:])) for x in (ours, theirs)]
         self.note(
-            f"{name}: maps of one stride differ in size, such as {sizes[0]} "
-            f"of the student's and {sizes[1]} of the teacher's; the student's "
+            f'{name}: maps of the same stride differ in size, such as '
+            f"{sizes[0]} (student) and {sizes[1]} (teacher); the student's "
             'are resized (bilinear)')
         return interpolate(ours, theirs.shape[2:], mode='bilinear',
                            align_corners=False)

@@ -72,10 +72,10 @@ class HeadRun:
                               features[0].device)
         if split is not None and same is False:
             print_log(
-                f'teacher_config.model.bbox_head: {type(head.head).__name__} '
-                f'does more than {type(head).__name__} knows of: what its '
-                'layers make of features is not what its forward returns, so '
-                'cross-head predictions are not what it would predict. '
+                f'teacher_config.model.bbox_head: {type(head).__name__} does '
+                f'not fully know the head {type(head.head).__name__}: running '
+                'its layers gives other outputs than its forward, so '
+                'cross-head predictions will be wrong. '
                 'docs/extending.md says how to add a head',
                 logger='current', level=logging.WARNING)
         return bool(same)

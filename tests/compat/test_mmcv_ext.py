@@ -99,6 +99,8 @@ def test_other_ops_say_what_to_install():
 @needs_stand_in
 def test_one_line_in_the_log():
     code = ('import torch, crosskd; from mmcv.ops import nms\n'
+            'from crosskd.compat.mmengine_logging import quiet\n'
+            'with quiet(): nms(torch.ones(2, 4), torch.ones(2), 0.5)\n'
             'for _ in range(3): nms(torch.ones(2, 4), torch.ones(2), 0.5)')
     out = subprocess.run([sys.executable, '-c', code], text=True, check=True,
                          capture_output=True)

@@ -360,8 +360,8 @@ def test_kd_cfg_must_be_there():
 
 @pytest.mark.parametrize('head, words', [
     (dict(num_classes=80), 'kd_cfg.classes: the student has 3 classes and the '
-     'teacher 80, so they are matched by name, and those of the student are '
-     'not known'),
+     "teacher 80, so they are matched by name, but the student's class names "
+     'are not known'),
     (dict(stacked_convs=0), 'between 0 and the number of tower layers .0 in '
      "the teacher's head"),
     (dict(anchor_generator=dict(

@@ -238,7 +238,7 @@ CASES = dict(
     classes_of_student_and_teacher_differ=(
         {**teacher(num_classes=7)},
         'kd_cfg.classes: the student has 5 classes and the teacher 7, so they '
-        'are matched by name, and those of the teacher are not in its check'),
+        "are matched by name, but the teacher's checkpoint has no class name"),
     classes_of_head_and_data_differ=(
         {'model.bbox_head.num_classes': 2, **teacher(num_classes=2)},
         'model.bbox_head.num_classes=2: train_dataloader.dataset has 5 class'),

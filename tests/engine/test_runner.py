@@ -457,9 +457,9 @@ WEIGHTS = dict(type='Pretrained', checkpoint='resnet18.pth')
 
 @pytest.mark.parametrize('given, words', [
     (dict(model=frozen_cfg()),
-     'model.backbone: frozen_stages=1 and norm_eval=True keeps what has '
-     'random weights as it is, since neither init_cfg nor load_from names '
-     'other weights; set frozen_stages=-1 and norm_eval=False'),
+     'model.backbone: its frozen layers (frozen_stages=1 and norm_eval=True) '
+     'have random weights (no init_cfg, no load_from) and will never train; '
+     'set frozen_stages=-1 and norm_eval=False'),
     (dict(model=frozen_cfg(norm_eval=False)), 'set frozen_stages=-1\n'),
     (dict(model=frozen_cfg(frozen_stages=-1)), 'set norm_eval=False\n'),
     (dict(model={**frozen_cfg(), 'init_cfg': WEIGHTS}), ''),

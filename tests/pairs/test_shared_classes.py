@@ -79,7 +79,7 @@ def test_what_is_shared_is_said():
                  pedestrian='person').message
     assert ("2 of 4 classes are distilled: pedestrian (the teacher's person),"
             ' car; ') in said
-    assert '; learned from labels alone: dog, trafic light' in said
+    assert '; learned from labels only: dog, trafic light' in said
     assert "'trafic light' is what the teacher calls 'traffic light'" in said
     assert "set kd_cfg.classes={'trafic light': 'traffic light'}" in said
     assert 'tree' not in said
@@ -220,7 +220,7 @@ def test_a_teacher_of_other_classes_in_a_real_run(project, tmp_path):
            '--cfg-options')
     out = tool(*run, 'model.kd_cfg.classes.circle=disc', cwd=project)
     assert ("3 of 5 classes are distilled: circle (the teacher's disc), star, "
-            'cross; learned from labels alone: square, triangle') in out
+            'cross; learned from labels only: square, triangle') in out
     assert (tmp_path / 'run/epoch_1.pth').exists()
     names = "('a','b','c','d')"
     out = tool(*run, f'model.kd_cfg.teacher_classes={names}', cwd=project,
@@ -259,8 +259,8 @@ def test_levels_of_the_teacher_alone_change_no_loss(kind, prediction, caplog):
     with caplog.at_level(logging.INFO):
         other = build(cfg)
     MMLogger.get_current_instance().removeHandler(caplog.handler)
-    assert "levels of stride 64 are the teacher's alone and are not" in (
-        caplog.text)
+    assert ('only the teacher has levels of stride 64; they are not distilled'
+            in caplog.text)
     other.teacher.detector.load_state_dict(teacher, strict=False)
     other.load_state_dict(model.state_dict())
     found = total(other.loss(*batch()))
@@ -338,5 +338,5 @@ def test_what_is_matched_by_number_is_said(caplog):
     with caplog.at_level(logging.INFO):
         build(distiller_cfg('gfl', teacher_classes=('x', 'y', 'z')))
     MMLogger.get_current_instance().removeHandler(caplog.handler)
-    assert ('3 classes are matched by their number: those of the student are '
-            'not known') in caplog.text
+    assert ("3 classes are matched by index, because the student's class names"
+            ' are not known') in caplog.text

@@ -194,8 +194,8 @@ def test_cross_head_predictions_of_such_a_head_are_warned_of(
     for _ in range(2):
         run(head, features, split, {'cls', 'reg'})
     assert len(said) == count
-    assert all('ShiftedGFLHead does more than GFLHeadAdapter' in x
-               for x in said)
+    assert all('GFLHeadAdapter does not fully know the head ShiftedGFLHead'
+               in x for x in said)
 
 
 @pytest.mark.parametrize('kind', KINDS)

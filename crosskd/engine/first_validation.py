@@ -1,0 +1,326 @@
+"""The first validation batch, tried before a run begins."""
+import copy
+import io
+import json
+import logging
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from itertools import islice
+from typing import Any
+
+import torch
+from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.evaluation import CocoMetric, VOCMetric
+from mmdet.models.detectors import BaseDetector
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import METRICS
+from mmengine.runner import Runner, ValLoop
+from mmengine.runner.amp import autocast
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor
+
+from ..arguments import did_you_mean
+from ..compat.mmengine_logging import quiet
+from ..data_checks.evaluator import metrics
+from ..errors import ConfigError, ConfigValueError, describe
+from ..numerics.randomness import untouched_randomness
+from .run_checks import check_types
+from .trial import first_items, part_of
+
+DATA = 'val_dataloader.dataset'
+EVALUATOR = 'val_evaluator'
+#: what mmdet's predictions, metrics and pictures read of an image
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
+#: what metrics without a file read of its annotations
+ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
+               'labels', 'masks')
+#: these compute the figures of one image as they do those of all
+OF_ONE = (CocoMetric.compute_metrics, VOCMetric.compute_metrics)
+#: packages whose hooks prepare no model
+OURS = ('mmengine', 'mmdet', 'crosskd')
+IMAGES = 'the first validation images'
+BATCH = 2  # images: enough to join some of different sizes
+MOST = 5  # predictions of an image: more would take time to draw
+
+
+def try_validation(run: Runner, detector: BaseDetector,
+                   dataset: Any) -> None:
+    """Run a small batch through all of a validation, for its errors.
+
+    That is: pipeline, prediction, metrics, and the pictures of mmdet's hook.
+    The run has its evaluator built afterwards, without results.  Nothing else
+    changes: copies of model, metrics and visualizer do the work, without the
+    visualizer's backends, and the state of the random number generators is
+    restored.  No process waits for another one.
+
+    Metrics of mmdet's that can compute the figures of one image do so.
+    Validation loops, evaluators and data sets of other kinds than mmengine's
+    are left alone.  A prediction that fails is only warned of if a hook of
+    another package acts before the first validation: it may prepare the model.
+
+    Args:
+        run: the Runner, before its ``train``, with a built data loader of
+            validation.
+        detector: its model.
+        dataset: the data set of that loader.
+
+    Raises:
+        ValueError: the validation would fail; the message names the key.
+    """
+    loop = run._val_loop
+    cfgs = list(metrics(EVALUATOR, run._val_evaluator))
+    if not isinstance(loop, dict) or loop.get('type', ValLoop) not in (
+            ValLoop, 'ValLoop', 'mmengine.ValLoop'):
+        return
+    try:
+        _try(run, detector, dataset, cfgs)
+    except _CannotPredict as e:
+        preparing = _may_prepare(run)
+        if not preparing:
+            raise
+        run.logger.warning(f'{e}. Training goes on, because '
+                           f'{", ".join(preparing)} may prepare the model')
+
+
+def _try(run: Runner, detector: BaseDetector, dataset: Any,
+         cfgs: Sequence[tuple[str, Any]]) -> None:
+    loop, loader = run._val_loop, run._val_dataloader
+    with untouched_randomness(), torch.no_grad(), quiet(logging.CRITICAL), (
+            redirect_stdout(io.StringIO())):
+        run._val_evaluator = _built(run, cfgs)
+        items = list(islice(first_items(DATA, dataset),
+                            min(loader.batch_size or 1, BATCH)))
+        if not items:
+            return
+        with _naming('val_dataloader.collate_fn', f'cannot make {IMAGES}'):
+            batch = loader.collate_fn(items)
+        samples = _predicted(detector, batch, loop.get('fp16', False),
+                             items[0]['data_samples'])
+        if not samples:
+            return
+        meta = getattr(dataset, 'metainfo', None)
+        figures = _evaluate(run._val_evaluator, cfgs, batch, samples, meta)
+        if figures is not None:
+            _check_save_best(run, figures)
+        _draw(run, batch, samples, meta)
+
+
+# -- the model ---------------------------------------------------------------
+
+
+class _CannotPredict(ConfigValueError):
+    """The model fails on the first validation images."""
+
+
+def _may_prepare(run: Runner) -> list[str]:
+    """Hooks of other packages that act before the first validation."""
+    return [type(hook).__name__ for hook in run.hooks
+            if type(hook).__module__.partition('.')[0] not in OURS
+            and any(stage.startswith('before') and 'test' not in stage
+                    for stage in hook.get_triggered_stages())]
+
+
+def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
+               sample: Any) -> list:
+    """What a copy of the model predicts; empty if it cannot be copied."""
+    try:
+        model = copy.deepcopy(detector).eval()
+    except Exception:
+        return []
+    try:
+        with autocast(enabled=fp16):
+            samples = list(model.val_step(batch))
+    except Exception as e:
+        with _naming(part_of(model, e) or 'model', f'cannot predict on '
+                     f'{IMAGES}', sample=sample, kind=_CannotPredict):
+            raise
+    for sample in samples:
+        found = getattr(sample, 'pred_instances', None)
+        if found is not None and all(isinstance(
+                x, Tensor) for x in found.values()) and (
+                {'bboxes', 'scores'} <= set(found.keys())):
+            # before training, weights may be whatever was in memory
+            fine = found.bboxes.isfinite().all(-1) & found.scores.isfinite()
+            sample.pred_instances = found[fine][:MOST] if fine.any() else (
+                _whole_image(found, sample))
+    return samples
+
+
+def _whole_image(found: InstanceData, sample: Any) -> InstanceData:
+    """A detection where there is none: without, metrics end early."""
+    one = {key: value.new_zeros((1, *value.shape[1:]))
+           for key, value in found.items()}
+    height, width = sample.get('ori_shape', (1, 1))[:2]
+    one['bboxes'] += one['bboxes'].new_tensor([0, 0, width, height])
+    one['scores'] += 1
+    return InstanceData(**one)
+
+
+# -- the evaluator -----------------------------------------------------------
+
+
+def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
+    """The evaluator, which reads its files; an error names the metric."""
+    for key, cfg in cfgs:
+        check_types(key, METRICS, cfg)
+    given = run._val_evaluator
+    try:
+        return run.build_evaluator(copy.deepcopy(given))
+    except Exception as e:
+        failure = e
+    # outside of the handler, so that what is found here is raised alone
+    for key, cfg in cfgs:
+        if isinstance(cfg, dict):
+            with _naming(key, 'cannot be built', cfg):
+                METRICS.build(copy.deepcopy(cfg))
+    with _naming(EVALUATOR, 'cannot be built', given):
+        raise failure
+
+
+def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
+              samples: list, meta: Any) -> list[str] | None:
+    """Names of the figures; None if some of them are not known."""
+    if type(evaluator).process is not Evaluator.process:
+        return None
+    plain = [sample.to_dict() if isinstance(sample, BaseDataElement)
+             else sample for sample in samples]
+    found: list[str] | None = []
+    for (key, cfg), metric in zip(cfgs, evaluator.metrics):
+        tried = _copied(metric)
+        if tried is not None:
+            tried.dataset_meta = meta
+            with _naming(key, f'{type(metric).__name__} cannot take the '
+                         f'predictions of {IMAGES}', cfg, plain[0]):
+                tried.process(batch, plain)
+        if tried is None or type(evaluator) is not Evaluator or not (
+                tried.results) or type(metric).compute_metrics not in OF_ONE:
+            found = None
+            continue
+        if isinstance(tried, CocoMetric):
+            tried.outfile_prefix = None  # it would write files
+            tried.img_ids = [tried.results[0][1]['img_id']]
+        with _naming(key, f'{type(metric).__name__} cannot evaluate {IMAGES}',
+                     cfg):
+            names = tried.compute_metrics(tried.results[:1])
+        if found is not None:
+            found += [f'{metric.prefix}/{name}' if metric.prefix else name
+                      for name in names]
+    return found
+
+
+def _copied(metric: BaseMetric) -> Any:
+    """A copy without results; None if it cannot be copied."""
+    # annotations may be many, and nobody changes them
+    read = getattr(metric, '_coco_api', None)
+    try:
+        copied = copy.deepcopy(metric, {id(read): read})
+    except Exception:
+        return None
+    copied.results = []
+    return copied
+
+
+def _check_save_best(run: Runner, figures: Sequence[str]) -> None:
+    """Check that the figure by which a checkpoint is the best is there."""
+    for hook in run.hooks:
+        if not isinstance(hook, CheckpointHook) or not hook.save_best:
+            continue
+        for name in hook.key_indicators:
+            if name != 'auto' and name not in figures:
+                raise ConfigValueError(
+                    f'default_hooks.checkpoint.save_best={name!r}: '
+                    f'{EVALUATOR} has no figure of that name'
+                    f"{did_you_mean(name, figures)}; expected 'auto' or one "
+                    f'of {", ".join(figures)}')
+
+
+# -- pictures ----------------------------------------------------------------
+
+
+def _draw(run: Runner, batch: Any, samples: list, meta: Any) -> None:
+    for hook in run.hooks:
+        if not isinstance(hook, DetVisualizationHook) or not hook.draw:
+            continue
+        tried = copy.copy(hook)
+        tried.show, tried.interval = False, 1
+        visualizer = tried._visualizer = copy.copy(hook._visualizer)
+        visualizer._vis_backends = {}
+        visualizer.dataset_meta = meta
+        with _naming(_key_of(run, hook), 'draw=True: '
+                     f'{type(visualizer).__name__} (visualizer) cannot draw '
+                     f'{IMAGES}', sample=samples[0]):
+            tried.after_val_iter(run, 0, batch, samples)
+
+
+def _key_of(run: Runner, hook: Hook) -> str:
+    cfg = (run.cfg.get('default_hooks') or {}).get('visualization')
+    named = cfg.get('type') if isinstance(cfg, dict) else None
+    return ('custom_hooks' if named not in (None, type(hook),
+                                            type(hook).__name__)
+            else 'default_hooks.visualization')
+
+
+# -- errors ------------------------------------------------------------------
+
+
+@contextmanager
+def _naming(key: str, what: str, cfg: Any = None, sample: Any = None,
+            kind: type[ConfigError] = ConfigValueError) -> Iterator[None]:
+    """Let an error name the key of what fails.
+
+    Args:
+        key: in the config.
+        what: it cannot do.
+        cfg: config of the part that fails, of which one argument may be named.
+        sample: of the pipeline, which may lack what was looked for.
+        kind: of the error that is raised.
+    """
+    try:
+        yield
+    except Exception as e:
+        if isinstance(e, (ConfigError, MemoryError)):
+            raise
+        # registries raise an error anew, with a text before its message
+        root: BaseException = e
+        while root.__context__ is not None:
+            root = root.__context__
+        said = f'{what}: {describe(root)}'
+        missing = [] if sample is None else _missing(root, sample)
+        if missing:
+            key, kind = f'{DATA}.pipeline', ConfigValueError
+            said = (f'its images have no {", ".join(missing)} ({said}). '
+                    'Expected a Resize, LoadAnnotations, and PackDetInputs '
+                    f'with meta_keys={META_KEYS}')
+        elif isinstance(cfg, Mapping):
+            key += _argument(cfg, root)
+        raise kind(f'{key}: {said}') from None
+
+
+def _missing(error: BaseException, sample: Any) -> list[str]:
+    """What an error looked for, and the pipeline did not give."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = f'{error} {frames[-1].line if frames else ""}'
+    asked = [key for key in META_KEYS if key in text]
+    if isinstance(error, KeyError) and error.args[:1] in (
+            (key, ) for key in ANNOTATIONS):
+        asked.append(error.args[0])
+    return [key for key in asked if key not in sample]
+
+
+def _argument(cfg: Mapping, error: BaseException) -> str:
+    """The argument of a config that an error is about, with its value."""
+    given = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
+    text = str(error)
+    for name, value in given.items():
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(v, str) and v and v in text for v in values):
+            return f'.{name}={value!r}'
+    unreadable = isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
+    for name, value in given.items():
+        if re.search(rf'\b{re.escape(name)}\b', text) or (
+                unreadable and name == 'ann_file'):
+            return f'.{name}={value!r}'
+    return ''
