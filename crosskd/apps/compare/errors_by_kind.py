@@ -68,8 +68,8 @@ def counted(judged: Mapping[Any, Judged],
         score: of the detections that were judged.
 
     Returns:
-        dict: this ``score``, ``found`` and ``missed`` objects, and boxes that are ``wrong``
-        by :data:`KINDS`.
+        dict: this ``score``, ``found`` and ``missed`` objects, and boxes that
+        are ``wrong`` by :data:`KINDS`.
     """
     wrong = Counter(kind for number, one in judged.items()
                     for kind in kinds(one, objects[number]))

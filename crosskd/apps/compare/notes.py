@@ -43,11 +43,11 @@ def about_flops(rows: Sequence[Row]) -> list[str]:
             'FLOPs: counted by mmengine for the first test image '
             f'({" or ".join(sizes)} pixels); a multiplication and the '
             'addition that follows it count as one.')
-    unknown = sorted({operation for row in counted
+    unknown = sorted({operation.removeprefix('aten::') for row in counted
                       for operation in row['flops']['not_counted']})
     if unknown:
-        found.append('mmengine cannot count these operations, so they are '
-                     f'missing in the FLOPs: {", ".join(unknown)}.')
+        found.append('mmengine does not count these operations: '
+                     f'{", ".join(unknown)}.')
     return found + [
         f'The FLOPs of {row["detector"]} could not be counted: '
         f'{row["flops"]["reason"]}.'

@@ -176,8 +176,8 @@ def _box(kind: str, box: dict, data: TestSet, shown: bool = True,
         place = (f'y="{y}" dy="-.25em"' if y > room else
                  f'y="{y}" dx=".2em" dy="1.1em"')
     label = f'<text x="{x}" {place}>{text}</text>'
-    return (f'<g class="{kind}"><title>{kind}{why}: {text}</title><rect x="{x}" '
-            f'y="{y}" width="{width}" height="{height}"/>'
+    return (f'<g class="{kind}"><title>{kind}{why}: {text}</title>'
+            f'<rect x="{x}" y="{y}" width="{width}" height="{height}"/>'
             f'{label if shown else ""}</g>')
 
 

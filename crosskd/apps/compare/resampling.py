@@ -72,8 +72,10 @@ def match(content: dict[str, Any], boxes: Sequence[dict],
 
 
 def _of_class(images: Sequence[dict | None], thresholds: int) -> ClassMatches:
-    scores, places = [np.zeros(0)], [np.zeros(0, int)]
-    right, ignored = ([np.zeros((thresholds, 0), bool)] for _ in range(2))
+    scores: list[np.ndarray] = [np.zeros(0)]
+    places: list[np.ndarray] = [np.zeros(0, int)]
+    right: list[np.ndarray] = [np.zeros((thresholds, 0), bool)]
+    ignored: list[np.ndarray] = [np.zeros((thresholds, 0), bool)]
     objects = np.zeros(len(images), int)
     for place, one in enumerate(images):
         if one is None:  # neither objects nor detections
