@@ -107,12 +107,15 @@ def output(folder):
 
 
 def table(text, head):
-    """A Markdown table: the cells of a line by its first."""
-    lines = text[text.index(f'| {head} '):].split('\n\n')[0].splitlines()
-    cells = [[c.strip() for c in line.strip('|').split(' | ')]
-             for line in lines if line.startswith('|')]
-    return {first: dict(zip(cells[0][1:], rest))
-            for first, *rest in cells[2:]}
+    """Markdown tables of this head: the cells of a line by its first."""
+    found = {}
+    for part in text.split('\n\n'):
+        lines = [[c.strip() for c in line.strip('|').split(' | ')]
+                 for line in part.splitlines() if line.startswith('| ')]
+        if lines and lines[0][0] == head:
+            for first, *rest in lines[2:]:
+                found.setdefault(first, {}).update(zip(lines[0][1:], rest))
+    return found
 
 
 def test_the_table_has_what_the_test_tool_measures(folder, output):
@@ -136,6 +139,44 @@ def test_the_table_has_what_the_test_tool_measures(folder, output):
     by_class = table(output, 'AP by class')
     assert list(by_class) == saved['classes']
     assert CLASS in saved['classes'] and len(saved['classes']) == 5
+
+
+def test_speed_errors_and_verdict_are_in_all_that_is_written(folder, output):
+    saved = json.loads((folder / 'compare/compare.json').read_text())
+    teacher, student, silent = saved['detectors']
+    rows = table(output, 'detector')
+    assert (teacher['distilled'], student['distilled']) == (False, True)
+    assert student['teacher'] == 'teacher' and student['gain'] is None
+    verdict, = saved['verdict']
+    assert verdict in output and 'No gain is given' in verdict
+    assert '% of the AP of its teacher, teacher (' in verdict
+    for row in saved['detectors']:
+        assert row['inference'].keys() == {'seconds', 'images', 'device'}
+        assert row['inference']['seconds'] > 0
+        assert row['inference']['device'] == 'CPU, 1 thread'
+        assert rows[row['detector']]['time per image'].endswith(' ms')
+        assert row['flops']['size'] == [64, 64]
+    # of the same images, once for each
+    assert silent['flops'] == teacher['flops']
+    assert 1e6 < student['flops']['count'] < teacher['flops']['count'] < 1e9
+    # every object is found or missed
+    numbers = {row['objects']['found'] + row['objects']['missed']
+               for row in saved['detectors']}
+    truth = json.loads((folder / 'data/shapes/val.json').read_text())
+    assert numbers == {len(truth['annotations'])}
+    assert silent['objects']['found'] == 0
+    assert not any(silent['objects']['wrong'].values())
+    assert any(student['objects']['wrong'].values())
+    for key in 'background', 'other class':
+        assert rows['distilled'][key] == str(student['objects']['wrong'][key])
+
+
+def test_a_baseline_that_is_not_there_is_one_line(folder, output):
+    out = tool('compare.py', 'work_dirs/teacher', 'work_dirs/distilled',
+               '--baseline', 'techer', cwd=folder, ok=False)
+    assert ("--baseline='techer': expected one of the compared work "
+            'directories or of their names, which are teacher, distilled; '
+            "did you mean 'teacher'?\n") in out
 
 
 @pytest.mark.skipif(BROWSER is None, reason='no Chromium or Chrome here')
@@ -168,10 +209,12 @@ def test_the_page_in_a_browser(folder, output, tmp_path):
             assert page['curves'] >= 4
             assert all(page['labels'])
             assert page['heads'][0] == f'teacher · distilled · {PUBLISHED}'
-            rows, classes = page['rows']
-            assert rows[0][:3] == ['detector', 'AP', 'AP50']
-            assert [row[0] for row in rows[1:]] == [
-                'teacher', 'distilled', PUBLISHED]
+            *tables, classes = page['rows']
+            assert len(tables) == 3
+            for rows in tables:
+                assert [row[0] for row in rows] == [
+                    'detector', 'teacher', 'distilled', PUBLISHED]
+            assert tables[0][0][1:3] == ['AP', 'AP50']
             assert CLASS in [row[0] for row in classes]
             assert any(t.startswith(CLASS) for t in page['texts'])
             assert len(page['captions']) == 12
