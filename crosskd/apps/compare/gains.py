@@ -1,16 +1,22 @@
 """By how much a detector is better than another, and how sure that is."""
+import json
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
+from ..progress import Progress
 from . import resampling
 from .data import TestSet
 from .evaluation import Result
 from .judging import Judged
 from .roles import Role
 from .work_dirs import Group
+
+# what else changes AP
+TRAINING = ('train_cfg', 'train_dataloader', 'optim_wrapper',
+            'param_scheduler', 'custom_hooks', 'load_from')
 
 
 def gains(groups: Sequence[Group], results: Sequence[Sequence[Result]],
@@ -32,7 +38,8 @@ def gains(groups: Sequence[Group], results: Sequence[Sequence[Result]],
         ``by_seed`` and their sample standard deviation ``std`` (None unless
         both were trained with the same seeds, two or more), ``interval``
         (of the difference, over resampled images), ``images``,
-        ``resamples``, ``coverage`` in percent, objects ``gained`` and
+        ``resamples``, ``coverage`` in percent, ``unlike`` (keys of the
+        training in which the configs differ), objects ``gained`` and
         ``lost``, and ``classes`` with the difference in each class.
     """
     used = {at for at, role in enumerate(roles) if role.baseline is not None}
@@ -56,6 +63,7 @@ def gains(groups: Sequence[Group], results: Sequence[Sequence[Result]],
                 sampled[at] - sampled[role.baseline]),
             images=len(data.sizes), resamples=resampling.RESAMPLES,
             coverage=resampling.COVERAGE,
+            unlike=_unlike(groups[at], groups[role.baseline]),
             **_objects(judged[at], judged[role.baseline]),
             classes={name: _difference([r.classes[name] for r in ours],
                                        [r.classes[name] for r in theirs])
@@ -69,10 +77,18 @@ def _resampled(results: Sequence[Sequence[Result]],
     if not results:
         return []
     weights = resampling.draws(len(data.sizes))
-    return [np.mean([
-        resampling.average_precision(resampling.match(
-            data.content, one.every_box(), list(data.names)), weights)
-        for one in trainings], axis=0) for trainings in results]
+    progress = Progress('resamples the test images',
+                        sum(map(len, results)), 'trainings')
+    done, found = 0, []
+    for trainings in results:
+        values = []
+        for one in trainings:
+            values.append(resampling.average_precision(resampling.match(
+                data.content, one.every_box(), list(data.names)), weights))
+            done += 1
+            progress.at(done)
+        found.append(np.mean(values, axis=0))
+    return found
 
 
 def _difference(ours: Sequence[float | None],
@@ -96,6 +112,13 @@ def _by_seed(ours: Group, tested: Sequence[Result], theirs: Group,
         return None
     return [round(ap[seed] - other[seed], 1)  # type: ignore[operator]
             for seed in ap]
+
+
+def _unlike(ours: Group, theirs: Group) -> list[str]:
+    texts = [json.dumps([one.members[0].cfg.get(key) for key in TRAINING],
+                        default=str) for one in (ours, theirs)]
+    return [key for key, *both in zip(TRAINING, *map(json.loads, texts))
+            if both[0] != both[1]]
 
 
 def _objects(ours: Mapping[Any, Judged],

@@ -38,12 +38,18 @@ def _gain(row: Row, by_name: dict[str, Row]) -> list[str]:
     if found['AP'] is None:
         return [f'{name} or {over["detector"]} has no AP, so there is no '
                 'gain.']
-    alone = ('the same detector trained without a teacher, '
-             if row['distilled'] and not over['distilled']
-             and over['parameters'] == row['parameters'] else '')
-    return [f'{name} has {_ap(row)} AP, {_compared(found["AP"])} {alone}'
-            f'{over["detector"]} ({_ap(over)}).',
-            *_interval(found), *_seeds(row, over)]
+    is_alone = (row['distilled'] and not over['distilled']
+                and over['parameters'] == row['parameters'])
+    sentences = [
+        f'{name} has {_ap(row)} AP, {_compared(found["AP"])} '
+        f'{over["detector"]} ({_ap(over)})' + (
+            ', the same detector trained without a teacher.' if is_alone
+            else '.')]
+    if is_alone and found['unlike']:
+        sentences.append('Their configs also differ in '
+                         f'{", ".join(found["unlike"])}, so not all of that '
+                         'need be due to distillation.')
+    return [*sentences, *_interval(found), *_seeds(row, over)]
 
 
 def _compared(difference: float) -> str:
@@ -56,10 +62,10 @@ def _interval(found: dict[str, Any]) -> list[str]:
     if found['interval'] is None:
         return []
     low, high = found['interval']
-    text = (f'With other test images of the same kind, the gain would be '
+    text = ('With other test images of the same kind, the gain would be '
             f'between {low:+.1f} and {high:+.1f} ({found["coverage"]} % '
-            f'interval, {found["images"]} images drawn '
-            f'{found["resamples"]} times with replacement)')
+            f'interval from {found["resamples"]} resamples of the '
+            f'{found["images"]} test images)')
     if low <= 0 <= high:
         text += '; 0 is inside, so the two may be equally good'
     return [f'{text}.']
@@ -83,21 +89,20 @@ def _times(count: int) -> str:
 
 
 def _teacher(row: Row, by_name: dict[str, Row]) -> list[str]:
-    size = f'{millions(row["parameters"])} parameters'
+    size = millions(row['parameters'])
     if row['teacher'] is None:
-        return [f'It has {size} and takes {_time(row)} per image.']
+        return [f'It has {size} parameters and takes {_time(row)} per image.']
     teacher = by_name[row['teacher']]
-    share = ''
     ours, theirs = (one['metrics']['AP']['mean'] for one in (row, teacher))
-    if ours is not None and theirs:
-        share = f'{100 * ours / theirs:.0f} % of the AP of its teacher, '
-    text = (f'It has {share}{teacher["detector"]} ({_ap(teacher)})'
-            if share else f'Its teacher is {teacher["detector"]}')
+    share = ('It has' if ours is None or not theirs else
+             f'It reaches {100 * ours / theirs:.0f} % of the AP of its '
+             f'teacher ({teacher["detector"]}, {_ap(teacher)}) with')
     part = 100 * row['parameters'] / max(teacher['parameters'], 1)
-    text += (f', with {part:.0f} % of the parameters ({size} of '
-             f'{millions(teacher["parameters"])})')
-    if _device(row) == _device(teacher):
-        text += f', and takes {_time(row)} per image, not {_time(teacher)}'
+    text = (f'{share} {part:.0f} % of the teacher\'s parameters ({size} '
+            f'instead of {millions(teacher["parameters"])})')
+    if row['inference']['device'] == teacher['inference']['device']:
+        text += (f', and takes {_time(row)} per image instead of '
+                 f'{_time(teacher)}')
     return [f'{text}.']
 
 
@@ -107,7 +112,3 @@ def _ap(row: Row) -> str:
 
 def _time(row: Row) -> str:
     return milliseconds(row['inference']['seconds'])
-
-
-def _device(row: Row) -> str:
-    return row['inference']['device']
