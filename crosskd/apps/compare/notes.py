@@ -4,6 +4,7 @@ from typing import Any
 
 from .errors_by_kind import RULE
 from .judging import IOU
+from .verdict import same_network
 
 Row = dict[str, Any]
 
@@ -27,9 +28,15 @@ def about_time(rows: Sequence[Row]) -> list[str]:
         f'{row["detector"]} on {row["inference"]["device"]}' for row in rows)
     counts = {row['inference']['images'] for row in rows}
     images = ' to '.join(map(str, sorted({min(counts), max(counts)})))
+    by_name = {row['detector']: row for row in rows}
+    same = {row['gain']['over']: row['detector'] for row in rows
+            if row['gain'] and same_network(
+                row, by_name[row['gain']['over']])}
     return [f'Time per image: the median over {images} test images, one at '
             'a time, with pre- and postprocessing, without reading the file '
-            f'({where}).']
+            f'({where}).',
+            *(f'{one} and {other} are the same network: differences between '
+              'their times are chance.' for one, other in same.items())]
 
 
 def about_flops(rows: Sequence[Row]) -> list[str]:
@@ -43,7 +50,8 @@ def about_flops(rows: Sequence[Row]) -> list[str]:
             'FLOPs: counted by mmengine for the first test image '
             f'({" or ".join(sizes)} pixels); a multiplication and the '
             'addition that follows it count as one.')
-    unknown = sorted({operation.removeprefix('aten::') for row in counted
+    unknown = sorted({operation.removeprefix('aten::').rstrip('_')
+                      for row in counted
                       for operation in row['flops']['not_counted']})
     if unknown:
         found.append('mmengine does not count these operations: '

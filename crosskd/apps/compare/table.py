@@ -1,4 +1,5 @@
 """The figures as text: tables that are the same in terminal and page."""
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from .texts import (
 )
 from .verdict import verdict
 
+WIDTH = 88  # of sentences in a terminal
 SIZES = ('AP small', 'AP medium', 'AP large')
 
 
@@ -129,8 +131,14 @@ def format_report(rows: Sequence[dict[str, Any]],
         by_class: whether a table has the AP of every class.
     """
     notes = [note for table in tables(rows) for note in table.notes]
-    return '\n\n'.join([*verdict(rows), format_table(rows, by_class),
-                        '\n'.join(f'- {note}' for note in notes)])
+    return '\n\n'.join([
+        *map(_wrapped, verdict(rows)), format_table(rows, by_class),
+        '\n'.join(_wrapped(f'- {note}', '  ') for note in notes)])
+
+
+def _wrapped(text: str, indent: str = '') -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent,
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def format_table(found: Sequence[dict[str, Any]],

@@ -42,5 +42,5 @@ def short(count: int) -> str:
     """A count with three digits, such as 11.2 M."""
     for size, letter in ((1e12, 'T'), (1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
         if count >= 0.9995 * size:
-            return f'{count / size:.3g} {letter}'
+            return f'{count / size:#.3g}'.rstrip('.') + f' {letter}'
     return str(count)

@@ -2,7 +2,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .texts import gain, millions, milliseconds, percent
+from .texts import gain, millions, milliseconds, percent, signed
 
 Row = dict[str, Any]
 
@@ -38,8 +38,7 @@ def _gain(row: Row, by_name: dict[str, Row]) -> list[str]:
     if found['AP'] is None:
         return [f'{name} or {over["detector"]} has no AP, so there is no '
                 'gain.']
-    is_alone = (row['distilled'] and not over['distilled']
-                and over['parameters'] == row['parameters'])
+    is_alone = same_network(row, over)
     sentences = [
         f'{name} has {_ap(row)} AP, {_compared(found["AP"])} '
         f'{over["detector"]} ({_ap(over)})' + (
@@ -50,6 +49,12 @@ def _gain(row: Row, by_name: dict[str, Row]) -> list[str]:
                          f'{", ".join(found["unlike"])}, so not all of that '
                          'need be due to distillation.')
     return [*sentences, *_interval(found), *_seeds(row, over)]
+
+
+def same_network(row: Row, over: Row) -> bool:
+    """Whether a baseline is the distilled detector without its teacher."""
+    return (row['distilled'] and not over['distilled']
+            and over['parameters'] == row['parameters'])
 
 
 def _compared(difference: float) -> str:
@@ -63,7 +68,7 @@ def _interval(found: dict[str, Any]) -> list[str]:
         return []
     low, high = found['interval']
     text = ('With other test images of the same kind, the gain would be '
-            f'between {low:+.1f} and {high:+.1f} ({found["coverage"]} % '
+            f'between {signed(low)} and {signed(high)} ({found["coverage"]} % '
             f'interval from {found["resamples"]} resamples of the '
             f'{found["images"]} test images)')
     if low <= 0 <= high:
