@@ -59,9 +59,10 @@ def pictures(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
     if not examples or not images:
         yield '<p>No pictures were asked for (--images 0).</p>'
         return
-    yield ('<p class="quiet">Images with most such objects come first. '
-           'An image is in one group only: the one that it has most objects '
-           'of, and the last one only if it belongs to no other.</p>')
+    yield ('<p class="quiet">In each group, images with the most such objects '
+           'come first. No image is shown twice: an image that fits several '
+           'groups is in the one of which it has the most objects, and in the '
+           'last group only if it fits no other.</p>')
     keys = ''.join(
         f'<li><svg class="key {name}" viewBox="0 0 26 16" aria-hidden="true">'
         f'<rect x="2" y="2" width="22" height="12"/></svg>{text}</li>'
@@ -84,7 +85,10 @@ def _group(group: PictureGroup, groups: Sequence[Group],
     if not group.number:
         yield '<p>None.</p>'
         return
-    yield f'<p>{group.number} in {_count(group.images, "image")}.</p>'
+    elsewhere = '' if len(group.chosen) == group.images else (
+        f'; {len(group.chosen)} of these images are shown here')
+    yield (f'<p>{group.number} in {_count(group.images, "image")}'
+           f'{elsewhere}.</p>')
     sections = [''.join(_section(f'photo{at}', examples[at], groups, data))
                 for at in group.chosen]
     yield from sections[:UNFOLDED]
@@ -144,8 +148,8 @@ def _what_differs(example: Example, groups: Sequence[Group],
 def _by(found: Sequence[str], missed: Sequence[str]) -> str:
     if not found:
         return 'missed by all' if len(missed) > 1 else 'missed'
-    return escape(f'found by {", ".join(found)}, missed by '
-                  f'{", ".join(missed)}')
+    return escape(f'found by {" and ".join(found)}, missed by '
+                  f'{" and ".join(missed)}')
 
 
 def _photo(name: str, pixels: np.ndarray) -> tuple[str, int, int]:

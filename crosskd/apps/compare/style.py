@@ -19,7 +19,7 @@ h3 { font-size: 1.05rem; margin: 1.8rem 0 0 }
 h4 { font-size: 1rem; margin: 0 }
 p { margin: .4rem 0; max-width: 48rem }
 .verdict { max-width: 60rem; margin: .8rem 0; padding: .8rem 1rem;
-  border-left: .3rem solid var(--right); background: var(--raised);
+  border-left: .3rem solid var(--quiet); background: var(--raised);
   font-size: 1.075rem }
 .quiet { font-size: .9rem }
 .quiet, figcaption, caption { color: var(--quiet) }

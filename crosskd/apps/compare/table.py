@@ -54,7 +54,7 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
             [*about_gain(rows), *about_time(rows), *about_flops(rows)]),
         _of('AP by object size, and training', rows,
             [_more(row) for row in rows], about_training(rows)),
-        _of('Objects found, and wrong boxes', rows,
+        _of('Objects found, and wrong boxes by kind', rows,
             [_objects(row, gains) for row in rows], about_objects(rows))]
 
 
@@ -101,8 +101,8 @@ def _objects(row: dict[str, Any], gains: bool) -> dict[str, str]:
     return {
         'found': str(found['found']), **(changes if gains else {}),
         'missed': str(found['missed']),
-        **{f'wrong: {kind}' if kind == KINDS[0] else kind:
-           str(found['wrong'][kind]) for kind in KINDS}}
+        'wrong': str(sum(found['wrong'].values())),
+        **{kind: str(found['wrong'][kind]) for kind in KINDS}}
 
 
 def class_table(rows: Sequence[dict[str, Any]]) -> Table:
