@@ -1,7 +1,9 @@
 """What ``compare`` says: verdict, tables, kinds of errors, groups."""
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from experiments import model_cfg
 from helpers import distiller_cfg, plain_cfg
@@ -12,6 +14,7 @@ from crosskd.apps.compare.errors_by_kind import counted, kinds
 from crosskd.apps.compare.figures import rows as figures
 from crosskd.apps.compare.gains import gains
 from crosskd.apps.compare.judging import judge
+from crosskd.apps.compare.page_pictures import Example, pictures
 from crosskd.apps.compare.picture_groups import picture_groups
 from crosskd.apps.compare.roles import Role, chosen, roles
 from crosskd.apps.compare.table import class_table, format_table
@@ -289,7 +292,8 @@ def test_the_terminal_has_aligned_tables_and_the_verdict(compared):
     rows = [line.replace(' ', '').split('|')[1:-1]
             for line in objects.splitlines()]
     assert rows[0] == ['detector', 'found', 'gained', 'lost', 'missed',
-                       'wrong', 'twice', 'otherclass', 'misplaced', 'background']
+                       'wrong', 'twice', 'otherclass', 'misplaced',
+                       'background']
     assert rows[4] == ['distilled', '3', '2', '1', '1', *'00000']
     assert '- Gain: over alone.' in text
     assert 'median over 30 test images' in text and 'CPU, 1 thread' in text
@@ -336,7 +340,7 @@ def test_numbers_as_texts():
 
 def seen(*found, num=3):
     """An image in which each detector finds some of the objects."""
-    truth = [box(20 * i, 0, 10, 10) for i in range(num)]
+    truth = [box(20 * i, 0, 10, 10, image_id=0) for i in range(num)]
     return [judge([dict(truth[i], score=0.5) for i in some], truth, [])
             for some in found]
 
@@ -375,3 +379,30 @@ def test_groups_without_a_baseline_or_with_one_detector():
                                    ['a'], None, 30)
     assert (missed.chosen, missed.number) == ([0, 1], 4)
     assert (boxes.chosen, boxes.number) == ([3], 1)
+
+
+@pytest.mark.parametrize('images, shown, folded', [
+    (30, 8, 4), (9, 8, 1), (8, 8, 0), (0, 0, 0)])
+def test_a_group_shows_eight_pictures_and_folds_the_rest(
+        three, images, shown, folded):
+    truth = [dict(box(20 * i, 0, 10, 10), image_id=0) for i in range(2)]
+    examples = [Example(i, Path(f'{i}.png'), seen([0], [0, 1], num=2))
+                for i in range(12)]
+    data = SimpleNamespace(
+        boxes=dict.fromkeys(range(12), truth), names={1: 'a<b'},
+        sizes={0: (50, 40)}, picture=lambda number: np.zeros((40, 50, 3)))
+    rows = [dict(detector='alone', gain=None),
+            dict(detector='distilled', gain=dict(over='alone'))]
+    text = '\n'.join(pictures(three[1:], rows, examples, data, images))
+    before, *after = text.split('<details>')
+    assert before.count('<section') == shown
+    assert sum(part.count('<section') for part in after) == folded
+    if images:
+        lost, gained, nobody = text.split('<h3>')[1:]
+        assert '<p>None.</p>' in lost and '<p>None.</p>' in nobody
+        found = re.search('<p>12 in 12 images(.*?).</p>', gained)[1]
+        assert found == ('' if images > 12 else
+                         f'; {images} of these images are shown here')
+        assert gained.count('<b>a&lt;b</b> found by distilled, missed by '
+                            'alone.') == min(images, 12)
+    assert f'{folded} more</summary>' in text or not folded
