@@ -14,7 +14,6 @@ from conftest import REPO
 from crosskd.apps.compare.curves import panels
 from crosskd.apps.compare.data import read_test_sets
 from crosskd.apps.compare.judging import (
-    difference,
     disputed,
     found_objects,
     judge,
@@ -108,12 +107,15 @@ def output(folder):
 
 
 def table(text, head):
-    """A Markdown table: the cells of a line by its first."""
-    lines = text[text.index(f'| {head} '):].split('\n\n')[0].splitlines()
-    cells = [[c.strip() for c in line.strip('|').split(' | ')]
-             for line in lines if line.startswith('|')]
-    return {first: dict(zip(cells[0][1:], rest))
-            for first, *rest in cells[2:]}
+    """Markdown tables of this head: the cells of a line by its first."""
+    found = {}
+    for part in text.split('\n\n'):
+        lines = [[c.strip() for c in line.strip('|').split(' | ')]
+                 for line in part.splitlines() if line.startswith('| ')]
+        if lines and lines[0][0] == head:
+            for first, *rest in lines[2:]:
+                found.setdefault(first, {}).update(zip(lines[0][1:], rest))
+    return found
 
 
 def test_the_table_has_what_the_test_tool_measures(folder, output):
@@ -134,9 +136,45 @@ def test_the_table_has_what_the_test_tool_measures(folder, output):
     assert teacher['step_time'] > 0
     assert silent['parameters'] == teacher['parameters'] > student[
         'parameters'] > 10000
-    by_class = table(output, 'AP by class')
+    by_class = table(output, 'class')
     assert list(by_class) == saved['classes']
     assert CLASS in saved['classes'] and len(saved['classes']) == 5
+
+
+def test_speed_errors_and_verdict_are_in_all_that_is_written(folder, output):
+    saved = json.loads((folder / 'compare/compare.json').read_text())
+    teacher, student, silent = saved['detectors']
+    rows = table(output, 'detector')
+    assert (teacher['distilled'], student['distilled']) == (False, True)
+    assert student['teacher'] == 'teacher' and student['gain'] is None
+    verdict, = saved['verdict']
+    assert verdict in ' '.join(output.split())
+    assert 'No gain is given' in verdict
+    assert '% of the AP of its teacher, teacher (' in verdict
+    for row in saved['detectors']:
+        assert row['inference'].keys() == {'seconds', 'images', 'device'}
+        assert row['inference']['seconds'] > 0
+        assert row['inference']['device'] == 'CPU, 1 thread'
+        assert rows[row['detector']]['time per image'].endswith(' ms')
+        assert row['flops']['size'] == [64, 64]
+    # of the same images, once for each
+    assert silent['flops'] == teacher['flops']
+    assert 1e6 < student['flops']['count'] < teacher['flops']['count'] < 1e9
+    # every object is found or missed
+    numbers = {row['objects']['found'] + row['objects']['missed']
+               for row in saved['detectors']}
+    truth = json.loads((folder / 'data/shapes/val.json').read_text())
+    assert numbers == {len(truth['annotations'])}
+    assert silent['objects']['found'] == 0
+    assert not any(silent['objects']['wrong'].values())
+
+
+def test_a_baseline_that_is_not_there_is_one_line(folder, output):
+    out = tool('compare.py', 'work_dirs/teacher', 'work_dirs/distilled',
+               '--baseline', 'techer', cwd=folder, ok=False)
+    assert ("--baseline='techer': expected one of the compared work "
+            'directories or of their names, which are teacher, distilled; '
+            "did you mean 'teacher'?\n") in out
 
 
 @pytest.mark.skipif(BROWSER is None, reason='no Chromium or Chrome here')
@@ -169,10 +207,12 @@ def test_the_page_in_a_browser(folder, output, tmp_path):
             assert page['curves'] >= 4
             assert all(page['labels'])
             assert page['heads'][0] == f'teacher · distilled · {PUBLISHED}'
-            rows, classes = page['rows']
-            assert rows[0][:3] == ['detector', 'AP', 'AP50']
-            assert [row[0] for row in rows[1:]] == [
-                'teacher', 'distilled', PUBLISHED]
+            *tables, classes = page['rows']
+            assert len(tables) == 3
+            for rows in tables:
+                assert [row[0] for row in rows] == [
+                    'detector', 'teacher', 'distilled', PUBLISHED]
+            assert tables[0][0][1:3] == ['AP', 'AP50']
             assert CLASS in [row[0] for row in classes]
             assert any(t.startswith(CLASS) for t in page['texts'])
             assert len(page['captions']) == 12
@@ -189,10 +229,10 @@ def test_curves_and_pictures_are_drawn(folder, output):
     training = [dict(lr=0.1, step=s, epoch=1, loss=4 / s, loss_cls_kd=1 / s,
                      grad_norm=1.0) for s in (2, 1)]
     history = [*training, {'step': 1, 'coco/bbox_mAP': 0.25}]
-    ap, loss, kd = panels([[history], [[]]])
+    ap, kd = panels([[history], [[]]])  # no sum of losses
     assert ap.lines == {0: [[(1, 25.0)]], 1: [[]]} and ap.x == 'epoch'
-    assert (loss.title, kd.title) == ('loss', 'loss_cls_kd')
-    assert loss.lines == {0: [[(1, 4.0), (2, 2.0)]], 1: []}
+    assert kd.title == 'loss_cls_kd'
+    assert kd.lines == {0: [[(1, 1.0), (2, 0.5)]], 1: []}
 
 
 def test_what_cannot_be_compared_is_one_line(folder):
@@ -242,7 +282,7 @@ def test_a_box_is_right_once_for_an_object(boxes, found):
     assert found_objects(boxes, []) == [-1] * len(boxes)
 
 
-def test_detectors_differ_by_what_they_find_and_by_wrong_boxes():
+def test_detectors_differ_by_what_they_find():
     right, wrong = box(0, 0, 10, 10, score=0.5), box(50, 50, 9, 9, score=0.9)
     crowd = box(45, 45, 30, 30)
     one = judge([right, wrong], OBJECTS, [])
@@ -250,9 +290,7 @@ def test_detectors_differ_by_what_they_find_and_by_wrong_boxes():
     assert (one.right, one.wrong, one.missed) == ({0}, 1, 1)
     none, crowded = judge([], OBJECTS, []), judge([wrong], OBJECTS, [crowd])
     assert crowded == none
-    assert disputed([one, none]) == [0] and difference([one, none]) == (1, 1)
-    assert difference([one, one]) == (0, 0)
-    assert difference([one]) == (1, 1)
+    assert disputed([one, none]) == [0] and disputed([one, one]) == []
 
 
 def work_dir(name, checkpoint='last.pth', **changes):

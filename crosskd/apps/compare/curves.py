@@ -55,7 +55,7 @@ def panels(histories: Sequence[Sequence[list[dict]]]) -> list[Panel]:
         Panel(title, 'iteration', {
             at: [curves[title] for curves in members if title in curves]
             for at, members in enumerate(losses)
-        }) for title in sorted(titles, key=lambda t: t != 'loss')
+        }) for title in titles
     ]
     return [panel for panel in found if any(
         any(map(len, lines)) for lines in panel.lines.values())]

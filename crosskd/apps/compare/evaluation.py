@@ -21,6 +21,7 @@ from ...errors import describe
 from ...version import __version__
 from ..progress import Progress
 from .data import TestSet, coco_metrics, scope_of
+from .speed import measure
 from .work_dirs import WorkDir
 
 FOLDER = 'compare'  # in a work directory
@@ -42,17 +43,24 @@ class Result:
             that size.
         classes: AP in percent by class.
         parameters: of the detector as it is deployed.
+        inference, flops: of :func:`~crosskd.apps.compare.speed.measure`.
         predictions: file with all detections, in COCO's form.
     """
     metrics: dict[str, float | None]
     classes: dict[str, float | None]
     parameters: int
+    inference: dict[str, Any]
+    flops: dict[str, Any]
     predictions: Path
+
+    def every_box(self) -> list[dict]:
+        """All detections, in COCO's form."""
+        return json.loads(self.predictions.read_text())
 
     def boxes(self, score: float) -> dict[Any, list[dict]]:
         """The detections with a higher score, by the ids of their images."""
         found: dict[Any, list[dict]] = {}
-        for box in json.loads(self.predictions.read_text()):
+        for box in self.every_box():
             if box['score'] > score:
                 found.setdefault(box['image_id'], []).append(box)
         return found
@@ -86,7 +94,8 @@ def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
             new.write_text(json.dumps(content))
             os.replace(new, kept)
     return Result(content['metrics'], content['classes'],
-                  content['parameters'], predictions)
+                  content['parameters'], content['inference'],
+                  content['flops'], predictions)
 
 
 def _say(what: str) -> None:
@@ -104,7 +113,7 @@ def _key(work_dir: WorkDir, data: TestSet) -> dict[str, Any]:
         modified=state.st_mtime_ns, annotations=data.digest,
         classes=list(data.classes),
         config=hashlib.sha256(text.encode()).hexdigest(),
-        crosskd=__version__)
+        crosskd=__version__, has=['inference', 'flops'])
 
 
 def _read(file: Path, key: dict[str, Any]) -> dict[str, Any] | None:
@@ -121,6 +130,7 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
         runner.register_hook(_SaysProgress(str(work_dir.folder)))
         with redirect_stdout(io.StringIO()):  # pycocotools' own table
             measured = runner.test()
+            speed = measure(runner)
     except Exception as e:
         raise RuntimeError(
             f'{work_dir.folder}: the test of {work_dir.checkpoint.name} ended '
@@ -136,7 +146,8 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
         classes={name: _percent(measured.get(f'{name}_precision', 0.0))
                  for name in data.names.values()},
         parameters=sum(p.numel() for name, p in model.named_parameters()
-                       if name in deployed))
+                       if name in deployed),
+        **speed)
 
 
 def _config(work_dir: WorkDir, data: TestSet, scratch: Path) -> Config:

@@ -88,20 +88,6 @@ def _in_a_crowd(box: dict, crowds: Sequence[dict]) -> bool:
         [1] * len(crowds)).max() >= IOU
 
 
-def difference(every: Sequence[Judged]) -> tuple[int, int]:
-    """How much detectors differ on an image.
-
-    Returns:
-        tuple: how many objects some find and others miss, and the difference
-        between most and fewest wrong boxes.  A detector alone differs from
-        the ground truth: its missed objects, its wrong boxes.
-    """
-    if len(every) == 1:
-        return every[0].missed, every[0].wrong
-    wrong = [one.wrong for one in every]
-    return len(disputed(every)), max(wrong) - min(wrong)
-
-
 def disputed(every: Sequence[Judged]) -> list[int]:
     """Indices of the objects that some detectors find and others miss."""
     numbers = range(every[0].num_objects)

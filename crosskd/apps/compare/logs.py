@@ -41,12 +41,12 @@ def ap_curve(entries: list[dict]) -> list[tuple[int, float]]:
 
 
 def loss_curves(entries: list[dict]) -> dict[str, list[tuple[int, float]]]:
-    """(iteration, value) of every loss, from a history; ``loss`` first."""
+    """(iteration, value) of every loss but their sum, from a history."""
     curves: dict[str, list] = {}
     for entry in sorted((e for e in entries if 'lr' in e),
                         key=lambda e: e['step']):
         for key, value in entry.items():
-            if key == 'loss' or key.startswith('loss_'):
+            if key.startswith('loss_'):
                 curves.setdefault(key, []).append((entry['step'], value))
     return curves
 

@@ -9,12 +9,18 @@ from typing import Any
 from mmdet.utils import register_all_modules
 
 from ...compat.mmengine_checkpoints import restrict_mmengine
-from . import curves, logs, table
+from . import curves, logs
 from .data import read_test_sets
+from .errors_by_kind import counted
 from .evaluation import evaluate
+from .figures import rows as figures
+from .gains import gains
 from .judging import Judged, judge
-from .page import Example, page
+from .page import page
+from .page_pictures import Example
 from .pictures import save_picture
+from .roles import chosen, roles
+from .verdict import verdict
 from .work_dirs import group, named, read_work_dir
 
 FILES = ('compare.html', 'compare.json', 'curves.png', 'pictures.png')
@@ -22,7 +28,8 @@ FILES = ('compare.html', 'compare.json', 'curves.png', 'pictures.png')
 
 def compare(folders: Sequence[str | Path], out: str | Path,
             names: Sequence[str] | None = None, checkpoint: str = 'last',
-            images: int = 30, score: float = 0.3) -> list[dict[str, Any]]:
+            images: int = 30, score: float = 0.3,
+            baseline: str | Path | None = None) -> list[dict[str, Any]]:
     """Compare trained detectors on the test set of their configs.
 
     Every checkpoint is evaluated once; see
@@ -35,7 +42,11 @@ def compare(folders: Sequence[str | Path], out: str | Path,
         names: of the detectors; by default those of the folders.
         checkpoint: ``'last'`` or ``'best'``.
         images: how many are in the page.
-        score: detections below are not drawn and do not count as wrong.
+        score: detections below are not drawn and not counted as right or
+            wrong.
+        baseline: name or work directory of the detector that the gain of all
+            others is measured from; by default, that of distilled detectors
+            is measured from the plain detector of the same class and size.
 
     Returns:
         list: the rows of the table, as in ``compare.json``.
@@ -48,6 +59,7 @@ def compare(folders: Sequence[str | Path], out: str | Path,
     read = [read_work_dir(Path(f), checkpoint)
             for f in dict.fromkeys(map(os.path.normpath, folders))]
     groups = named(group(read), names)
+    over = None if baseline is None else chosen(baseline, groups)
     register_all_modules()
     data = read_test_sets(read)
     restrict_mmengine()
@@ -55,18 +67,23 @@ def compare(folders: Sequence[str | Path], out: str | Path,
                for one in groups]
     histories = [[logs.history(member.folder) for member in one.members]
                  for one in groups]
-    rows = table.rows(groups, results, histories)
     panels = curves.panels(histories)
     truth = {number: data.boxes[number] for number in data.sizes
              if number in data.images}
+    objects = {number: [o for o in boxes if not o.get('iscrowd')]
+               for number, boxes in truth.items()}
     judged: list[dict[Any, Judged]] = []
     for first, *_ in results:
         boxes = first.boxes(score)
         judged.append({
-            number: judge(boxes.get(number, []),
-                          [o for o in objects if not o.get('iscrowd')],
-                          [o for o in objects if o.get('iscrowd')])
-            for number, objects in truth.items()})
+            number: judge(boxes.get(number, []), objects[number],
+                          [o for o in every if o.get('iscrowd')])
+            for number, every in truth.items()})
+    found = roles(groups, [first.parameters for first, *_ in results], over)
+    rows = figures(
+        groups, results, histories, found,
+        gains(groups, results, found, judged, data),
+        [counted(one, objects, score) for one in judged])
     examples = [Example(number, data.path(number),
                     [one[number] for one in judged]) for number in truth]
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -74,12 +91,13 @@ def compare(folders: Sequence[str | Path], out: str | Path,
         html, saved, curve, picture = (Path(scratch, f) for f in FILES)
         saved.write_text(json.dumps(dict(
             test_set=data.source, images=len(examples),
-            classes=list(data.names.values()), detectors=rows),
+            classes=list(data.names.values()), verdict=verdict(rows),
+            detectors=rows),
             indent=1) + '\n')
         curves.save_png(groups, panels, curve)
         save_picture(groups, judged, data, score, picture)
         html.write_text(
-            page(groups, rows, panels, examples, data, images, score),
+            page(groups, rows, panels, examples, data, images),
             encoding='utf-8')
         for file in FILES:
             os.replace(Path(scratch, file), Path(out, file))

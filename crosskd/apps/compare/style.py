@@ -11,12 +11,17 @@ CSS = '''
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 78rem;
   background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif }
-h1, h3, p, li, figcaption { overflow-wrap: anywhere }
+h1, h3, h4, p, li, figcaption, summary { overflow-wrap: anywhere }
 h1 { font-size: clamp(1.25rem, 4vw, 1.6rem); line-height: 1.25;
   margin: 0 0 .5rem }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem }
-h3 { font-size: 1rem; margin: 0 }
+h3 { font-size: 1.05rem; margin: 1.8rem 0 0 }
+h4 { font-size: 1rem; margin: 0 }
 p { margin: .4rem 0; max-width: 48rem }
+.verdict { max-width: 60rem; margin: .8rem 0; padding: .8rem 1rem;
+  border-left: .3rem solid var(--quiet); background: var(--raised);
+  font-size: 1.075rem }
+.quiet { font-size: .9rem }
 .quiet, figcaption, caption { color: var(--quiet) }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }

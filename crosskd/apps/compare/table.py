@@ -1,98 +1,168 @@
-"""The figures of every detector, and their table."""
+"""The figures as text: tables that are the same in terminal and page."""
+import textwrap
 from collections.abc import Sequence
-from statistics import mean, stdev
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import logs
-from .evaluation import METRICS, Result
-from .work_dirs import Group
+from .errors_by_kind import KINDS
+from .notes import (
+    about_flops,
+    about_gain,
+    about_objects,
+    about_time,
+    about_training,
+)
+from .texts import (
+    NOTHING,
+    gain,
+    millions,
+    milliseconds,
+    percent,
+    short,
+    signed,
+)
+from .verdict import verdict
 
-NOTHING = '–'
+WIDTH = 88  # of sentences in a terminal
+SIZES = ('AP small', 'AP medium', 'AP large')
 
 
-def rows(groups: Sequence[Group], results: Sequence[Sequence[Result]],
-         histories: Sequence[Sequence[list[dict]]]) -> list[dict[str, Any]]:
-    """One row a group.
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
 
-    Args:
-        groups: the detectors.
-        results: of every member of every group.
-        histories: what these logged.
-
-    Returns:
-        list: rows as they are saved in ``compare.json``.  A metric has the
-        ``values`` of all members, their ``mean`` and their sample standard
-        deviation ``std``, which is None for one.
+    Attributes:
+        title: what is in it.
+        heads: of the columns.
+        lines: the cells of each row; the first one names the row.
+        notes: sentences on how it was measured.
+        best: (row, column) of the cells that have the best value.
     """
-    found = []
-    for group, tested, logged in zip(groups, results, histories):
-        times = [t for t in map(logs.step_time, logged) if t is not None]
-        found.append(dict(
-            detector=group.name,
-            work_dirs=[str(m.folder) for m in group.members],
-            checkpoints=[m.checkpoint.name for m in group.members],
-            seeds=[m.seed for m in group.members],
-            metrics={key: _spread([r.metrics[key] for r in tested])
-                     for key in METRICS},
-            classes={name: _spread([r.classes[name] for r in tested])
-                     for name in tested[0].classes},
-            parameters=tested[0].parameters,
-            step_time=round(mean(times), 4) if times else None))
-    return found
+    title: str
+    heads: list[str]
+    lines: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+    best: frozenset[tuple[int, int]] = frozenset()
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-    known = [v for v in values if v is not None]
-    return dict(
-        values=list(values),
-        mean=round(mean(known), 2) if known else None,
-        std=round(stdev(known), 2) if len(known) > 1 else None)
+def tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    """All tables with one row for each detector."""
+    gains = any(row['gain'] for row in rows)
+    return [
+        _of('Accuracy, size and speed', rows,
+            [_main(row, gains) for row in rows],
+            [*about_gain(rows), *about_time(rows), *about_flops(rows)]),
+        _of('AP by object size, and training', rows,
+            [_more(row) for row in rows], about_training(rows)),
+        _of('Objects found, and wrong boxes by kind', rows,
+            [_objects(row, gains) for row in rows], about_objects(rows))]
 
 
-def cells(row: dict[str, Any]) -> dict[str, str]:
-    """A row's figures as text, by the heads of their columns."""
+def _of(title: str, rows: Sequence[dict[str, Any]],
+        cells: Sequence[dict[str, str]], notes: list[str]) -> Table:
+    heads = list(cells[0])
+    best = set()
+    for column, key in enumerate(heads, 1):
+        means = [row['metrics'][key]['mean'] if key in row['metrics'] else None
+                 for row in rows]
+        if len({*means} - {None}) > 1:
+            top = max(m for m in means if m is not None)
+            best |= {(at, column) for at, m in enumerate(means) if m == top}
+    return Table(title, ['detector', *heads],
+                 [[row['detector'], *line.values()]
+                  for row, line in zip(rows, cells)], notes, frozenset(best))
+
+
+def _main(row: dict[str, Any], gains: bool) -> dict[str, str]:
+    ap, *others = (key for key in row['metrics'] if key not in SIZES)
+    return {
+        ap: percent(row['metrics'][ap]),
+        **({'gain': gain(row['gain'])} if gains else {}),
+        **{key: percent(row['metrics'][key]) for key in others},
+        'parameters': millions(row['parameters']),
+        'FLOPs': (NOTHING if row['flops']['count'] is None else
+                  short(row['flops']['count'])),
+        'time per image': milliseconds(row['inference']['seconds'])}
+
+
+def _more(row: dict[str, Any]) -> dict[str, str]:
     count = len(row['work_dirs'])
     return {
-        **{key: percent(value) for key, value in row['metrics'].items()},
-        'parameters': _millions(row['parameters']),
+        **{key: percent(row['metrics'][key]) for key in SIZES},
         'training step': (NOTHING if row['step_time'] is None else
                           f'{row["step_time"]:.3f} s'),
-        'trained': f'{count} times' if count > 1 else 'once'
-    }
+        'trained': f'{count} times' if count > 1 else 'once'}
 
 
-def percent(value: dict[str, Any]) -> str:
-    """A metric as text: its mean, and the deviation where there is one."""
-    if value['mean'] is None:
-        return NOTHING
-    spread = '' if value['std'] is None else f' ± {value["std"]:.1f}'
-    return f'{value["mean"]:.1f}{spread}'
+def _objects(row: dict[str, Any], gains: bool) -> dict[str, str]:
+    found, over = row['objects'], row['gain']
+    changes = {key: NOTHING if over is None else str(over[key])
+               for key in ('gained', 'lost')}
+    return {
+        'found': str(found['found']), **(changes if gains else {}),
+        'missed': str(found['missed']),
+        'wrong': str(sum(found['wrong'].values())),
+        **{kind: str(found['wrong'][kind]) for kind in KINDS}}
 
 
-def _millions(count: int) -> str:
-    return f'{count / 1e6:.2f} M'
+def class_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """AP of each class, those with the largest gain first."""
+    compared = [row for row in rows if row['gain']]
+    names = list(rows[0]['classes'])
+    if compared:
+        first = compared[0]['gain']['classes']
+        names.sort(key=lambda name: (first[name] is None,
+                                     -(first[name] or 0)))
+    heads = ['gain' if len(compared) == 1 else f'gain: {row["detector"]}'
+             for row in compared]
+    return Table(
+        'AP of each class', ['class', *(r['detector'] for r in rows), *heads],
+        [[name, *(percent(row['classes'][name]) for row in rows),
+          *(signed(row['gain']['classes'][name]) for row in compared)]
+         for name in names])
+
+
+def format_report(rows: Sequence[dict[str, Any]],
+                  by_class: bool = False) -> str:
+    """All that the terminal shows, as Markdown: verdict, tables, notes.
+
+    Args:
+        rows: of :func:`~crosskd.apps.compare.compare`.
+        by_class: whether a table has the AP of every class.
+    """
+    notes = [note for table in tables(rows) for note in table.notes]
+    return '\n\n'.join([
+        *map(_wrapped, verdict(rows)), format_table(rows, by_class),
+        '\n'.join(_wrapped(f'- {note}', '  ') for note in notes)])
+
+
+def _wrapped(text: str, indent: str = '') -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent,
+                         break_long_words=False, break_on_hyphens=False)
 
 
 def format_table(found: Sequence[dict[str, Any]],
                  classes: bool = False) -> str:
-    """The rows as a Markdown table.
+    """The rows as Markdown tables with aligned columns.
 
     Args:
         found: the rows.
-        classes: whether a second table has the AP of every class.
+        classes: whether a last table has the AP of every class.
     """
-    heads = ['detector', *cells(found[0])]
-    lines = [[row['detector'], *cells(row).values()] for row in found]
-    text = _markdown([heads, *lines])
+    every = tables(found)
     if classes:
-        heads = ['AP by class', *(row['detector'] for row in found)]
-        lines = [[name, *(percent(row['classes'][name]) for row in found)]
-                 for name in found[0]['classes']]
-        text += '\n\n' + _markdown([heads, *lines])
-    return text
+        every.append(class_table(found))
+    return '\n\n'.join(_markdown(one) for one in every)
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    lines = [[cell.replace('|', r'\|') for cell in line] for line in lines]
-    lines.insert(1, ['---'] * len(lines[0]))
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+def _markdown(table: Table) -> str:
+    lines = [[cell.replace('|', r'\|') for cell in line]
+             for line in (table.heads, *table.lines)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines)]
+    texts = [[cell.ljust(width) if column == 0 else cell.rjust(width)
+              for column, (cell, width) in enumerate(zip(line, widths))]
+             for line in lines]
+    rule = ['-' * width if column == 0 else '-' * (width - 1) + ':'
+            for column, width in enumerate(widths)]
+    return '\n'.join(f'| {" | ".join(line)} |'
+                     for line in (texts[0], rule, *texts[1:]))
