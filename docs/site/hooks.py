@@ -2,8 +2,9 @@
 
 Links such as ``../configs/crosskd/README.md`` work in the repository; here
 the files they name become pages of the site, Markdown as it is and everything
-else as a listing, below ``repository/``.  A link to what does not exist is
-left alone, and so ends a strict build.
+else as a listing, below ``repository/``.  A notebook of docs/ becomes a page
+with its outputs.  A link to what does not exist is left alone, and so ends a
+strict build.
 """
 import posixpath
 import re
@@ -12,10 +13,12 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from notebook_page import notebook_page  # beside this file
 
 LINK = re.compile(r'(?<=\]\()(?!https?:|#)([^)#\s]+)(#[^)\s]*)?(?=\))')
 DIAGRAM = re.compile(r'<img [^>]*src="[^"]*crosskd\.svg"[^>]*/?>')
 FOLDER = 'repository'
+NOTEBOOK = '.ipynb'
 LANGUAGES = dict(py='python', sh='bash', yml='yaml', yaml='yaml', json='json')
 
 
@@ -31,13 +34,20 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for link, _ in LINK.findall(text):
             name = _target(page, link)
             path = root / name
-            if name in seen or name.startswith(f'{docs}/') or not (
-                    path.is_file()):
+            if name in seen or not path.is_file() or (
+                    name.startswith(f'{docs}/') and path.suffix != NOTEBOOK):
                 continue
             seen.add(name)
             content = path.read_text(encoding='utf-8')
             if path.suffix == '.md':
                 left.append((name, content))
+            elif path.suffix == NOTEBOOK:
+                content, pictures = notebook_page(content, path.stem)
+                for picture, data in pictures.items():
+                    files.append(File.generated(
+                        config, posixpath.join(
+                            posixpath.dirname(_uri(name)), picture),
+                        content=data))
             else:
                 content = _listing(name, content)
             file = File.generated(config, _uri(name), content=content)
@@ -59,8 +69,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig,
     def turn(found: re.Match) -> str:
         link, anchor = found.groups()
         target = _target(name, link)
-        to = (target.removeprefix(f'{docs}/') if target.startswith(f'{docs}/')
-              else _uri(target))
+        inside = target.startswith(f'{docs}/') and not target.endswith(
+            NOTEBOOK)
+        to = target.removeprefix(f'{docs}/') if inside else _uri(target)
         if files.get_file_from_path(to) is None:
             return found[0]
         return posixpath.relpath(to, posixpath.dirname(uri)) + (anchor or '')

@@ -34,20 +34,28 @@ MODELS = [pytest.param(folder, model, id=model['Name'])
           for folder in FOLDERS for model in METAFILES[folder]['Models']]
 
 
-def table(folder):
-    """The rows of the table of configs in a README, as lists of cells."""
-    lines = (ROOT / folder / 'README.md').read_text().splitlines()
-    rows = [[cell.strip() for cell in line.strip('|').split('|')]
-            for line in lines if line.startswith('|')]
-    assert [cell for cell in rows[0] if 'published' in cell]
-    assert len({len(row) for row in rows}) == 1
-    return rows[0], rows[2:]
+def cells(line):
+    return [cell.strip() for cell in line.strip().strip('|').split('|')]
 
 
-def row_of(folder, name):
-    header, rows = table(folder)
-    (row, ) = [row for row in rows if row[0] == f'[{name}]({name}.py)']
-    return header, row
+def configs_on_page(folder):
+    """The files that the list of configs in a README links to."""
+    text = (ROOT / folder / 'README.md').read_text()
+    return re.findall(r'^\| \[(.+)\]\((.+)\) \|', text, re.M)
+
+
+def recipes():
+    """What docs/recipes.md says of a config: {path: (text, row)}."""
+    text = (REPO / 'docs/recipes.md').read_text()
+    header, _, *rows = re.search(
+        r'^\| student \|.*?(?=\n\n)', text, re.M | re.S)[0].splitlines()
+    found = {}
+    for line in rows:
+        row = dict(zip(cells(header), cells(line), strict=True))
+        for cell in row.values():
+            for said, path in re.findall(r'\[(.+)\]\(../(.+)\)', cell):
+                assert found.setdefault(path, (said, row))[1] is row, path
+    return found
 
 
 def ap_in_mmdets_zoo(path):
@@ -66,13 +74,21 @@ def test_the_index_names_the_metafile_of_each_folder():
         Import=[f'configs/{folder}/metafile.yml' for folder in FOLDERS])
 
 
-def test_each_config_is_in_one_metafile_and_one_table():
+def test_each_config_is_in_one_metafile_and_on_its_page():
     named = [model['Config'] for meta in METAFILES.values()
              for model in meta['Models']]
     assert sorted(named) == [f'configs/{name}' for name in CONFIGS]
-    rows = [f'{folder}/{re.search(r"[(](.+)[)]$", row[0])[1]}'
-            for folder in FOLDERS for row in table(folder)[1]]
-    assert sorted(rows) == CONFIGS
+    listed = []
+    for folder in FOLDERS:
+        for name, file in configs_on_page(folder):
+            assert file == f'{name}.py'
+            listed.append(f'{folder}/{file}')
+    assert sorted(listed) == CONFIGS
+
+
+def test_the_table_of_recipes_has_each_config_for_coco():
+    assert sorted(recipes()) == [
+        f'configs/{name}' for name in CONFIGS if name.endswith('_coco.py')]
 
 
 @pytest.mark.parametrize('folder', FOLDERS)
@@ -109,31 +125,31 @@ def test_a_model_is_what_its_config_says(folder, model):
         teacher and teacher.removeprefix(f'{ROOT / folder}/'))
     if model['Name'].endswith('_coco'):
         path = teacher.removeprefix('mmdet::')
-        _, row = row_of(folder, model['Name'])
-        assert f'(`{path}`), {ap_in_mmdets_zoo(path)}' in row[2]
-        assert row[3].startswith(f'{cfg.train_cfg.max_epochs // 12}x')
+        _, row = recipes()[model['Config']]
+        name, _, ap = row['teacher, its AP'].partition(', ')
+        assert ap == str(ap_in_mmdets_zoo(path))
+        assert row['epochs'].split(',')[0] == str(cfg.train_cfg.max_epochs)
+        page = (REPO / 'docs/recipes.md').read_text()
+        assert f'| {name} | `{teacher}` |' in page
 
 
 @pytest.mark.parametrize('folder, model', MODELS)
 def test_a_figure_says_whose_it_is(folder, model):
-    """Nobody can take the published ones for ours, here or in the table."""
-    header, row = row_of(folder, model['Name'])
-    figures = {title: re.findall(FIGURE, cell)
-               for title, cell in zip(header, row, strict=True)
-               if 'published' in title or 'ours' in title}
-    stated = [figure for title, found in figures.items() for figure in found
-              if 'alone' not in title]
+    """Nobody can take the published ones for ours, here or on the page."""
+    said, _ = recipes().get(model['Config'], ('config', {}))
     results = model.get('Results', [])
-    assert [str(result['Metrics']['box AP']) for result in results] == stated
+    assert [str(result['Metrics']['box AP']) for result in results] == (
+        re.findall(FIGURE, said))
+    assert results or said == 'config'
     for result in results:
         assert result['Task'] == 'Object Detection'
         assert result['Dataset'] == model['Metadata']['Training Data']
     source = model['Metadata'].get('Results Source', '')
     assert source.startswith('published' if results else '')
     assert bool(source) == bool(results)
-    if results:  # published, so the page that it is from is there
+    if results:  # published, so the page names the paper
         paper = re.search(r'arXiv (\S+)\)', source)[1]
-        text = (ROOT / folder / 'README.md').read_text()
+        text = (REPO / 'docs/recipes.md').read_text()
         assert f'https://arxiv.org/abs/{paper}' in text
         assert 'not ours' in text
 
@@ -167,8 +183,8 @@ def test_commands_can_be_typed(folder):
                 trained[REPO.joinpath(path).stem] = cfg.train_cfg.max_epochs
             elif word.startswith('work_dirs/'):
                 name, epoch = re.fullmatch(
-                    r'work_dirs/(.+)/epoch_(\d+)\.pth', word).groups()
-                assert trained[name] == int(epoch)
+                    r'work_dirs/([^/]+)(?:/epoch_(\d+)\.pth)?', word).groups()
+                assert trained[name] == int(epoch or trained[name])
 
 
 def test_the_index_of_configs_names_each_folder():
@@ -183,3 +199,17 @@ def test_mmengine_finds_a_config_through_the_index(name):
     """As ``mmengine.hub.get_config('crosskd::…')`` looks it up."""
     found = _get_cfg_metainfo(str(REPO / 'crosskd'), name)
     assert found['Config'] == f'configs/{name}'
+
+
+def test_readme_has_the_figures_of_the_recipes():
+    """The two places of the paper's figures say the same."""
+    text = (REPO / 'README.md').read_text()
+    rows = [cells(line) for line in text.splitlines()
+            if re.match(r'\| [\w-]+, ResNet', line)]
+    assert len(rows) == 5
+    known = [(row['student'], row['teacher, its AP'], row['alone'], said)
+             for said, row in recipes().values()]
+    for student, alone, crosskd, teacher in rows:
+        assert (student.replace(', ResNet-', '-R'),
+                teacher.replace(', ResNet-', '-R').replace(':', ','),
+                alone, crosskd.strip('*')) in known

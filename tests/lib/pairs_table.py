@@ -200,7 +200,7 @@ had a gradient. Otherwise the message is given with which it is refused when
 training begins.
 
 What bridges the two detectors, and the keys of `kd_cfg` for it:
-[configuration.md](configuration.md). CrossKD was run with GIoU loss, for GFL
+[Config keys](../../docs/configuration.md). CrossKD was run with GIoU loss, for GFL
 teachers with the KL divergence of bins; for ATSS, PAA and DDOD teachers with
 `loss_center_kd`, for YOLOX teachers with `loss_obj_kd`; and split after one of
 two layers, TOOD before its layers (`reused_teacher_head_idx=(0, 1)` for TOOD
