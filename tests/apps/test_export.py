@@ -3,6 +3,7 @@ import importlib
 import json
 import os
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -417,6 +418,42 @@ def test_onnx_detects_what_mmdet_detects(exported, tmp_path, monkeypatch,
     torch.testing.assert_close(scores, found.scores, atol=1e-4, rtol=0)
     torch.testing.assert_close(torch.stack(boxes, 1), found.bboxes,
                                atol=1e-2, rtol=0)
+
+
+def test_the_script_of_the_page_finds_what_mmdet_finds(exported, tmp_path,
+                                                       monkeypatch):
+    """In a folder of images, and in each frame of a video."""
+    import cv2
+    from mmdet.apis import inference_detector, init_detector
+    monkeypatch.chdir(exported)
+    monkeypatch.syspath_prepend(str(exported))
+    images = sorted(Path('data/shapes/val').iterdir())
+    frames = [cv2.imread(str(image)) for image in images]
+    video = cv2.VideoWriter(str(tmp_path / 'video.mp4'),
+                            cv2.VideoWriter.fourcc(*'mp4v'), 5,
+                            frames[0].shape[1::-1])
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    for given in ('data/shapes/val', tmp_path / 'video.mp4'):
+        monkeypatch.setattr('sys.argv', [
+            'predict.py', 'out/student.py', 'out/student.pth', str(given),
+            '--out', str(tmp_path / 'found'), '--score', '0', '--device',
+            'cpu'])
+        runpy.run_path(str(REPO / 'docs/export/predict.py'),
+                       run_name='__main__')
+    found = inference_detector(
+        init_detector('out/student.py', 'out/student.pth', device='cpu'),
+        str(images[0])).pred_instances
+    told = json.loads((tmp_path / f'found/preds/{images[0].stem}.json')
+                      .read_text())
+    assert told['labels'] == found.labels.tolist()
+    assert told['scores'] == pytest.approx(found.scores.tolist())
+    assert len(list((tmp_path / 'found/vis').glob('*.png'))) == len(images)
+    video = cv2.VideoCapture(str(tmp_path / 'found/vis/video.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames)
+    # boxes are drawn
+    assert abs(video.read()[1].astype(int) - frames[0]).max() > 100
 
 
 @needs_onnx

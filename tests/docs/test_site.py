@@ -88,6 +88,88 @@ def test_what_belongs_to_a_list_is_indented_as_the_site_needs_it():
         assert not re.findall(r'\n\n {1,3}\S.*', text), page.name
 
 
+def name(page):
+    return page.relative_to(REPO).as_posix()
+
+
+def bare(page):
+    """A page without its fenced blocks."""
+    return re.sub(r'^```.*?^```', '', page.read_text(), flags=re.M | re.S)
+
+
+def broken_lists(text):
+    """Items that the site shows as text, or as the 1 of another list.
+
+    There an item needs an empty line before it, unless the line before is of
+    an item without paragraphs; and what is not indented ends a list.
+    """
+    number, before, place = 0, '', 'text'
+    for line in text.splitlines():
+        item = re.match(r'(?:(\d+)\.|[-*]) ', line)
+        if item:
+            number = number + 1 if place != 'text' else 1
+            if (before and place != 'item') or item[1] not in (
+                    None, str(number)):
+                yield line
+            place = 'item'
+        elif line and not before:
+            indented = line.startswith('    ') and place != 'text'
+            place = 'paragraph' if indented else 'text'
+        before = line
+
+
+def test_what_breaks_a_list_is_found():
+    assert not list(broken_lists(
+        'text\n\n1. a\n   more\n2. b\n\n    of b\n\n3. c\n\nend\n\n1. d\n'))
+    assert list(broken_lists('text\n- a\n')) == ['- a']
+    assert list(broken_lists('1. a\n\ntext\n\n2. b\n')) == ['2. b']
+    assert list(broken_lists('1. a\n\n    of a\n2. b\n')) == ['2. b']
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_lists_do_not_fall_apart_on_the_site(page):
+    assert not list(broken_lists(bare(page)))
+
+
+@pytest.mark.parametrize('page', [
+    p for p in PAGES if p.parent in (REPO, DOCS)], ids=name)
+def test_the_first_commands_of_a_page_are_not_cut(page):
+    """79 letters fit between menu and contents in 1280 pixels."""
+    for block in re.findall(r'^```bash\n(.*?)^```', page.read_text(),
+                            re.M | re.S)[:1]:
+        assert max(map(len, block.splitlines())) <= 79
+
+
+def widest(text):
+    """How many letters wide each table of a page is at the least.
+
+    By the longest word of each column; a cell has room at its sides.
+    """
+    for table in re.findall(r'(?:^\|.*\n?)+', text, re.M):
+        rows = [re.split(r'(?<!\\)\|', line.strip())[1:-1]
+                for line in table.splitlines()]
+        shown = [[re.sub(r'\]\([^)]*\)', '', cell) for cell in row]
+                 for row in rows if not set(''.join(row)) <= set('-: ')]
+        columns = zip(*shown)
+        yield sum(2 + max(len(word) for cell in column
+                          for word in cell.split() or [''])
+                  for column in columns)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name)
+def test_tables_are_no_wider_than_the_page(page):
+    """At 1280 pixels; what is wider scrolls, and its figures are not seen."""
+    assert max(widest(bare(page)), default=0) <= 95
+
+
+def test_the_site_has_one_first_page():
+    """A link to the repository's README would make it a second one."""
+    for page in PAGES[1:]:
+        links = re.findall(r'\]\((?!http)([^)#\s]+)', page.read_text())
+        assert REPO / 'README.md' not in [
+            (page.parent / link).resolve() for link in links], page
+
+
 def sayings():
     """What the package can say: what is fixed in its longer strings."""
     for file in (REPO / 'crosskd').rglob('*.py'):
@@ -187,15 +269,25 @@ def test_the_page_of_classes_shows_all_that_are_registered():
 
 
 class Loaded(HTMLParser):
-    """What a browser fetches for a page, and where its links lead."""
+    """What a browser fetches for a page, and where its links lead.
+
+    Attributes:
+        paragraphs: the text of each.
+    """
 
     def __init__(self, page):
         super().__init__()
-        self.fetched, self.links = [], []
+        self.fetched, self.links, self.paragraphs = [], [], []
         self.feed(page.read_text())
+
+    def handle_data(self, data):
+        if self.paragraphs:
+            self.paragraphs[-1] += data
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
+        if tag == 'p':
+            self.paragraphs.append('')
         if tag in ('script', 'img', 'iframe'):
             self.fetched.append(values.get('src') or '')
         elif tag == 'link' and values.get('rel') in ('stylesheet', 'preload'):
@@ -218,10 +310,13 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path):
     for page in pages:
         loaded = Loaded(page)
         assert not [x for x in loaded.fetched if '//' in x], page
+        for text in loaded.paragraphs:  # an item of a list that is none
+            assert not re.search(r'^(\d+\.|[-*]) ', text, re.M), (page, text)
         for link in loaded.links:
             path = unquote(link.partition('#')[0])
             if path and '//' not in path and not path.startswith('mailto'):
                 assert (page.parent / path).exists(), (page, link)
+    assert not (tmp_path / 'repository/README').exists()
     # what pages show, and nothing that was measured for them
     beside = {p.suffix for p in tmp_path.rglob('*') if p.is_file()
               and p.relative_to(tmp_path).parts[0] not in ('assets', 'search')}
