@@ -1,6 +1,6 @@
-"""Which teacher teaches which student: ``tests/pairs/pairs.md``, from real steps.
+"""Which teacher teaches which student, from real steps: ``pairs.md``.
 
-``python tests/lib/pairs_table.py`` writes the page;
+``python tests/lib/pairs_table.py`` writes ``tests/pairs/pairs.md``;
 ``tests/pairs/test_pairs.py`` takes the steps again and compares.
 """
 import copy
@@ -188,26 +188,27 @@ def cells(method, difference):
 
 INTRODUCTION = '''# Which teacher teaches which student
 
-Made by `python tests/lib/pairs_table.py` from real steps of training with
-small detectors, and compared with new ones by `tests/pairs/test_pairs.py`; not
-edited by hand. Making it needs the compiled ops of mmcv. Where there are none,
-the test does not take the rows and columns of VFNet and TOOD.
+Each cell is one real training step with two small detectors.
+`python tests/lib/pairs_table.py` writes this page, and
+`tests/pairs/test_pairs.py` takes the steps again and compares. Do not edit the
+page by hand. Writing it needs the compiled ops of mmcv. Without them, the test
+leaves out VFNet and TOOD.
 
-*Works* means: the pair was built, tried, and took a step in which the
-distillation losses were finite and above zero, and of these losses alone the
-student's neck, the layers of its head that they teach, and channel adapters
-had a gradient. Otherwise the message is given with which it is refused when
-training begins.
+*Works* means that one training step ran, the distillation losses were finite
+and above zero, and their gradients reached the student: its neck, the layers
+of its head that they teach, and the channel adapters. Any other cell quotes
+the message with which training refuses the pair.
 
-What bridges the two detectors, and the keys of `kd_cfg` for it:
-[Config keys](../../docs/configuration.md). CrossKD was run with GIoU loss, for GFL
-teachers with the KL divergence of bins; for ATSS, PAA and DDOD teachers with
-`loss_center_kd`, for YOLOX teachers with `loss_obj_kd`; and split after one of
-two layers, TOOD before its layers (`reused_teacher_head_idx=(0, 1)` for TOOD
-students, `(1, 0)` for TOOD teachers). SDD and plain imitation compare the
-student's own predictions with the teacher's, so both must predict as many
-boxes a location: RetinaNet four here, the others one. What these and PKD make
-of differences is shown with five families.
+[Config keys](../../docs/configuration.md) explains what is adapted between two
+detectors, and which keys of `kd_cfg` you set for it. CrossKD ran with these
+losses: the GIoU loss, for GFL teachers the KL divergence of the distributions,
+for ATSS, PAA and DDOD teachers also `loss_center_kd`, for YOLOX teachers also
+`loss_obj_kd`. The heads were cut after one of two layers, and TOOD before its
+layers (`reused_teacher_head_idx=(0, 1)` for TOOD students, `(1, 0)` for TOOD
+teachers). SDD and plain imitation compare the student's own predictions with
+the teacher's, so both need the same number of anchors per location. RetinaNet
+has four here, the others have one. The tables of SDD, imitation and PKD show
+five families.
 '''
 
 
@@ -265,7 +266,8 @@ def read(text):
 
 if __name__ == '__main__':
     if is_installed():
-        raise SystemExit('tests/pairs/pairs.md is made with the compiled ops of mmcv')
+        raise SystemExit(
+            f'{PAGE.name} is made with the compiled ops of mmcv')
     register_all_modules()
     PAGE.write_text(page({
         (method, difference): cells(method, difference)
