@@ -187,7 +187,7 @@ def test_weights_are_the_averaged_ones_or_those_that_were_trained(
         assert SAID[kind] in out
         sizes = (f'{f.stat().st_size / MIB:.1f} MiB'
                  for f in (Path(kind, 'student.pth'), file))
-        assert '{}, before {}'.format(*sizes) in out
+        assert '{} (the training checkpoint had {})'.format(*sizes) in out
 
 
 def test_an_exported_student_teaches(exported, tmp_path):
