@@ -66,7 +66,8 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
         '# the categories of the annotation files, in their order',
         _line('CLASSES', data.classes)]
     if scaled:
-        used = '' if len(scaled) == len(every) else f' (read by {scaled[0]} only)'
+        used = '' if len(scaled) == len(every) else (
+            f' (read by {scaled[0]} only)')
         lines += ['# the longer and the shorter side that images are resized '
                   f'to{used}', _line('SCALE', data.scale)]
     lines.append(_line('BATCH_SIZE', batch_size, 'images for each GPU in a '
