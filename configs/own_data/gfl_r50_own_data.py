@@ -1,6 +1,4 @@
 """Your data, and the teacher on it. Change the lines at the top."""
-from os.path import join
-
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 
 data_root = 'data/own'  # with images/, train.json and val.json
@@ -47,5 +45,5 @@ val_dataloader = dict(
         data_prefix=dict(img=val_images),
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=join(data_root, val_file))
+val_evaluator = dict(ann_file=f'{data_root}/{val_file}')
 test_evaluator = val_evaluator

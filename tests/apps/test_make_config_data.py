@@ -132,6 +132,16 @@ def test_the_scale_is_that_of_the_images(tmp_path, size, scale):
     assert read(tmp_path).scale == scale
 
 
+def test_categories_in_another_order(tmp_path):
+    """mmdet would take the one for the other."""
+    put(ours(tmp_path) / 'val.json', coco(names(2, 'v'), ['dog', 'cat']))
+    data = read(tmp_path)
+    assert data.classes == ('cat', 'dog')
+    assert data.val.content['categories'] == [
+        dict(id=2, name='cat'), dict(id=1, name='dog')]
+    assert data.val.rewritten and not data.train.rewritten
+
+
 def test_whether_there_are_masks(tmp_path):
     for part in ('train', 'val'):
         put(tmp_path / f'{part}.json', coco(
@@ -150,10 +160,6 @@ def one_image_gone(root):
 
 def fewer_categories(root):
     put(ours(root) / 'val.json', coco(names(2, 'v'), ['cat']))
-
-
-def other_order(root):
-    put(ours(root) / 'val.json', coco(names(2, 'v'), ['dog', 'cat']))
 
 
 def twice(root):
@@ -196,8 +202,7 @@ REFUSED = [
     (one_image_gone, '1 of 6 images of train.json are not in .*images: '
      r".t3\.jpg."),
     (fewer_categories, 'train.json and val.json have different categories: '
-     "val.json has no 'dog'. Expected the same names"),
-    (other_order, "different categories: 'cat', 'dog' and 'dog', 'cat'. "),
+     "val.json has no 'dog'. Expected the same names in both"),
     (twice, "train.json has several categories with the name 'cat'"),
     (two_for_training, r'several annotation files for one part \(train\): '
      r'old/train_v1.json, train.json'),
@@ -241,8 +246,8 @@ def test_voc_is_refused_with_the_command_that_converts_it(tmp_path):
     said = commands(root)
     at = f'{root}/VOC2007'
     assert 'This looks like Pascal VOC data' in said
-    assert f"from_pascal_voc('{at}/JPEGImages', '{at}/Annotations')" in (
-        said.replace('\'"\'"\'', "'"))
+    assert (f'  python -c "import supervision as sv; sv.DetectionDataset.'
+            f"from_pascal_voc('{at}/JPEGImages', '{at}/Annotations')") in said
     assert f'make_config with --data {root}_coco' in said
 
 
@@ -253,7 +258,7 @@ def test_yolo_is_refused_with_the_commands_that_convert_it(tmp_path):
             (root / part / kind).mkdir(parents=True)
             (root / part / kind / f'a.{suffix}').write_text('0 .5 .5 .2 .2')
     (root / 'data.yaml').write_text('names: [cat]')
-    said = commands(root).replace('\'"\'"\'', "'")
+    said = commands(root)
     for part in ('train', 'valid'):
         at, to = f'{root}/{part}', f'{root}_coco/{part}'
         assert (f"from_yolo('{at}/images', '{at}/labels', "

@@ -30,8 +30,10 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ours(tmp_path / 'data/own')
     for name, width in (('small', 8), ('wide', 16)):
-        write(tmp_path / f'{name}.py',
-              experiment(model_cfg(plain_cfg('gfl', width))))
+        write(tmp_path / f'{name}.py', experiment(
+            model_cfg(plain_cfg('gfl', width)), param_scheduler=[
+                dict(type='MultiStepLR', begin=0, end=2, milestones=[1])],
+            auto_scale_lr=dict(enable=False, base_batch_size=3)))
     return tmp_path
 
 
@@ -329,7 +331,7 @@ def is_made(folder):
 REFUSED = [
     (has_other_files, {}, r"--out='own': has data.py already, and not as"),
     (has_a_teacher_of_before,
-     dict(options=['--teacher-ckpt', 'random']),
+     dict(options=['--teacher-ckpt', 'random', '--classes', 'cat=circle']),
      r"--out='own': has distilled.py, teacher.py already"),
     (is_a_file, {}, "--out='own': is a file; expected a folder"),
     (nothing, dict(student='gone.py'), "--student='gone.py': no such config"),

@@ -78,6 +78,17 @@ def test_the_key_at_its_depth(way, at, change, error, words):
     assert str(raised.value).startswith(f'{TRAIN}.{at}{words}')
 
 
+@pytest.mark.parametrize('change, path', [
+    (dict(ann_file='shapestrain.json'), 'data/shapes/train.json'),
+    (dict(data_prefix=dict(img='shapestrain')), 'data/shapes/train/0')])
+def test_a_missing_slash_is_named(change, path):
+    """As of ``data_root + 'train.json'`` with data_root='data/shapes'."""
+    cfg = dict(data_root='data', ann_file='shapes/train.json')
+    with pytest.raises(FileNotFoundError, match=re.escape(
+            f"; '{path}") + r"[\w.]*' exists, so the folder before it"):
+        check(loader(**{**cfg, **change}))
+
+
 def test_a_part_may_be_without_boxes(log):  # noqa: F811
     negatives = dict(content(), annotations=[])
     empty = loader(ann_file=saved('empty', negatives),
@@ -476,6 +487,9 @@ def test_an_evaluator_of_other_data(several):
         assert words in said, said
 
     wrong('data/shapes/gone.json', 'no such file (looked from ',
+          FileNotFoundError)
+    wrong('data/shapesval.json', "; 'data/shapes/val.json' exists, so the "
+          "folder before it (data_root?) may lack a '/' at its end",
           FileNotFoundError)
     wrong('data/shapes', "expected the annotations of validation data, "
           f"'{ANN}'", FileNotFoundError)

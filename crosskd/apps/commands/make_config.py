@@ -108,7 +108,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         '-o', '--out', metavar='FOLDER|FILE',
         help='folder for the configs of --data, or file for the one config. '
         'The file is replaced if it exists; without -o, the config is '
-        'printed. Train from the directory in which you run this command')
+        'printed. Its paths are those of the directory in which you run this '
+        'command: train it from there')
     both.add_argument(
         '--classes', nargs='+', action=_Synonyms, metavar='STUDENT=TEACHER',
         help="classes that the teacher's checkpoint calls by another name: "

@@ -36,12 +36,14 @@ VAL = dict(
     metainfo=METAINFO,
     test_mode=True)
 EVALUATOR = dict(
-    type='CocoMetric', ann_file=join(DATA_ROOT, VAL_ANNOTATIONS))
+    type='CocoMetric',
+    ann_file=(VAL_ANNOTATIONS if VAL_ANNOTATIONS.startswith('/')
+              else f'{DATA_ROOT}/{VAL_ANNOTATIONS}'))
 '''
 
 
 def data_text(data: Data, batch_size: int, epochs: int | None,
-              scaled: Sequence[str]) -> str:
+              scaled: Sequence[str], every: Sequence[str]) -> str:
     """Write data.py.
 
     Args:
@@ -49,11 +51,11 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
         batch_size: images for each GPU in a step.
         epochs: of a training; None if both configs keep their own.
         scaled: the configs whose pipelines go by ``SCALE``.
+        every: all configs.
     """
     train, val = data.train, data.val
     lines = [
         '"""The data of all configs in this folder. Change it here."""',
-        'from os.path import join', '',
         _line('DATA_ROOT', str(data.root), 'the folder of the data'),
         '# annotations in COCO format: paths from DATA_ROOT, or absolute',
         _line('TRAIN_ANNOTATIONS', _file(train, data.root)),
@@ -64,7 +66,8 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
         '# the categories of the annotation files, in their order',
         _line('CLASSES', data.classes)]
     if scaled:
-        used = '' if len(scaled) > 1 else f' (read by {scaled[0]} only)'
+        used = '' if len(scaled) == len(every) else (
+            f' (read by {scaled[0]} only)')
         lines += ['# the longer and the shorter side that images are resized '
                   f'to{used}', _line('SCALE', data.scale)]
     lines.append(_line('BATCH_SIZE', batch_size, 'images for each GPU in a '

@@ -124,7 +124,8 @@ def _write_parts(part: Path, both: Sequence[DetectorConfig],
     timed = [one.epochs for one in both if one.goes_by_epochs]
     (part / FILE).write_text(data_text(
         data, both[-1].batch_size, timed[-1] if timed else None,
-        [one.name for one in both if one.scales]), encoding='utf-8')
+        [one.name for one in both if one.scales],
+        [one.name for one in both]), encoding='utf-8')
     for split in (data.train, data.val):
         if split.rewritten:
             (part / f'{split.name}.json').write_text(

@@ -20,7 +20,7 @@ def other_format(root: Path) -> str:
     for name, commands in (('Pascal VOC', list(_voc(root))),
                            ('YOLO', list(_yolo(root)))):
         if commands:
-            lines = [f'  python -c {shlex.quote(line)}'
+            lines = [f'  python -c {_quoted(line)}'
                      for line in commands[:MOST]]
             return (f'This looks like {name} data; {SUPERVISION}'
                     + '\n'.join(lines) + '\nand then make_config with '
@@ -54,6 +54,11 @@ def _command(reading: str, root: Path, part: str) -> str:
     to = _target(root) / part
     return (f'import supervision as sv; sv.DetectionDataset.{reading}.as_coco('
             f'{str(to)!r}, {str(to / "_annotations.coco.json")!r})')
+
+
+def _quoted(line: str) -> str:
+    """A line of Python as one word of a shell, readable if it can be."""
+    return shlex.quote(line) if set(line) & set('"$`\\!') else f'"{line}"'
 
 
 def _part(boxes: Path, root: Path) -> str:

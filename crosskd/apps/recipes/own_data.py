@@ -174,14 +174,24 @@ def _classes(root: Path, key: str, parts: Sequence[Part],
     if ours == theirs:
         return tuple(ours)
     files = [part.file.relative_to(root) for part in parts]
+    if set(ours) == set(theirs):
+        # mmdet numbers classes in the order of each file
+        order = {name: at for at, name in enumerate(ours)}
+        val = parts[1]
+        val.content = {**val.content, 'categories': sorted(
+            val.content['categories'],
+            key=lambda one: order.get(one['name'], len(order)))}
+        val.rewritten = True
+        said.append(f'a copy of {files[1]} has its categories in the order '
+                    f'of {files[0]}')
+        return tuple(ours)
     missing = [(file, [n for n in other if n not in own])
                for file, own, other in zip(files, every, every[::-1])]
     what = '; '.join(f'{file} has no {few(names)}'
                      for file, names in missing if names)
     raise ConfigValueError(
-        f'{key}: {files[0]} and {files[1]} have different categories: '
-        + (what or f'{few(ours)} and {few(theirs)}')
-        + '. Expected the same names in the same order')
+        f'{key}: {files[0]} and {files[1]} have different categories: {what}. '
+        'Expected the same names in both')
 
 
 def _without_groups(part: Part, used: set[str]) -> list[dict]:
