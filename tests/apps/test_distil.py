@@ -3,6 +3,7 @@ import fcntl
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -358,6 +359,42 @@ def test_what_is_wrong_with_a_student_is_told_before_the_teacher_trains(
         r'python -m crosskd distil: \[distilled student\] ValueError: '
         r'.*reused_teacher_head_idx.*', str(ended.value.code))
     assert not (wrong_student.parent / 'work_dirs/teacher').exists()
+
+
+# -- the command --------------------------------------------------------------
+
+
+def test_both_spellings_and_the_script_are_one_command(capsys, monkeypatch):
+    helps = {}
+    for words in ('python -m crosskd distil', 'python -m crosskd distill',
+                  'python tools/distil.py'):
+        with pytest.raises(SystemExit) as ended:
+            if 'tools' in words:
+                monkeypatch.setattr(sys, 'argv', ['distil.py', '--help'])
+                runpy.run_path(str(REPO / 'tools/distil.py'),
+                               run_name='__main__')
+            main([words.split()[-1], '--help'])
+        assert not ended.value.code
+        helps[words] = text = capsys.readouterr().out
+        assert text.startswith(f'usage: {words} [-h] [--alone] FOLDER\n')
+        assert f'example:\n  {words} my_detector --alone\n' in text
+    # lines are broken at other words
+    assert len({' '.join(text.replace(words, 'x').split())
+                for words, text in helps.items()}) == 1
+
+
+def test_a_stopped_command_says_how_it_continues(tmp_path, capsys,
+                                                 monkeypatch):
+    def stop(folder, alone):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('crosskd.apps.distil.distil', stop)
+    with pytest.raises(SystemExit) as ended:
+        main(['distil', str(tmp_path)])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == (
+        'python -m crosskd distil: stopped; the same command continues from '
+        'here\n')
 
 
 # -- the whole road -----------------------------------------------------------
