@@ -101,8 +101,8 @@ def test_what_is_shared_is_said():
     (None, NAMES, dict(person='man'), 'synonyms need the names .* student'),
     (('person', ), None, {}, 'student has 1 classes and the teacher 3, .*set '
      'kd_cfg.teacher_classes'),
-    (None, ('person', ), {}, 'student has 3 classes and the teacher 1, .*of '
-     'the student are not known'),
+    (None, ('person', ), {}, 'student has 3 classes and the teacher 1, .*the '
+     "student's class names are not known"),
 ])
 def test_what_cannot_be_matched_is_an_error(student, teacher, synonyms,
                                             words):
