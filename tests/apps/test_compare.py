@@ -150,7 +150,7 @@ def test_speed_errors_and_verdict_are_in_all_that_is_written(folder, output):
     verdict, = saved['verdict']
     assert verdict in ' '.join(output.split())
     assert 'No gain is given' in verdict
-    assert '% of the AP of its teacher, teacher (' in verdict
+    assert '% of the AP of its teacher (teacher, ' in verdict
     for row in saved['detectors']:
         assert row['inference'].keys() == {'seconds', 'images', 'device'}
         assert row['inference']['seconds'] > 0

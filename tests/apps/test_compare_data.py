@@ -216,13 +216,14 @@ def test_the_page_has_the_classes_and_images_of_the_data_set(root):
     own_metainfo(cfg, root)
     arrays(cfg, root)
     trained(cfg, root)
-    row, = compare(['w'], 'out')
+    row, = compare(['w'], 'out', score=1.0)  # so that all are missed
     assert row['classes'].keys() == set(TWO)
     page = (root / 'out/compare.html').read_text()
     images, boxes = truth_in(classes=TWO)
     assert f'on {images} images of' in page
-    found = re.findall(r'(\d+) of \d+ objects? found, 0 wrong', page)
-    assert sum(map(int, found)) == boxes > 0
+    missed = re.findall(r'0 of (\d+) objects? found, 0 wrong', page)
+    assert sum(map(int, missed)) == boxes == row['objects']['missed'] > 0
+    assert row['metrics']['AP']['mean'] == 100
 
 
 def test_a_part_of_the_images(root):

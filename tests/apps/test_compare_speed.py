@@ -8,8 +8,6 @@ from torch import nn
 
 from crosskd.apps.compare import speed
 
-pytestmark = pytest.mark.torch_only
-
 
 class Network(BaseModel):
     """A convolution of 3 channels to 8, 3 × 3, and ``then``."""
@@ -81,7 +79,7 @@ def test_the_time_is_a_median_of_images(monkeypatch, seconds, median,
     assert all(one[:2] == (1, 'predict') for one in model.seen[:-1])
 
 
-def test_slow_detectors_are_measured_on_fewer_images(monkeypatch):
+def test_after_20_seconds_no_more_images_are_measured(monkeypatch):
     clock = iter([0, 1, 2, 3, 15, 21])
     monkeypatch.setattr(speed, 'time', SimpleNamespace(
         monotonic=lambda: next(clock), perf_counter=lambda: 1))
