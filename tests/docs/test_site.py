@@ -202,6 +202,7 @@ def test_messages_that_are_quoted_are_ones_that_are_said():
     assert len(quoted) > 20
     for message in quoted:
         assert any(has_in_order(message, x) for x in said), message
+        assert '<' not in message  # the site would take it for a tag
 
 
 def example(thing):
