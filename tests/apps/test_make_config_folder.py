@@ -267,6 +267,16 @@ def test_a_config_that_counts_steps(tmp_path):
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (6, 6)
 
 
+def test_a_teacher_of_another_batch_size_keeps_it(folder):
+    write(folder / 'batches.py', {**Config.fromfile('wide.py').to_dict(),
+                                  'train_dataloader': dict(
+        Config.fromfile('wide.py').train_dataloader.to_dict(), batch_size=4)})
+    made = write_configs('data/own', 'own', 'small.py', 'batches.py')
+    assert 'teacher.py keeps the batch size of ../batches.py' in made.said
+    assert [Config.fromfile(f'own/{name}').train_dataloader.batch_size
+            for name in (TEACHER, DISTILLED)] == [4, 3]
+
+
 def test_features_are_distilled_where_there_is_no_adapter(folder):
     write(folder / 'two_stage.py', experiment(unknown_cfg('faster_rcnn')))
     text = (folder / 'two_stage.py').read_text()

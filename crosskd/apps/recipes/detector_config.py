@@ -33,6 +33,7 @@ class DetectorConfig:
         changes: what is different in ``model``, besides the classes.
         weights: what the training begins with; None for what ``base`` says.
         trial: whether it trains for one epoch only.
+        shares_batch_size: whether its batch size is that of data.py.
     """
     name: str
     base: str
@@ -42,6 +43,7 @@ class DetectorConfig:
     changes: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     trial: bool = False
+    shares_batch_size: bool = True
 
     @property
     def scales(self) -> bool:
@@ -88,6 +90,8 @@ class DetectorConfig:
             said.append(f'{self.name} keeps the image sizes of {self.base}')
         if not self.goes_by_epochs:
             said.append(f'{self.name} keeps the schedule of {self.base}')
+        if not self.shares_batch_size:
+            said.append(f'{self.name} keeps the batch size of {self.base}')
         if not (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             said.append(f'{self.name} keeps the learning rate of {self.base}: '
                         'that config has no auto_scale_lr.base_batch_size')
@@ -186,8 +190,9 @@ class DetectorConfig:
                 f'{"val" if as_val else part}_pipeline')
         for _ in range(wrappers):
             dataset = dict(dataset=dataset)
-        own = dict(batch_size=Code('_base_.BATCH_SIZE')
-                   ) if part == 'train' else {}
+        own = dict(batch_size=Code(
+            '_base_.BATCH_SIZE') if self.shares_batch_size
+            else self.batch_size) if part == 'train' else {}
         values[f'{part}_dataloader'] = dict(**own, dataset=dataset)
         if part != 'train':
             values[f'{part}_evaluator'] = {

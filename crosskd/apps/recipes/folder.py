@@ -153,8 +153,14 @@ def _detector(file: str, name: str | None, folder: Path, data: Data,
               trial: bool, batch_size: int | None = None) -> DetectorConfig:
     """The config of the teacher or of the student on the data.
 
-    By default its batch size is that of the config, if there are as many
-    images.
+    Its batch size is that of the config, if there are as many images.  That of
+    the student is in data.py, for a teacher with the same one, too.
+
+    Args:
+        file: its name.
+        name: of the config; None for the default.
+        folder, data, trial: as for :func:`write_configs`.
+        batch_size: the student's, for a teacher.
     """
     key = f'--{Path(file).stem}'
     changes: Mapping[str, Any] = R18 if not name and file == STUDENT else {}
@@ -168,11 +174,12 @@ def _detector(file: str, name: str | None, folder: Path, data: Data,
     _check_inheritable(found, cfg)
     base = path_of(name, str(cfg.filename), folder)
     cfg.merge_from_dict(dict(model=changes))
-    own = (cfg.get('train_dataloader') or {}).get('batch_size', 1)
-    images = len(data.train.content['images'])
-    return DetectorConfig(file, base, cfg, data, batch_size or min(
-        own, images), changes, published_weights(base) if file == TEACHER
-        else None, trial)
+    own = min((cfg.get('train_dataloader') or {}).get('batch_size', 1),
+              len(data.train.content['images']))
+    return DetectorConfig(
+        file, base, cfg, data, own, changes,
+        published_weights(base) if file == TEACHER else None, trial,
+        batch_size in (None, own))
 
 
 def _check_inheritable(found: str, cfg: Config) -> None:
