@@ -33,7 +33,8 @@ class DetectorConfig:
         changes: what is different in ``model``, besides the classes.
         weights: what the training begins with; None for what ``base`` says.
         trial: whether it trains for one epoch only.
-        shares_batch_size: whether its batch size is that of data.py.
+        shares_batch_size, shares_epochs: whether it goes by those of data.py,
+            if it can.
     """
     name: str
     base: str
@@ -44,6 +45,13 @@ class DetectorConfig:
     weights: str | None = None
     trial: bool = False
     shares_batch_size: bool = True
+    shares_epochs: bool = True
+
+    def share_with(self, student: 'DetectorConfig') -> None:
+        """Go by data.py where both configs have the same of their own."""
+        self.shares_batch_size = self.batch_size == student.batch_size
+        self.shares_epochs = (student.goes_by_epochs
+                              and self.own_epochs == student.own_epochs)
 
     @property
     def scales(self) -> bool:
@@ -77,10 +85,10 @@ class DetectorConfig:
 
         Hooks that act in a certain epoch do not.
         """
-        return (self.own_epochs is not None and 'epoch' not in str(
-            self.cfg.get('custom_hooks')) and all(
-                _fits_any_length(one, self.own_epochs)
-                for one in self._schedulers))
+        return (self.shares_epochs and self.own_epochs is not None
+                and 'epoch' not in str(self.cfg.get('custom_hooks')) and all(
+                    _fits_any_length(one, self.own_epochs)
+                    for one in self._schedulers))
 
     @property
     def kept(self) -> list[str]:
