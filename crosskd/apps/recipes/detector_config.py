@@ -8,11 +8,11 @@ from typing import Any
 from mmengine.config import Config
 
 from ...errors import ConfigValueError
+from .num_classes import all_counts, replaced_counts
 from .own_data import Data
 from .plain import class_names
 from .python_text import SPREAD, Code, python_text
 
-COUNT = Code('len(_base_.CLASSES)')
 EPOCHS = '_base_.EPOCHS'
 # transforms that change the size of an image, other than Resize
 SIZING = re.compile('Affine|Choice|Crop|Expand|MixUp|Mosaic|Pad|Resize')
@@ -155,7 +155,7 @@ class DetectorConfig:
     def _counts(self) -> dict[str, Any]:
         """The number of classes, wherever the model has it."""
         model = self.cfg.model
-        every = Counter(_all_counts(model))
+        every = Counter(all_counts(model))
         names = class_names(self.cfg, 'train_dataloader')
         count = len(names) if names and len(names) in every else None
         if count is None and len(every) == 1:
@@ -165,7 +165,7 @@ class DetectorConfig:
                 f'{self.base}: expected num_classes in its model, equal to '
                 f'the {len(names or ())} classes of its data; found '
                 f'{sorted(every)}')
-        return _replaced(model, count, '_base_.model')
+        return replaced_counts(model, count, '_base_.model')
 
     def _loader(self, part: str) -> dict:
         loader = self.cfg.get(f'{part}_dataloader')
@@ -291,43 +291,6 @@ def _leaf(dataset: Mapping[str, Any], at: str) -> tuple[str, int]:
             raise ConfigValueError(
                 f'{at.removeprefix("_base_.")}: expected a data set with a '
                 f'pipeline, found {dict(dataset)}')
-
-
-def _all_counts(model: Any) -> Iterator[int]:
-    several = model.values() if isinstance(model, dict) else model
-    if isinstance(model, dict) and isinstance(model.get('num_classes'), int):
-        yield model['num_classes']
-    for one in several:
-        if isinstance(one, (dict, list, tuple)):
-            yield from _all_counts(one)
-
-
-def _replaced(part: Mapping[str, Any], count: int, at: str) -> dict[str, Any]:
-    """The number of classes in the dicts of a model that have it."""
-    found: dict[str, Any] = {}
-    for key, value in part.items():
-        if key == 'num_classes' and value == count:
-            found[key] = COUNT
-        elif isinstance(value, dict):
-            found[key] = _replaced(value, count, f'{at}.{key}')
-        elif isinstance(value, list) and count in _all_counts(value):
-            # lists are not merged
-            found[key] = Code(
-                f'[\n    dict(one, num_classes={COUNT})\n    for one in '
-                f'{at}.{key}\n]') if all(
-                    one.get('num_classes') == count for one in value
-                    ) else [_whole(one, count) for one in value]
-    return {key: value for key, value in found.items() if value != {}}
-
-
-def _whole(value: Any, count: int) -> Any:
-    """A part of a model, with another number of classes."""
-    if isinstance(value, dict):
-        return {key: COUNT if key == 'num_classes' and one == count
-                else _whole(one, count) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_whole(one, count) for one in value)
-    return value
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:
