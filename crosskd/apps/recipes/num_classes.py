@@ -17,7 +17,8 @@ def all_counts(model: Any) -> Iterator[int]:
             yield from all_counts(one)
 
 
-def replaced_counts(part: Mapping[str, Any], count: int, at: str) -> dict[str, Any]:
+def replaced_counts(part: Mapping[str, Any], count: int,
+                    at: str) -> dict[str, Any]:
     """The changes that give a model's heads the classes of data.py.
 
     Args:
