@@ -267,6 +267,22 @@ def test_a_config_that_counts_steps(tmp_path):
     assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (6, 6)
 
 
+def test_a_teacher_keeps_another_batch_size_and_schedule(folder):
+    text = (folder / 'wide.py').read_text()
+    (folder / 'own.py').write_text(
+        f"{text}\ntrain_dataloader['batch_size'] = 4\n"
+        "train_cfg['max_epochs'] = param_scheduler[0]['end'] = 7\n")
+    made = write_configs('data/own', 'made', 'small.py', 'own.py')
+    for what in ('batch size', 'schedule'):
+        assert f'teacher.py keeps the {what} of ../own.py' in made.said
+    teacher, student = (Config.fromfile(f'made/{name}')
+                        for name in (TEACHER, DISTILLED))
+    assert [one.train_dataloader.batch_size for one in (teacher, student)] == [
+        4, 3]
+    assert [one.train_cfg.max_epochs for one in (teacher, student)] == [7, 2]
+    assert student.model.teacher_ckpt.endswith('/teacher/epoch_7.pth')
+
+
 def test_features_are_distilled_where_there_is_no_adapter(folder):
     write(folder / 'two_stage.py', experiment(unknown_cfg('faster_rcnn')))
     text = (folder / 'two_stage.py').read_text()

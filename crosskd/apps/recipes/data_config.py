@@ -49,7 +49,7 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
     Args:
         data: the data set.
         batch_size: images for each GPU in a step.
-        epochs: of a training; None if both configs keep their own.
+        epochs: of a training; None if the configs keep their own.
         scaled: the configs whose pipelines go by ``SCALE``.
         every: all configs.
     """
@@ -73,7 +73,7 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
     lines.append(_line('BATCH_SIZE', batch_size, 'images for each GPU in a '
                        'step'))
     if epochs is not None:
-        lines.append(_line('EPOCHS', epochs, 'of each training'))
+        lines.append(_line('EPOCHS', epochs, 'of a training'))
     return '\n'.join(lines) + '\n' + REST
 
 

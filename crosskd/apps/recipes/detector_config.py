@@ -8,11 +8,11 @@ from typing import Any
 from mmengine.config import Config
 
 from ...errors import ConfigValueError
+from .num_classes import all_counts, replaced_counts
 from .own_data import Data
 from .plain import class_names
 from .python_text import SPREAD, Code, python_text
 
-COUNT = Code('len(_base_.CLASSES)')
 EPOCHS = '_base_.EPOCHS'
 # transforms that change the size of an image, other than Resize
 SIZING = re.compile('Affine|Choice|Crop|Expand|MixUp|Mosaic|Pad|Resize')
@@ -33,6 +33,8 @@ class DetectorConfig:
         changes: what is different in ``model``, besides the classes.
         weights: what the training begins with; None for what ``base`` says.
         trial: whether it trains for one epoch only.
+        shares_batch_size, shares_epochs: whether it goes by those of data.py,
+            if it can.
     """
     name: str
     base: str
@@ -42,6 +44,14 @@ class DetectorConfig:
     changes: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     trial: bool = False
+    shares_batch_size: bool = True
+    shares_epochs: bool = True
+
+    def share_with(self, student: 'DetectorConfig') -> None:
+        """Go by data.py where both configs have the same of their own."""
+        self.shares_batch_size = self.batch_size == student.batch_size
+        self.shares_epochs = (student.goes_by_epochs
+                              and self.own_epochs == student.own_epochs)
 
     @property
     def scales(self) -> bool:
@@ -75,10 +85,10 @@ class DetectorConfig:
 
         Hooks that act in a certain epoch do not.
         """
-        return (self.own_epochs is not None and 'epoch' not in str(
-            self.cfg.get('custom_hooks')) and all(
-                _fits_any_length(one, self.own_epochs)
-                for one in self._schedulers))
+        return (self.shares_epochs and self.own_epochs is not None
+                and 'epoch' not in str(self.cfg.get('custom_hooks')) and all(
+                    _fits_any_length(one, self.own_epochs)
+                    for one in self._schedulers))
 
     @property
     def kept(self) -> list[str]:
@@ -88,6 +98,8 @@ class DetectorConfig:
             said.append(f'{self.name} keeps the image sizes of {self.base}')
         if not self.goes_by_epochs:
             said.append(f'{self.name} keeps the schedule of {self.base}')
+        if not self.shares_batch_size:
+            said.append(f'{self.name} keeps the batch size of {self.base}')
         if not (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             said.append(f'{self.name} keeps the learning rate of {self.base}: '
                         'that config has no auto_scale_lr.base_batch_size')
@@ -143,7 +155,7 @@ class DetectorConfig:
     def _counts(self) -> dict[str, Any]:
         """The number of classes, wherever the model has it."""
         model = self.cfg.model
-        every = Counter(_all_counts(model))
+        every = Counter(all_counts(model))
         names = class_names(self.cfg, 'train_dataloader')
         count = len(names) if names and len(names) in every else None
         if count is None and len(every) == 1:
@@ -153,7 +165,7 @@ class DetectorConfig:
                 f'{self.base}: expected num_classes in its model, equal to '
                 f'the {len(names or ())} classes of its data; found '
                 f'{sorted(every)}')
-        return _replaced(model, count, '_base_.model')
+        return replaced_counts(model, count, '_base_.model')
 
     def _loader(self, part: str) -> dict:
         loader = self.cfg.get(f'{part}_dataloader')
@@ -186,8 +198,9 @@ class DetectorConfig:
                 f'{"val" if as_val else part}_pipeline')
         for _ in range(wrappers):
             dataset = dict(dataset=dataset)
-        own = dict(batch_size=Code('_base_.BATCH_SIZE')
-                   ) if part == 'train' else {}
+        own = dict(batch_size=Code(
+            '_base_.BATCH_SIZE') if self.shares_batch_size
+            else self.batch_size) if part == 'train' else {}
         values[f'{part}_dataloader'] = dict(**own, dataset=dataset)
         if part != 'train':
             values[f'{part}_evaluator'] = {
@@ -278,43 +291,6 @@ def _leaf(dataset: Mapping[str, Any], at: str) -> tuple[str, int]:
             raise ConfigValueError(
                 f'{at.removeprefix("_base_.")}: expected a data set with a '
                 f'pipeline, found {dict(dataset)}')
-
-
-def _all_counts(model: Any) -> Iterator[int]:
-    several = model.values() if isinstance(model, dict) else model
-    if isinstance(model, dict) and isinstance(model.get('num_classes'), int):
-        yield model['num_classes']
-    for one in several:
-        if isinstance(one, (dict, list, tuple)):
-            yield from _all_counts(one)
-
-
-def _replaced(part: Mapping[str, Any], count: int, at: str) -> dict[str, Any]:
-    """The number of classes in the dicts of a model that have it."""
-    found: dict[str, Any] = {}
-    for key, value in part.items():
-        if key == 'num_classes' and value == count:
-            found[key] = COUNT
-        elif isinstance(value, dict):
-            found[key] = _replaced(value, count, f'{at}.{key}')
-        elif isinstance(value, list) and count in _all_counts(value):
-            # lists are not merged
-            found[key] = Code(
-                f'[\n    dict(one, num_classes={COUNT})\n    for one in '
-                f'{at}.{key}\n]') if all(
-                    one.get('num_classes') == count for one in value
-                    ) else [_whole(one, count) for one in value]
-    return {key: value for key, value in found.items() if value != {}}
-
-
-def _whole(value: Any, count: int) -> Any:
-    """A part of a model, with another number of classes."""
-    if isinstance(value, dict):
-        return {key: COUNT if key == 'num_classes' and one == count
-                else _whole(one, count) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_whole(one, count) for one in value)
-    return value
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:

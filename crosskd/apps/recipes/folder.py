@@ -93,8 +93,8 @@ def write_configs(data: str | Path, out: str | Path,
                              checkpoint=_anywhere(teacher_ckpt),
                              written=_trained(teacher, teacher_ckpt, folder))
         else:
-            theirs = _detector(TEACHER, teacher, folder, read, trial,
-                               ours.batch_size)
+            theirs = _detector(TEACHER, teacher, folder, read, trial)
+            theirs.share_with(ours)
             both = [theirs, ours]
             learns = partial(make_config, teacher=str(part / TEACHER),
                              checkpoint=RANDOM, written=_untrained(theirs))
@@ -121,9 +121,10 @@ def _write_parts(part: Path, both: Sequence[DetectorConfig],
                         f'{TEACHER} starts as {one.base} does: no published '
                         'weights were found for that config')
         said += one.kept
-    timed = [one.epochs for one in both if one.goes_by_epochs]
+    student = both[-1]
     (part / FILE).write_text(data_text(
-        data, both[-1].batch_size, timed[-1] if timed else None,
+        data, student.batch_size,
+        student.epochs if student.goes_by_epochs else None,
         [one.name for one in both if one.scales],
         [one.name for one in both]), encoding='utf-8')
     for split in (data.train, data.val):
@@ -150,11 +151,10 @@ def _trained(teacher: str, checkpoint: str, folder: Path) -> Written:
 
 
 def _detector(file: str, name: str | None, folder: Path, data: Data,
-              trial: bool, batch_size: int | None = None) -> DetectorConfig:
+              trial: bool) -> DetectorConfig:
     """The config of the teacher or of the student on the data.
 
-    By default its batch size is that of the config, if there are as many
-    images.
+    Its batch size is that of the config, if there are as many images.
     """
     key = f'--{Path(file).stem}'
     changes: Mapping[str, Any] = R18 if not name and file == STUDENT else {}
@@ -168,11 +168,11 @@ def _detector(file: str, name: str | None, folder: Path, data: Data,
     _check_inheritable(found, cfg)
     base = path_of(name, str(cfg.filename), folder)
     cfg.merge_from_dict(dict(model=changes))
-    own = (cfg.get('train_dataloader') or {}).get('batch_size', 1)
-    images = len(data.train.content['images'])
-    return DetectorConfig(file, base, cfg, data, batch_size or min(
-        own, images), changes, published_weights(base) if file == TEACHER
-        else None, trial)
+    own = min((cfg.get('train_dataloader') or {}).get('batch_size', 1),
+              len(data.train.content['images']))
+    return DetectorConfig(
+        file, base, cfg, data, own, changes,
+        published_weights(base) if file == TEACHER else None, trial)
 
 
 def _check_inheritable(found: str, cfg: Config) -> None:
