@@ -122,6 +122,8 @@ def _next_steps(student: Training, page: Path) -> str:
         f'  python -m crosskd test {config} {checkpoint}\n'
         f'  python -m crosskd export {config} {checkpoint} '
         f'{shlex.quote(str(exported))}\n'
-        '  python -c "from mmdet.apis import DetInferencer; DetInferencer('
+        # crosskd stands in for mmcv's compiled ops
+        '  python -c "import crosskd; from mmdet.apis import DetInferencer; '
+        'DetInferencer('
         f"'{exported}/student.py', '{exported}/student.pth')"
         f"""('IMAGE', out_dir='{exported}')\"""")
