@@ -333,9 +333,9 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path):
     assert beside <= {'.html', '.jpg', '.png', '.svg', '.css', '.ipynb',
                       '.xml', '.gz', '.inv'}
     # what is outside of docs/, and a class with the example of its config
-    assert 'GFL-R18' in (
-        tmp_path / 'repository/configs/crosskd/index.html').read_text()
+    assert 'Contributing' in (
+        tmp_path / 'repository/CONTRIBUTING/index.html').read_text()
     assert 'SkipNonFiniteHook' in (
         tmp_path / 'classes/detectors/index.html').read_text()
-    assert 'How CrossKD works' in (
+    assert 'How it works' in (
         tmp_path / 'search/search_index.json').read_text()
