@@ -40,16 +40,16 @@ REGISTERED = {
 
 
 def navigation():
-    """The pages that mkdocs.yml lists."""
+    """The pages that mkdocs.yml lists, and their names in the menu."""
     # by itself, because the rest has tags of mkdocs
     _, key, nav = (REPO / 'mkdocs.yml').read_text().rpartition('\nnav:')
-    found, left = [], [yaml.safe_load(key + nav)['nav']]
+    found, left = {}, [*yaml.safe_load(key + nav)['nav']]
     while left:
-        part = left.pop()
+        (name, part), = left.pop().items()
         if isinstance(part, str):
-            found.append(part)
+            found[part] = name
         else:
-            left.extend(part.values() if isinstance(part, dict) else part)
+            left.extend(part)
     return found
 
 
@@ -60,6 +60,15 @@ def test_every_page_is_in_the_navigation():
         sorted(pages))
     for page in set(listed) - set(pages):
         assert (REPO / page.removeprefix('repository/')).is_file(), page
+
+
+def test_a_page_has_one_title_which_is_its_name_in_the_menu():
+    names = navigation()
+    assert names.pop('README.md') == 'Home'
+    for page, name in names.items():
+        file = REPO / page.removeprefix('repository/') if (
+            page.startswith('repository/')) else DOCS / page
+        assert re.findall('^# (.+)', bare(file), re.M) == [name], page
 
 
 def anchors(text):
@@ -324,9 +333,9 @@ def test_the_site_builds_strictly_and_needs_no_other_host(tmp_path):
     assert beside <= {'.html', '.jpg', '.png', '.svg', '.css', '.ipynb',
                       '.xml', '.gz', '.inv'}
     # what is outside of docs/, and a class with the example of its config
-    assert 'GFL-R18' in (
-        tmp_path / 'repository/configs/crosskd/index.html').read_text()
+    assert 'Contributing' in (
+        tmp_path / 'repository/CONTRIBUTING/index.html').read_text()
     assert 'SkipNonFiniteHook' in (
         tmp_path / 'classes/detectors/index.html').read_text()
-    assert 'How CrossKD works' in (
+    assert 'How it works' in (
         tmp_path / 'search/search_index.json').read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from mmdet.utils import register_all_modules
 
-from ..compare import compare, format_table
+from ..compare import compare, format_report
 from ..distil.trainings import train
 from ..progress import say_step
 from . import shapes, stages
@@ -61,11 +61,9 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     os.chdir(root)  # where they were trained
     rows = compare([run.work_dir for run in runs], results,
                    [run.name for run in runs])
-    gain = (rows[2]['metrics']['AP']['mean'] -
-            rows[1]['metrics']['AP']['mean'])
-    print(f'\n{format_table(rows)}\n\n'
-          f'CrossKD: {gain:+.1f} AP over the same student alone, with seed '
-          f'{seed}, after {(time.time() - started) / 60:.1f} minutes.\n'
+    minutes = (time.time() - started) / 60
+    print(f'\n{format_report(rows)}\n\n'
+          f'All this took {minutes:.1f} minutes, with seed {seed}.\n'
           'The comparison with pictures and curves, for a browser:\n'
           f'  {results / "compare.html"}\n\n'
           'Next, your own images. These two commands write configs for them '

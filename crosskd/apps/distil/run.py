@@ -10,7 +10,7 @@ import torch
 from mmengine.device import get_device
 
 from ...errors import ConfigValueError
-from ..compare import compare, format_table
+from ..compare import compare, format_report
 from ..progress import say_step
 from .folder import DISTILLED, NAMES, TEACHER, trainings_of
 from .processes import TrainingError
@@ -63,7 +63,7 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
     with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
         rows = compare([t.work_dir for t in found], out,
                        [t.name for t in found])
-    print(f'\n{format_table(rows)}\n\n{_next_steps(students[-1], out)}',
+    print(f'\n{format_report(rows)}\n\n{_next_steps(students[-1], out)}',
           flush=True)
     return rows
 
