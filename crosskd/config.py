@@ -122,8 +122,8 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
 def _schedules(given: dict) -> dict[str, Schedule]:
     cfgs = given.get('schedule', {})
     if not isinstance(cfgs, dict):
-        raise ConfigTypeError('kd_cfg.schedule must be a dict of configs by '
-                              f'the name of a loss, found {cfgs!r}')
+        raise ConfigTypeError('kd_cfg.schedule must be a dict from the names '
+                              f'of losses to configs, found {cfgs!r}')
     return {name: _schedule(f'kd_cfg.schedule.{name}', cfg)
             for name, cfg in cfgs.items()}
 
@@ -145,10 +145,10 @@ def _split(given: dict) -> tuple[int, int]:
             isinstance(n, bool) or not isinstance(n, int) for n in both):
         raise ConfigTypeError(
             f'{SPLIT} must be an integer (how many tower layers the student '
-            'keeps), or two where teacher and student differ (how many the '
-            'student keeps, how many of the teacher are left out), found '
-            f'{found!r}; also for losses with a weight of 0, unless they are '
-            'left out (None)')
+            'keeps), or two integers if the heads differ (how many layers '
+            "the student keeps, how many of the teacher's are skipped), found "
+            f'{found!r}; losses with a weight of 0 need it, too, unless they '
+            'are None')
     return both[0], both[1]
 
 
@@ -164,7 +164,7 @@ def _synonyms(given: dict) -> dict[str, str]:
             isinstance(name, str) for pair in classes.items()
             for name in pair):
         raise ConfigTypeError(
-            'kd_cfg.classes must be a dict of names, student to teacher, '
+            'kd_cfg.classes must be a dict from student to teacher names, '
             f"such as dict(pedestrian='person'), found {classes!r}")
     return classes
 

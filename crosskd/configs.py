@@ -178,11 +178,11 @@ def _class(model: Mapping[str, Any], key: str, by: str) -> Any:
     kind = resolve(MODELS, model[by], scope)
     if kind is None:
         known = MODELS.module_dict
-        where = f' of the scope {scope!r}' if scope else ''
+        where = f' in the scope {scope!r}' if scope else ''
         near = '' if model[by] in known else did_you_mean(model[by], known)
         raise ConfigValueError(
-            f'{key}: model.{by}={model[by]!r} is in no registry{where}; '
-            "expected a detector of mmdet's, or custom_imports that register "
+            f'{key}: model.{by}={model[by]!r} is not registered{where}; '
+            'expected an mmdet detector, or custom_imports that register '
             f'it{near}')
     return kind
 

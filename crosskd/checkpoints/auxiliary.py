@@ -71,11 +71,11 @@ def load_auxiliary_state(module: nn.Module, state: dict[str, Tensor],
             raise ConfigValueError(
                 f'{found} {kind} {", ".join(sorted(names))}, unlike the '
                 'losses and channel adapters of this run; resume with the '
-                'kd_cfg and the teacher that the checkpoint was written with')
+                'kd_cfg and the teacher of the run that wrote the checkpoint')
     for name, value in own.items():
         if state[name].shape != value.shape:
             raise ConfigValueError(
-                f'{found}: {name} is of shape {tuple(state[name].shape)}, '
+                f'{found}: {name} has shape {tuple(state[name].shape)}, '
                 f'expected {tuple(value.shape)}')
     for name, value in own.items():
         value.data.copy_(state[name])

@@ -47,8 +47,8 @@ def download(url: str, key: str) -> Path:
     found = f'{key}={url!r}'
     if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
         raise ConfigValueError(
-            f'{found}: what comes over http can be changed on the way; '
-            f'use https, or set the environment variable {ALLOW_HTTP}=1')
+            f'{found}: a file can be changed on its way over http; use '
+            f'https, or set the environment variable {ALLOW_HTTP}=1')
     name = Path(urlparse(url).path).name
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
                       f'{source!r}', 'current', logging.WARNING)
         return
     raise ConfigFileNotFoundError(
-        f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). Where '
-        'the host is not reachable, fetch the file elsewhere and put it at '
-        f'{file}, or name its path: {key}=/path/to/file.pth')
+        f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). If this '
+        'machine cannot reach the host, download the file elsewhere and put '
+        f'it at {file}, or give its path: {key}=/path/to/file.pth')
 
 
 def _sha256(file: Path) -> str:

@@ -73,9 +73,9 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             pickle_module=pickle if trusted else allow_list_pickle)
     except Refused as e:
         raise ConfigValueError(
-            f"{found}: refused, because it names '{e}', which is not on "
-            'the allow-list of things a checkpoint may hold; nothing of it '
-            f'was run. {if_refused}') from None
+            f"{found}: refused, because it contains '{e}', which is not on "
+            'the allow-list for checkpoints; none of its code was run. '
+            f'{if_refused}') from None
     except Exception as e:
         if not _is_about_the_file(e):
             raise  # resuming must not pass a good file over
@@ -102,7 +102,7 @@ def load_from_allow_list(filename: str, map_location: Any = None,
     """
     checkpoint = load_checkpoint(
         filename, 'checkpoint',
-        'If you trust the file, save what is needed of it once more: '
+        'If you trust the file, save only its weights to a new one: '
         "torch.save(dict(state_dict=torch.load(file, weights_only=False)["
         "'state_dict']), new_file)", map_location=map_location)
     meta = checkpoint.get('meta')
@@ -115,8 +115,9 @@ def load_from_elsewhere(filename: str, map_location: Any = None,
                         key: str = 'checkpoint') -> dict:
     """Refuse storage whose loaders unpickle without restriction."""
     raise ConfigValueError(
-        f'{key}={filename!r}: this storage cannot be read through the '
-        'allow-list; fetch the file and name its path')
+        f'{key}={filename!r}: crosskd does not read this kind of storage, '
+        'because its loader could run code from the file; download the file '
+        'and give its path')
 
 
 def _is_about_the_file(error: Exception) -> bool:

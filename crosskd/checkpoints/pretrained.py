@@ -47,8 +47,8 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
                 listed = {rest: path}
             if rest not in listed:
                 raise ConfigValueError(
-                    f'{name}={path!r}: {rest!r} is not in the '
-                    f'list behind {scheme}://'
+                    f"{name}={path!r}: {rest!r} is not in mmengine's list "
+                    f'for {scheme}://'
                     f'{did_you_mean(rest, listed)}')
             path = listed[rest]
         if is_url(path):
@@ -57,11 +57,11 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
                 raise ConfigFileNotFoundError(
-                    f'{e}, or begin with random weights: {part}=None (each '
+                    f'{e}, or start with random weights: {part}=None (either '
                     'after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():
             raise missing(name, path, 'the path or URL of a checkpoint, or '
-                          'None to begin with random weights')
+                          'None to start with random weights')
         else:
             load_checkpoint(path, name, 'Save its weights alone in a file of '
                             'their own')

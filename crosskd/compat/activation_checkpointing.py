@@ -38,8 +38,8 @@ def prepare_checkpointing(model: nn.Module,
     if not isinstance(names, Sequence) or not all(
             isinstance(name, str) for name in names):
         raise ConfigTypeError(
-            'activation_checkpointing must be a list of names of '
-            f'modules, found {modules!r}')
+            'activation_checkpointing must be a list of module names, '
+            f'found {modules!r}')
     for name in names:
         try:
             found = attrgetter(name)(model)

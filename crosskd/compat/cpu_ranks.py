@@ -77,6 +77,6 @@ def without_sync_bn(model: nn.Module, cfg: Config) -> nn.Module:
     if cfg.pop('sync_bn', None) or named:
         print_log(
             f'{key}: synchronised batch norm needs GPUs; without them each '
-            'rank normalises its own part of the batch', 'current',
+            'process normalises its own part of the batch', 'current',
             logging.WARNING)
     return revert_sync_batchnorm(model)

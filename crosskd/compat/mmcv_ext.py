@@ -55,12 +55,12 @@ def _load() -> None:
         importlib.import_module('mmcv._ext')
     except ImportError as e:
         raise ImportError(
-            f"mmcv's compiled ops (mmcv._ext) do not load: {e}. They were "
-            'probably built for another torch than the installed '
-            f'{torch.__version__}. Either install an mmcv that was built for '
-            'this torch, or one without compiled ops (pip install '
+            f"mmcv's compiled ops (mmcv._ext) cannot be loaded: {e}. They "
+            'were probably built for a torch other than the installed '
+            f'{torch.__version__}. Install an mmcv that was built for this '
+            'torch, or one without compiled ops (pip install '
             '--force-reinstall --no-deps onedl-mmcv, or mmcv-lite in place of '
-            'mmcv): then crosskd stands in for what detectors need of them'
+            'mmcv): crosskd then provides the ops that detectors need'
         ) from e
 
 
@@ -82,9 +82,9 @@ def announce() -> None:
     if is_installed() and not _announced:
         _announced = True
         print_log(
-            'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '
-            '(OpenCV), RoIAlign and focal loss (torch), all that most '
-            'detectors need.',
+            'mmcv has no compiled ops (mmcv._ext): crosskd provides NMS '
+            '(OpenCV), RoIAlign and focal loss (torch), which is all that '
+            'most detectors need.',
             logger='current')
 
 
@@ -94,7 +94,7 @@ def _not_provided(name: str) -> Callable[..., NoReturn]:
 
     def op(*args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError(
-            f"mmcv op '{name}' needs mmcv's compiled ops, and this mmcv has "
+            f"mmcv op '{name}' needs mmcv's compiled ops, but this mmcv has "
             'none (mmcv._ext is missing). Install an mmcv that was built with '
             'MMCV_WITH_OPS=1.')
 

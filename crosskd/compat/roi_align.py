@@ -161,8 +161,8 @@ def _alike(rois: Tensor, shape: torch.Size, dtype: torch.dtype,
         size = size.clamp(min=1)
     if not bool((size.isfinite() & (size >= 0) & low.isfinite()).all()):
         raise RuntimeError(
-            'RoIAlign: boxes must be finite, and end after they begin; found '
-            f'boxes from {rois.min(0)[0].tolist()} to '
+            'RoIAlign: boxes must be finite, with x1 <= x2 and y1 <= y2; '
+            f'found boxes from {rois.min(0)[0].tolist()} to '
             f'{rois.max(0)[0].tolist()} (index of the image, xyxy)')
     cells = size / size.new_tensor(bins)
     samples = (cells.ceil().long() if sampling_ratio <= 0 else

@@ -69,7 +69,7 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
     said = (f'{boxes} boxes of the classes' if boxes else
             'no image has a box of the classes')
     raise ConfigValueError(
-        f'{leaf.key}: no image is left of {len(whole)} with filter_cfg='
+        f'{leaf.key}: none of {len(whole)} images is left with filter_cfg='
         f'{leaf.cfg.get("filter_cfg")}, indices={leaf.cfg.get("indices")}: '
         f'{said} {few(whole.metainfo.get("classes") or ())} in '
         f'{ann_file_of(leaf.cfg)}{names_in(whole)}')

@@ -99,7 +99,7 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
         if not path or not isinstance(path, str):
             raise ConfigTypeError(
                 f'{key}: expected the path of COCO annotations, found '
-                f'{path!r} (several files are several data sets in a '
+                f'{path!r} (for several files, put several data sets in a '
                 'ConcatDataset)')
         if not is_local(path, leaf.cfg.get('backend_args')):
             continue
@@ -118,7 +118,7 @@ def _say_if_large(key: str, path: str) -> None:
     """Tell of a file that takes many seconds; mmdet reads it again."""
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     if size > LARGE:
-        print_log(f'{key}={path!r}: looking through {size / 1e6:.0f} MB',
+        print_log(f'{key}={path!r}: checking {size / 1e6:.0f} MB',
                   'current')
 
 

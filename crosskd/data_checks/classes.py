@@ -43,7 +43,7 @@ def classes_of(leaf: Leaf) -> tuple | None:
         except UnicodeDecodeError as e:
             raise ConfigValueError(
                 f'{key}.classes={classes!r}: expected names in '
-                f'UTF-8, one a line: {describe(e)}') from None
+                f'UTF-8, one per line: {describe(e)}') from None
     if classes is None:
         return None
     if not isinstance(classes, (list, tuple)):
@@ -75,14 +75,14 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
     for name in classes:
         if name not in names:
             raise ConfigValueError(
-                f'{key}.metainfo.classes: {name!r} is no category of '
+                f'{key}.metainfo.classes: {name!r} is not a category in '
                 f'ann_file, which has {few(names)}'
                 f'{did_you_mean(name, names)}')
     # mmdet numbers the classes as the file does, whatever order they are in
     ordered = [n for n in names if n in classes]
     if len(ordered) != len(set(ordered)):
         raise ConfigValueError(
-            f'{key}.ann_file: expected one category of each name, found '
+            f'{key}.ann_file: expected each category name once, found '
             f'{few(ordered)}')
     if tuple(ordered) != tuple(classes):
         raise ConfigValueError(
@@ -122,8 +122,8 @@ def check_same_classes(train: Any, val: Any) -> None:
     ours, theirs = built_classes(train), built_classes(val)
     if len(ours) == len(theirs) == 1 and ours != theirs:
         raise ConfigValueError(
-            'val_dataloader.dataset.metainfo.classes: expected those of '
-            f'train_dataloader.dataset, {few(ours[0])}, in the same order; '
+            'val_dataloader.dataset.metainfo.classes: expected the classes '
+            f'of train_dataloader.dataset in the same order, {few(ours[0])}; '
             f'found {few(theirs[0])}')
 
 

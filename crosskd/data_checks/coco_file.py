@@ -20,7 +20,7 @@ NEEDED = dict(
 # and of each annotation when it evaluates
 EVALUATED = ('bbox', 'area', 'iscrowd')
 IDS = dict(number=(int, float), string=(str, ))
-UNDECLARED = 'with a category_id that categories does not declare'
+UNDECLARED = 'with a category_id that is not in categories'
 
 
 @dataclass
@@ -92,7 +92,7 @@ def read_json(key: str, path: str) -> dict:
                 f'{found}: begins with a byte order mark, which pycocotools '
                 'cannot read; save it as UTF-8 without one') from None
         raise ConfigValueError(
-            f'{found}: no JSON, or truncated, or not in UTF-8 '
+            f'{found}: not JSON, or truncated, or not in UTF-8 '
             f'({e})') from None
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
@@ -237,8 +237,8 @@ def _unreadable(found: str, index: int, annotation: dict) -> str:
     box = annotation['bbox']
     if not (isinstance(box, list) and len(box) == 4
             and all(map(_is_number, box))):
-        return (f'{at}.bbox={box!r} (id {annotation["id"]!r}) is no box; '
-                'expected [x, y, width, height], four numbers of pixels')
+        return (f'{at}.bbox={box!r} (id {annotation["id"]!r}) is not a box; '
+                'expected [x, y, width, height], four numbers in pixels')
     return (f'{at}.area={annotation["area"]!r} (id {annotation["id"]!r}): '
             'expected a number')
 
@@ -275,8 +275,8 @@ def _check_ids(found: str, part: str, key: str, entries: list[dict],
         if _kind(type(one[key])) != right:
             raise ConfigValueError(
                 f'{found}: {part}[{index}].{key}={one[key]!r} is a '
-                f'{type(one[key]).__name__}; expected a {right} as '
-                f'{"the ids it refers to" if owners else "an id"}')
+                f'{type(one[key]).__name__}; expected a {right}'
+                f'{", like the ids that it refers to" if owners else ""}')
 
 
 def _kind(of: type) -> str:
@@ -292,7 +292,7 @@ def _check_unique(found: str, part: str, entries: list[dict]) -> None:
         if one in first:
             raise ConfigValueError(
                 f'{found}: {part}[{first[one]}] and {part}[{index}] have the '
-                f'same id, {one!r}; expected an id of its own for each')
+                f'same id, {one!r}; expected different ids')
         first[one] = index
 
 
@@ -302,14 +302,15 @@ def _check_shifts(found: str, annotations: list[dict], declared: set,
     used = {a['category_id'] for a in annotations if a['image_id'] in listed}
     if _are_shifted(used, declared):
         raise ConfigValueError(
-            f'{found}: the annotations have the category ids '
-            f'{few(sorted(used))}, categories declares '
-            f'{few(sorted(declared))}: they look shifted by one, so that all '
+            f'{found}: the annotations use the category ids '
+            f'{few(sorted(used))}, but categories lists '
+            f'{few(sorted(declared))}: the ids look shifted by one, so all '
             'names would be wrong')
     if _are_shifted({a['image_id'] for a in annotations}, listed):
-        warn(f'{found}: some annotations are of images that the file does '
-             'not list, and would not be if all their ids were shifted by '
-             'one; do the boxes lie on the right images?')
+        warn(f'{found}: some annotations belong to images that the file does '
+             'not list; if all image ids were shifted by one, every '
+             'annotation would have an image. Check that the boxes are on '
+             'the right images')
 
 
 def _are_shifted(used: set, declared: set) -> bool:

@@ -95,17 +95,19 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
         reasons.append(f'{small} images are smaller than filter_cfg.min_size='
                        f'{dataset.filter_cfg["min_size"]}')
     if file.unlisted:
-        unlisted = (f'{file.unlisted} annotations are of images that the file '
-                    'does not list')
+        unlisted = (f'{file.unlisted} annotations belong to images that the '
+                    'file does not list')
         reasons.append(unlisted)
         warn(f'{found}: {unlisted}; they are not read')
     if file.over_border > MANY_OVER * meant:
-        warn(f'{found}: {file.over_border} of {meant} boxes end beyond their '
-             'images; are they corners? Expected [x, y, width, height]')
+        warn(f'{found}: {file.over_border} of {meant} boxes extend beyond '
+             'their images; are they [x1, y1, x2, y2]? Expected '
+             '[x, y, width, height]')
     why = '; '.join(reasons)
     if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
         raise ConfigValueError(
-            f'{found}: {left} of {meant} boxes are left: {why}{_hint(file)}')
+            f'{found}: only {left} of {meant} boxes are left: {why}'
+            f'{_hint(file)}')
     if lost > 0:
         message = f'{found}: {lost} of {meant} boxes cannot be used: {why}'
         if lost > TOLERATED * meant:
@@ -115,8 +117,8 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
         warn(f'{found}: {why}; they are left out')
     if other > SAID * len(file.sizes):
         warn(f'{found}: {other} of {len(file.sizes)} images have no boxes '
-             'and are left out (filter_cfg.filter_empty_gt); with '
-             'filter_empty_gt=False they are learnt from, too')
+             'and are left out (filter_cfg.filter_empty_gt); to train on '
+             'them, too, set filter_empty_gt=False')
 
 
 def check_boxes(dataset: BaseDataset, kept: Content) -> None:
@@ -143,7 +145,7 @@ def check_boxes(dataset: BaseDataset, kept: Content) -> None:
     total = sum(kept.labels.values())
     if not count:
         return
-    message = (f'{kept.key}: {count} of {total} boxes have no size or lie '
+    message = (f'{kept.key}: {count} of {total} boxes have no size or are '
                f'outside their images (such as {example})')
     if count > TOLERATED * total:
         raise ConfigValueError(
@@ -182,8 +184,8 @@ def _count_lost(dataset: BaseDataset, kept: Content,
 
 def _hint(file: CocoFile) -> str:
     if UNDECLARED in file.bad:
-        return ('. Expected a category_id that is declared; classes that are '
-                'not wanted are left out of metainfo.classes')
+        return ('. Expected a category_id from categories; to train without '
+                'some classes, leave them out of metainfo.classes')
     return ('. Expected [x, y, width, height] in pixels, of at least 1 pixel '
             'and inside the image, and an area above 0, such as width × '
             'height' if file.bad else '')
@@ -207,8 +209,8 @@ def check_not_empty(key: str, every: list[Content], classes: tuple,
     at = every[0].key if len(every) == 1 else key
     if not labels:
         message = (f'{at}: no image has a box of the classes {few(classes)} '
-                   f'in {", ".join(files)} (crowds and what is marked ignore '
-                   'or difficult do not count)')
+                   f'in {", ".join(files)} (boxes marked iscrowd, ignore or '
+                   'difficult do not count)')
         if key.startswith('train'):
             raise ConfigValueError(message)
         warn(f'{message}; there is nothing to validate')
@@ -222,4 +224,4 @@ def check_not_empty(key: str, every: list[Content], classes: tuple,
     gone = [n for label, n in enumerate(classes) if not labels[label]]
     if gone and key.startswith('train'):
         warn(f'{at}: no box of the classes {few(gone)} in {", ".join(files)}; '
-             'are the names of metainfo.classes spelt as they are there?')
+             'are the names in metainfo.classes spelled the same?')

@@ -64,8 +64,8 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
                     and 'instances' not in packed
                     and not cfg.get('format_only')):
                 raise ConfigValueError(
-                    f'{at}.ann_file is not given; expected the annotations of '
-                    f'validation data, {few(paths)}')
+                    f'{at}.ann_file is missing; expected the annotations of '
+                    f'the validation data, {few(paths)}')
             continue
         if not getattr(kind, '__module__', '').startswith('mmdet.') and not (
                 isinstance(kind, type) and issubclass(kind, CocoMetric)):
@@ -77,7 +77,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
             continue
         if not os.path.isfile(path):
             raise missing(
-                f'{at}.ann_file', path, 'the annotations of '
+                f'{at}.ann_file', path, 'the annotations of the '
                 f'validation data, {few(paths)}')
         same = [p for p in paths if os.path.exists(p)
                 and os.path.samefile(p, path)]
@@ -119,7 +119,7 @@ def _check_images(found: str, file: CocoFile, every: list[Content],
                 raise ConfigValueError(
                     f'{found} has '
                     f'{"no image" if name is None else f"the image {name!r}"} '
-                    f'under the id {number!r}, {kept.key} has {path!r}; '
+                    f'under the id {number!r}, but {kept.key} has {path!r}; '
                     'expected the annotations of the validation data')
             seen.add(number)
     over = [number for number in file.files if number not in seen]
@@ -143,8 +143,8 @@ def _compare_boxes(found: str, file: CocoFile, every: list[Content],
     differing = [n for n, boxes in images.items()
                  if file.boxes.get(n, 0) != boxes]
     if len(differing) > len(images) / 2:
-        warn(f'{found} has other numbers of boxes than val_dataloader.dataset '
-             f'for {len(differing)} of {len(images)} images; are they '
+        warn(f'{found} and val_dataloader.dataset have different numbers of '
+             f'boxes for {len(differing)} of {len(images)} images; are they '
              'annotations of the same images?')
 
 

@@ -117,7 +117,7 @@ class WatchedReader(LoadImageFromFile):
                 e, FileNotFoundError) else ConfigValueError)
             raise kind(
                 f'{self._key}: the image {results.get("img_path")!r} cannot '
-                'be read, it is missing, empty or broken '
+                'be read; it is missing, empty or broken '
                 f'({describe(e)})') from None
         if read is not None and not self._said:
             self._compare(read)
@@ -131,16 +131,16 @@ class WatchedReader(LoadImageFromFile):
             return
         self._said[0] = True
         if (columns, rows) == (height, width):
-            cause = ('the picture is turned by its EXIF orientation; is that '
-                     'how the boxes were drawn? LoadImageFromFile('
-                     "color_type='color_ignore_orientation') reads it "
-                     'unturned')
+            cause = ('its EXIF orientation rotates it when it is read. If '
+                     'the boxes were drawn without the rotation, set '
+                     "LoadImageFromFile(color_type='color_ignore_orientation"
+                     "')")
         elif abs(width * rows - height * columns) <= max(rows, columns):
             cause = ('it looks like a resized copy, and the boxes are those '
                      'of the original')
         else:
-            cause = 'another picture has this name'
-        warn(f'{self._key}: the image {read["img_path"]!r} is of {width}×'
-             f'{height} pixels, its annotations say {columns}×{rows}: {cause}.'
-             ' Its boxes are in the wrong places (this warning comes once, '
-             'for the first such image)')
+            cause = 'it may be another picture of this name'
+        warn(f'{self._key}: the image {read["img_path"]!r} has {width}×'
+             f'{height} pixels, but its annotations say {columns}×{rows}: '
+             f'{cause}. Its boxes are in the wrong places (this warning '
+             'comes only for the first such image)')

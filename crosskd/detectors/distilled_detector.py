@@ -41,14 +41,14 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
     """
     if not (isinstance(plain, type) and issubclass(plain, BaseDetector)):
         raise ConfigTypeError(
-            f'model.detector: {plain!r} is no detector of mmdet\'s')
+            f'model.detector: {plain!r} is not an mmdet detector')
     if issubclass(plain, DistillationMixin):
         raise ConfigTypeError(
-            f'model.detector: {plain.__name__} is distilled already; expected '
-            'the plain detector, or model.type to be it')
+            f'model.detector: {plain.__name__} is already a distilled '
+            'detector; name the plain one here, or set model.type to it')
     if 'teacher_config' in signature(plain).parameters:
         raise ConfigTypeError(
-            f'model.detector: {plain.__name__} learns from a teacher of its '
+            f'model.detector: {plain.__name__} already has a teacher of its '
             'own; expected a plain detector')
     name = f'Distilled{plain.__name__}'
     if name in globals():  # of another package, under the same name
@@ -100,7 +100,7 @@ def find_detector(detector: Any) -> Any:
         return detector
     if not isinstance(detector, str):
         raise ConfigTypeError(
-            'model.detector: expected the type of the plain detector, such as '
+            "model.detector: expected the plain detector's type, such as "
             f"'FasterRCNN', found {detector!r}")
     with MODELS.switch_scope_and_registry(None) as registry:
         found = registry.get(detector)
@@ -108,8 +108,8 @@ def find_detector(detector: Any) -> Any:
         names = [name for name, kind in MODELS.module_dict.items()
                  if isinstance(kind, type) and issubclass(kind, BaseDetector)]
         raise ConfigValueError(
-            f'model.detector={detector!r}: no detector of that name is '
-            f'registered{did_you_mean(detector, names)}')
+            f'model.detector={detector!r}: no detector is registered under '
+            f'that name{did_you_mean(detector, names)}')
     return found
 
 

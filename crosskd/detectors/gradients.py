@@ -9,9 +9,9 @@ from ..taps import Plan, Record
 from ..taps.running import BODY, check_ran
 from ..taps.tapping import module_of
 
-CAUSE = ('something runs it without its gradients or its hooks, such as '
-         "activation_checkpointing in mmengine's own train tool (crosskd's "
-         'Runner keeps gradients), or a compiler')
+CAUSE = ('something runs it without gradients or hooks, such as a compiler, '
+         "or activation_checkpointing in mmengine's own train tool (crosskd's "
+         'Runner keeps the gradients)')
 
 
 def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:

@@ -29,8 +29,8 @@ from .gradients import check_gradients
 from .nonfinite import check_images, look_at_losses, what_is_wrong
 
 HOW_TO_TRAIN = (
-    "Set runner_type = 'DistillationRunner' (and no strategy), which reads "
-    'the teacher first, or call join_teacher() of the detector yourself')
+    "Set runner_type = 'DistillationRunner' (without strategy), which reads "
+    "the teacher first, or call the detector's join_teacher() yourself")
 
 
 class DistillationMixin(BaseDetector):
@@ -141,8 +141,9 @@ class DistillationMixin(BaseDetector):
         self.join_teacher()
         if not was_joined and self.pair.adapters and get_world_size() > 1:
             raise RuntimeError(
-                'kd_cfg.adapter: channel adapters have to be built before the '
-                f'detector is distributed. {HOW_TO_TRAIN}')
+                'kd_cfg.adapter: channel adapters must be built before the '
+                'detector is wrapped for distributed training. '
+                f'{HOW_TO_TRAIN}')
         super().init_weights()
 
     @torch.inference_mode(False)  # what is made here may train later

@@ -14,8 +14,8 @@ from ..numerics.constants import constant
 
 # configs are written for some number of images a step
 ADVICE = ('Most often the learning rate is too high '
-          '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr fit '
-          'it to the number of images a step')
+          '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr '
+          'adapt it to the number of images per step')
 
 ROUNDING = 1e-3  # how far below 0 sums of many losses near 0 may end
 
@@ -103,11 +103,12 @@ def what_is_wrong(not_finite: list[str],
     if below_zero and not not_finite:
         return (
             f'distillation loss is below zero: {", ".join(below_zero)}',
-            'It should be smallest, and 0 or more, where student and teacher '
-            'agree. Below 0 it may drive them apart, or has no lower bound. '
-            'Look at the formula of your loss class or distiller in kd_cfg: '
-            'give it a lower bound, add a constant so that it is 0 for equal '
-            'predictions, or use another loss, such as GIoULoss for boxes')
+            'It should be smallest, and not below 0, when student and teacher '
+            'agree. A loss below 0 may push them apart, or has no lower '
+            'bound. Check the formula of your loss class or distiller in '
+            'kd_cfg: give it a lower bound, add a constant so that it is 0 '
+            'for equal predictions, or use another loss, such as GIoULoss '
+            'for boxes')
     if not not_finite:
         return ('loss is not finite, or a distillation loss is below zero, in '
                 'another process',

@@ -141,8 +141,8 @@ class Distillers(Auxiliary):
                 if name not in teacher.outputs:
                     raise ConfigValueError(
                         f'kd_cfg: {type(distiller).__name__} needs the output '
-                        f'{name!r}, and {teacher.name} heads of teachers have '
-                        f'{", ".join(teacher.outputs)} alone')
+                        f'{name!r}, but the {teacher.name} head of the '
+                        f'teacher has only {", ".join(teacher.outputs)}')
 
     def forward(self, paired: PairedPass) -> Losses:
         """The losses of all of them, by their schedules.
@@ -156,7 +156,8 @@ class Distillers(Auxiliary):
             for name, loss in distiller(paired).items():
                 if name in losses:
                     raise ConfigValueError(
-                        f'kd_cfg: two distillers have a loss {name!r}')
+                        f'kd_cfg: two distillers return a loss {name!r}; '
+                        'expected different names')
                 losses[name] = loss
         self.loss_names = frozenset(losses)
         for name, schedule in self.schedules.items():
@@ -191,8 +192,8 @@ def dense(pair: Pair) -> DensePair:
     """
     if not isinstance(pair, DensePair):
         raise ConfigTypeError(
-            'kd_cfg: predictions are distilled between dense heads with '
-            f'adapters alone, found a {type(pair).__name__}')
+            'kd_cfg: predictions are only distilled between dense heads that '
+            f'have adapters, found a {type(pair).__name__}')
     return pair
 
 

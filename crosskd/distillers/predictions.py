@@ -102,13 +102,14 @@ class PredictionDistiller(Distiller):
             if self.form is not None and self.form not in head.forms:
                 raise ConfigValueError(
                     f'kd_cfg.loss_reg_kd: {type(self.loss_reg_kd).__name__} '
-                    f'compares {self.form}, and {head.name} heads predict '
+                    f'compares {self.form}, but {head.name} heads predict '
                     'none; use GIoULoss')
             for key, output in OUTPUTS.items():
                 if output in self.needs.outputs and output not in head.outputs:
                     raise ConfigValueError(
                         f'kd_cfg.{key}: {head.name} heads have no {output} '
-                        f'branch, but {", ".join(head.outputs)}; remove it')
+                        f'branch, only {", ".join(head.outputs)}; remove '
+                        'this key')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.prediction == 'student' and self.form in ('bins', 'encoded'):
@@ -117,21 +118,21 @@ class PredictionDistiller(Distiller):
     def _check_units(self, pair: DensePair) -> None:
         """Check that numbers of two heads can be brought to one meaning."""
         student, teacher = pair.student, pair.teacher
-        way_out = 'GIoULoss compares decoded boxes'
+        way_out = 'use GIoULoss, which compares decoded boxes'
         if student.name != teacher.name and self.form == 'encoded':
-            _differ('coder of kd_cfg.loss_reg_kd', student.name,
-                    f'{teacher.name}; {way_out}')
+            _differ('the box coders that kd_cfg.loss_reg_kd compares',
+                    student.name, teacher.name, f'; {way_out}')
         if student.name == teacher.name and not pair.same_encoding and (
                 self.form == 'bins' or not teacher.can_encode_for(
                     [level for _, level in pair.levels], student)):
             numbers = 'encoded boxes' if self.form == 'encoded' else 'bins'
             raise ConfigValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
-                f'compares {numbers}, and equal ones are different boxes in '
-                'the two heads: their priors lie in different places, or '
-                'their coders or bins have different units '
-                f'({type(student.coder).__name__} of the student, '
-                f'{type(teacher.coder).__name__} of the teacher); {way_out}')
+                f'compares {numbers}, but the same numbers mean different '
+                'boxes in the two heads: their anchors are in different '
+                'places, or their box coders or bins have different units '
+                f'({type(student.coder).__name__} in the student, '
+                f'{type(teacher.coder).__name__} in the teacher); {way_out}')
 
     def forward(self, paired: DensePass) -> Losses:
         makers: dict[str, Callable[[DensePass], Tensor]] = dict(
@@ -208,7 +209,8 @@ def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
     return each.squeeze(-1) if each.size(-1) == 1 else each.sum(-1)
 
 
-def _differ(what: str, ours: object, theirs: object) -> None:
+def _differ(what: str, ours: object, theirs: object,
+            way_out: str = '') -> None:
     raise ConfigValueError(
         f'teacher_config does not fit the student: {what} must be equal, '
-        f'found {ours} (student) and {theirs} (teacher)')
+        f'found {ours} (student) and {theirs} (teacher){way_out}')

@@ -94,7 +94,7 @@ class RegionDistiller(Distiller):
             if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
                 raise ConfigValueError(
                     f'kd_cfg.loss_sdd: base {loss.base!r} compares classes '
-                    'with each other, and there is one '
+                    'with each other, but there is only one class '
                     f"({kind} regions); use 'bernoulli' or 'qfl'")
 
     def forward(self, paired: DensePass) -> Losses:
@@ -120,8 +120,9 @@ class RegionDistiller(Distiller):
         if finest > side and kind not in self._warned:
             self._warned.add(kind)
             print_log(
-                f'kd_cfg.loss_sdd: scale {finest} is finer than every {kind} '
-                f'region of this batch ({side} at most) and is left out',
+                f'kd_cfg.loss_sdd: scale {finest} is left out, because it is '
+                f'finer than every {kind} region of this batch (the shorter '
+                f'side has at most {side} locations)',
                 logger='current',
                 level=logging.WARNING)
 
@@ -135,8 +136,8 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     check_known('sdd_regions', kind, REGIONS.module_dict)
     if not isinstance(changes, dict):
         raise ConfigTypeError(
-            f'sdd_regions.{kind} must be a dict of what differs '
-            f'from loss_sdd there, found {changes!r}')
+            f'sdd_regions.{kind} must be a dict of changes to loss_sdd, '
+            f'found {changes!r}')
     key, cfg = 'loss_sdd', common
     if changes and isinstance(common, dict):
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
@@ -149,5 +150,6 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
         raise ConfigValueError(
             f'{key}: scales: {max(loss.scales)} does not fit {kind} '
             f'regions, which are sampled at {points}×{points} points; set '
-            f'sdd_regions.{kind}.scales, or sdd_regions.{kind}=None')
+            f'sdd_regions.{kind}.scales, or leave these regions out '
+            f'(sdd_regions.{kind}=None)')
     return loss

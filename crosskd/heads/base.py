@@ -76,8 +76,8 @@ class HeadAdapter(HeadBoxes):
         missing = [p for p in self.needed_layers() if not hasattr(head, p)]
         if missing:
             raise ConfigTypeError(
-                f'bbox_head: {name} is taken for a {self.name} head but has '
-                f'no {", ".join(missing)}')
+                f'bbox_head: {name} is treated as a {self.name} head, but '
+                f'has no {", ".join(missing)}')
         if not getattr(head, 'use_sigmoid_cls', True):
             raise ConfigTypeError(
                 f'bbox_head: {name} predicts softmax scores; '

@@ -55,8 +55,9 @@ def dense_head(detector: nn.Module, teaches: bool = False) -> HeadAdapter:
     head = getattr(detector, HEAD_INPUT.module, None)
     if head is None:
         raise ConfigTypeError(
-            f'bbox_head: {type(detector).__name__} has none whose predictions '
-            'can be distilled; its features can be (kd_cfg.loss_feat_kd)')
+            f'bbox_head: {type(detector).__name__} has no head whose '
+            'predictions can be distilled; distil its features instead '
+            '(kd_cfg.loss_feat_kd)')
     return adapter_of(head, teaches)
 
 

@@ -40,8 +40,8 @@ class TOODHeadAdapter(AnchorHeadAdapter):
     calls_mmcv_ops = True
     loops_over_images = True  # a copy of the priors for each
     why_no_deeper = (
-        '; the two tasks of a TOOD head read all layers of its trunk, so it '
-        'is split before them')
+        '; both tasks of a TOOD head read all layers of its trunk, so it can '
+        'only be split before them')
 
     def __init__(self, head: BaseModule) -> None:
         super().__init__(head)

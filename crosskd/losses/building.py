@@ -11,6 +11,8 @@ from ..registry import in_our_scope
 from . import box_losses
 from .comparing import FORMS, MMDETS_FORMS, REFUSED, compared_forms
 
+NOT_SAID = "an unknown form (it has no attribute 'compares')"
+
 
 def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     """Build a loss and check that it can be used.
@@ -38,7 +40,7 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
             f'{key}: expected a loss that compares '
             f'{" or ".join(f"{f} {FORMS[f]}" for f in forms)}, such as '
             f'{", ".join(_examples(forms))}; found {type(loss).__name__}, '
-            f'which compares {", ".join(found) or "nothing that it names"}')
+            f'which compares {", ".join(found) or NOT_SAID}')
     # mmdet's own losses take any weight
     check_number(f'{key}: {type(loss).__name__}', 'loss_weight',
                  getattr(loss, 'loss_weight', 1.0), 0)

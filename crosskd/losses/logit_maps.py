@@ -31,9 +31,9 @@ class LogitMaps:
         if self.extents is not None and (
                 not self.extents or len(self.student) % len(self.extents)):
             raise ConfigValueError(
-                'extents must be a height and a width of images that have as '
-                f'many of the {len(self.student)} maps each, found '
-                f'{self.extents!r}')
+                'extents must be a (height, width) for each image, and the '
+                'number of images must divide the number of maps '
+                f'({len(self.student)}), found {self.extents!r}')
 
     @property
     def confidence(self) -> Tensor:

@@ -284,7 +284,7 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
                 extents: Sequence[tuple[int, int]] | None = None) -> None:
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ConfigValueError(
-            'student and teacher logits must be of one shape (B, K, H, W), '
+            'student and teacher logits must have one shape (B, K, H, W), '
             f'found {tuple(student.shape)} and {tuple(teacher.shape)}')
     b, classes, *size = student.shape
     if max(scales, default=0) > min(size):
@@ -294,19 +294,19 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
     if base in SOFTMAX_BASES and classes < 2:
         raise ConfigValueError(
             f'base {base!r} compares classes with each other; '
-            f'expected at least 2, found {classes}')
+            f'expected at least 2 classes, found {classes}')
     if labels is not None:
         if labels.shape != (b, ):
-            raise ConfigValueError(f'labels must be of shape ({b}, ), found '
+            raise ConfigValueError(f'labels must have shape ({b}, ), found '
                                    f'{tuple(labels.shape)}')
         if b and not 0 <= labels.min() <= labels.max() < classes:
             raise ConfigValueError(
                 f'labels must be between 0 and {classes - 1}, '
                 f'found {labels.min()} to {labels.max()}')
     if weight is not None and weight.shape != (b, *size):
-        raise ConfigValueError(f'weight must be of shape {(b, *size)}, found '
+        raise ConfigValueError(f'weight must have shape {(b, *size)}, found '
                                f'{tuple(weight.shape)}')
     if extents is not None and len(extents) != b:
         raise ConfigValueError(
-            f'extents must be a height and a width for each of '
+            f'extents must be a (height, width) for each of '
             f'{b} maps, found {extents!r}')

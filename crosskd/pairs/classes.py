@@ -52,8 +52,8 @@ def match_classes(student: Sequence[str] | None,
              teacher, counts[1])):
         if names is not None and len(names) != count:
             raise ConfigValueError(
-                f'{key}: expected {count} names, as many as the head predicts '
-                f'classes, found {len(names)}: {_listed(names)}')
+                f'{key}: expected {count} names, one for each class of the '
+                f'head, found {len(names)}: {_listed(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
     pairs = _pairs(student, teacher, synonyms)
@@ -61,7 +61,8 @@ def match_classes(student: Sequence[str] | None,
         raise ConfigValueError(
             f'{KEY}: student and teacher have no class in common. The '
             f'student has {_listed(student)}, the teacher {_listed(teacher)}; '
-            "synonyms are written classes=dict(pedestrian='person')")
+            'to match different names, set '
+            "kd_cfg.classes=dict(pedestrian='person')")
     shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
     if list(student) != list(teacher) or shared.student != shared.teacher:
         shared.message = _message(student, teacher, shared)
@@ -76,11 +77,11 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
     for name, other in synonyms.items():
         if not ours(name):
             raise ConfigValueError(
-                f'{KEY}: {name!r} is no class of the student, '
+                f'{KEY}: {name!r} is not a class of the student, '
                 f'which has {_listed(student)}')
         if not theirs(other):
             raise ConfigValueError(
-                f'{KEY}: {other!r} is no class of the teacher, '
+                f'{KEY}: {other!r} is not a class of the teacher, '
                 f'which has {_listed(teacher)}')
         renamed.update(dict.fromkeys(ours(name), other))
     alike = Counter(map(_plain, student))
@@ -95,8 +96,8 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
                     f'{KEY}={{{own!r}: {spelled[0]!r}}}'
                     if len({*spelled}) == len(spelled) else '')
             raise ConfigValueError(
-                f'{KEY}: the teacher has several classes of the name {name!r},'
-                f' expected one: {_listed(teacher)}{hint}')
+                f'{KEY}: the teacher has several classes called {name!r}, '
+                f'expected one: {_listed(teacher)}{hint}')
         pairs += [(i, j) for j in found]
     return pairs
 

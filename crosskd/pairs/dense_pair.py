@@ -77,7 +77,7 @@ class DensePair(Pair):
             TypeError: an adapter cannot be built.
         """
         if student.head is None or teacher.head is None:
-            raise TypeError('a dense pair needs the heads of both')
+            raise TypeError('a DensePair needs the heads of both detectors')
         self.student, self.teacher = student.head, teacher.head
         self._branches_of = {output: teacher.head.branches_of(output)
                              for output in teacher.head.outputs}
@@ -104,11 +104,11 @@ class DensePair(Pair):
             check_split('teacher', self.split[1], theirs)
             if ours.branches != theirs.branches:
                 raise ConfigValueError(
-                    'teacher_config does not fit the student: the branches '
-                    f'of a {theirs.name} head are {theirs.branches}, those '
-                    f'of a {ours.name} head {ours.branches}; cross-head '
-                    "predictions need the same; set kd_cfg.prediction="
-                    "'student'")
+                    'teacher_config does not fit the student: cross-head '
+                    'predictions need heads with the same branches, found '
+                    f'{ours.branches} ({ours.name}, student) and '
+                    f'{theirs.branches} ({theirs.name}, teacher); set '
+                    "kd_cfg.prediction='student'")
             for branch in ours.branches:
                 self._bridge(branch, f'{branch} branch',
                              ours.channels(branch, self.split[0]),
@@ -144,8 +144,8 @@ class DensePair(Pair):
         ours, theirs = self.student.num_priors, self.teacher.num_priors
         if ours != theirs:
             raise ConfigValueError(
-                'teacher_config does not fit the student: priors per location '
-                f'must be equal, found {ours} (student) and {theirs} '
+                'teacher_config does not fit the student: anchors per '
+                f'location must be equal, found {ours} (student) and {theirs} '
                 "(teacher); with kd_cfg.prediction='cross_head' they may "
                 'differ')
 
@@ -187,6 +187,6 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
         raise ConfigValueError(
             f'{SPLIT} must be between 0 and the number '
             f"of tower layers ({head.depth} in the {whose}'s head), "
-            f'found {split}{head.why_no_deeper}; two numbers '
-            '(student, teacher) may differ')
+            f'found {split}{head.why_no_deeper}; you can give two different '
+            'numbers (student, teacher)')
 

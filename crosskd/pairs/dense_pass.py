@@ -107,7 +107,7 @@ class DensePass(PairedPass):
         """
         if prediction == 'cross_head':
             if self._cross_head is None:
-                raise KeyError('cross-head predictions are not in needs')
+                raise KeyError("no distiller's needs have 'cross_head'")
             return self._cross_head[name]
         adapter, seen, levels = (
             (self.student, self._learned, self.student_levels)

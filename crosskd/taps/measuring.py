@@ -50,8 +50,9 @@ def measure(detectors: Mapping[str, BaseDetector],
         except Exception as e:
             failed, error = key, e
     raise ConfigValueError(
-        f'{failed}: its features cannot be measured: a blank image of '
-        f'{SIDES[-1]} pixels a side ends in {describe(error)}') from None
+        f'{failed}: cannot measure its features: a blank image of '
+        f'{SIDES[-1]}×{SIDES[-1]} pixels fails with {describe(error)}'
+    ) from None
 
 
 @torch.inference_mode(False)

@@ -92,9 +92,9 @@ def check_ran(tap: Tap, maps: list[Tensor]) -> None:
     """
     if not maps:
         raise ConfigValueError(
-            f'there were no feature maps at the {tap}: either the module does '
-            'not run in a forward pass, or what passes is of another form '
-            'than (N, C, H, W) and (N, L, C)')
+            f'found no feature maps at the {tap}: either the module does not '
+            'run in a forward pass, or its tensors are not of shape '
+            '(N, C, H, W) or (N, L, C)')
 
 
 def check_each_image(taps: Mapping[str, Tap],
@@ -116,7 +116,7 @@ def check_each_image(taps: Mapping[str, Tap],
         counts = {len(x) for x in maps}
         if counts != {images}:
             raise ConfigValueError(
-                f'there were {", ".join(map(str, sorted(counts)))} feature '
-                f'maps at the {taps[name]} for {images} images. Features are '
-                'compared image by image: name a module that has one map of '
-                'each (student and teacher of the FeatureDistiller)')
+                f'found {", ".join(map(str, sorted(counts)))} feature maps '
+                f'at the {taps[name]} for {images} images. Features are '
+                'compared image by image: name a module with one map per '
+                'image (student and teacher of the FeatureDistiller)')

@@ -101,8 +101,8 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
         raise ConfigValueError(
             f'{found}: more than one set of its weights fits the model of '
             f'{config} ({name}): {"; ".join(map(str, chosen))}. Expected '
-            'one: save the set that you mean in a file of its own, as '
-            "dict(state_dict=…), with the detector's names")
+            'one: save the set that you want to a new file, as '
+            "dict(state_dict=…) with the detector's parameter names")
     (taken, ) = chosen
     if readings[-1] is not taken:
         _load(detector, taken)
@@ -202,8 +202,8 @@ def _tell(detector: nn.Module, taken: Reading, fitting: list[Reading],
         said.append(f'read from {taken}')
     others = [str(r) or 'its own names' for r in fitting if r is not taken]
     if others:
-        said.append(f'{", ".join(others)} would fit, too, and '
-                    'was not taken')
+        said.append(f'{", ".join(others)} would fit, too, but '
+                    'was not used')
     parts = _parts(detector)
     own = detector.state_dict().keys()
     left_out = taken.others + [taken.prefix + k for k in taken.weights

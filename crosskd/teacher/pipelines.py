@@ -89,26 +89,26 @@ def with_preprocessor(model: ConfigDict, config: Mapping) -> None:
     if found and mean is not None:
         raise ConfigValueError(
             f'teacher_config.{place} normalises ({next(iter(found))}), and so '
-            f'does data_preprocessor (mean={list(mean)}); expected one of '
-            'them: remove the one that its checkpoint was not trained with')
+            f'does data_preprocessor (mean={list(mean)}); expected only one: '
+            'remove the one that its checkpoint was not trained with')
     if not pipelines and mean is None and config.get('img_norm_cfg'):
         place, found = 'img_norm_cfg', {_read(config['img_norm_cfg'])}
     if found:
         _set_preprocessor(model, next(iter(found)))
         print_log(f'teacher_config.{place} normalises ({next(iter(found))}), '
-                  "so the teacher's input is normalised like that", 'current')
+                  "so the teacher's input is normalised that way", 'current')
     elif given is None and pipelines:
         model.data_preprocessor = dict(type='mmdet.DetDataPreprocessor')
         print_log('teacher_config has no data_preprocessor and no Normalize '
                   f'in {place}, so the teacher gets pixels that are not '
-                  'normalised. If it was trained with others, set '
+                  'normalised. If it was trained on normalised ones, set '
                   'teacher_config.model.data_preprocessor', 'current',
                   logging.WARNING)
     elif given is None:
         print_log('teacher_config has no data_preprocessor and no pipeline '
-                  'that say how images are normalised, so the teacher gets '
-                  'the same pixels as the student. If it was trained with '
-                  'others, set teacher_config.model.data_preprocessor',
+                  'that normalises images, so the teacher gets the same '
+                  'pixels as the student. If it was trained on other pixel '
+                  'values, set teacher_config.model.data_preprocessor',
                   'current',
                   logging.WARNING)
 
@@ -200,5 +200,5 @@ def _differ(key: str, ways: set[Normalized],
     some = ['nothing'] if not_all else []
     found = '; '.join(some + sorted(map(str, ways)))
     return ConfigValueError(
-        f'{key} normalises images in different ways ({found}); expected the '
-        'same Normalize for all, or mean and std in data_preprocessor')
+        f'{key} normalises images in different ways ({found}); expected one '
+        'Normalize for all, or mean and std in data_preprocessor')

@@ -88,6 +88,6 @@ def _build(model: ConfigDict) -> BaseDetector:
         raise ConfigValueError(f'teacher_config: {words(e)}') from None
     if not isinstance(detector, BaseDetector):
         raise ConfigTypeError(
-            f'teacher_config: {type(detector).__name__} is no detector of '
-            "mmdet's")
+            f'teacher_config: {type(detector).__name__} is not an mmdet '
+            'detector')
     return detector

@@ -58,8 +58,8 @@ class Renormalization:
         if t_mean.size(0) not in (1, channels):
             raise ConfigValueError(
                 'teacher_config.model.data_preprocessor normalises '
-                f'{t_mean.size(0)} channels, and the images of the student '
-                f'have {channels}; expected a teacher of images with '
+                f"{t_mean.size(0)} channels, but the student's images have "
+                f'{channels}; expected a teacher for images with '
                 f'{channels}')
         if not (t_std > 0).all():
             raise ConfigValueError(
@@ -120,10 +120,10 @@ def look_at_classes(student: BaseDataPreprocessor,
         if type(one).forward not in KNOWN:
             print_log(
                 f'{key}model.data_preprocessor is a {type(one).__name__}, '
-                'which has a forward of its own. Of what it does, mean, std, '
-                "order of channels and padding alone count in the teacher's "
-                'input. If it changes pixels in other ways, let student and '
-                'teacher have the same data_preprocessor', 'current',
+                'which has a forward of its own. Only its mean, std, channel '
+                "order and padding are used for the teacher's input. If it "
+                'changes pixels in other ways, give student and teacher the '
+                'same data_preprocessor', 'current',
                 logging.WARNING)
 
 
@@ -155,9 +155,9 @@ def look_at_pixels(inputs: Tensor, samples: SampleList,
         print_log(
             'teacher_config.model.data_preprocessor normalises with '
             f'mean={_shown(mean)}, std={_shown(std)}, '
-            f'and the first image has values from {low:.3g} to {high:.3g} '
-            'before that. If the pipeline of the training data normalises or '
-            'scales them, let model.data_preprocessor do that; else correct '
+            f'but the first image has values from {low:.3g} to {high:.3g} '
+            'before that. If the training pipeline normalises or scales '
+            'images, let model.data_preprocessor do it instead; else correct '
             'mean and std', 'current', logging.WARNING)
 
 

@@ -106,8 +106,8 @@ class Teacher:
         """
         if self._detector is None:
             raise RuntimeError(
-                f'teacher_ckpt={self.ckpt!r}: not read yet; that happens when '
-                'training begins (Teacher.join)')
+                f'teacher_ckpt={self.ckpt!r}: not read yet; Teacher.join '
+                'reads it when training begins')
         return self._detector
 
     @property
@@ -198,7 +198,7 @@ class Teacher:
         """
         plan = self._plan
         if plan is None:
-            raise RuntimeError('a teacher runs after Teacher.settle')
+            raise RuntimeError('call Teacher.settle before running a teacher')
         needs = plan.needs if needs is None else needs
         if not needs:  # all losses have a weight of 0
             return Record()

@@ -31,7 +31,7 @@ def evil(project, tmp_path):
 
 
 def refused(out, tmp_path):
-    assert 'not on the allow-list' in out and 'nothing of it was run' in out
+    assert 'not on the allow-list' in out and 'none of its code was run' in out
     assert out.count('Error: ') == 1
     assert not (tmp_path / 'it_ran').exists()
 

@@ -315,7 +315,7 @@ def test_bad_parameters_are_named(cfg, error, words):
      r'\(2, 4, 6, 7\)'),
     (dict(labels=torch.tensor([0, 3])), 'labels must be between 0 and 2, '
      'found 0 to 3'),
-    (dict(labels=torch.tensor([0])), r'labels must be of shape \(2, \)'),
+    (dict(labels=torch.tensor([0])), r'labels must have shape \(2, \)'),
 ])
 def test_inputs_that_do_not_fit_are_named(change, words):
     x = torch.zeros(2, 3, 6, 7)
@@ -332,7 +332,7 @@ def test_softmax_of_one_class_is_an_error():
 
 def test_weights_that_do_not_fit_are_named():
     x = torch.zeros(2, 3, 6, 7)
-    with pytest.raises(ValueError, match='weight must be of shape'):
+    with pytest.raises(ValueError, match='weight must have shape'):
         SDDLoss()(x, x, weight=torch.ones(2, 6, 6))
 
 

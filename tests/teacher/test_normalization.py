@@ -406,7 +406,7 @@ def test_a_run_without_our_runner_is_warned_once(said):
     for seed in range(2):
         model.loss(*batch(seed=seed))
     (line, ) = said
-    assert 'If the pipeline of the training data normalises' in line
+    assert 'If the training pipeline normalises' in line
 
 
 @MODELS.register_module(force=True)

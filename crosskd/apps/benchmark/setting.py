@@ -64,8 +64,8 @@ def read(setting: Setting) -> Config:
     model = model_of(cfg, key)
     if not is_distilled(model, key):
         raise ConfigValueError(
-            f'{key}: model.type={model.type!r} is no detector that is '
-            'distilled; expected one such as CrossKDSingleStageDetector')
+            f'{key}: model.type={model.type!r} is not a distilled detector; '
+            'expected one, such as CrossKDSingleStageDetector')
     model.teacher_ckpt = 'random'
     _leave_out_pretrained(model)
     cfg.model = model

@@ -18,7 +18,7 @@ def format_table(result: dict[str, Any]) -> str:
     """
     height, width = result['size']
     lines = [
-        f'{result["batch"]} images of {height}×{width} a step, '
+        f'{result["batch"]} images of {height}×{width} per step, '
         f'{result["repeats"]} rounds after {result["warm_up"]} to warm up',
         ', '.join(f'{k} {v}' for k, v in result['machine'].items()),
         'types: ' + '; '.join(f'{k} {v}' for k, v in result['types'].items()),

@@ -130,8 +130,9 @@ def write_onnx(detector: BaseDetector, file: Path,
         raise ConfigValueError(f'{e}{way_out}') from e
     if not difference <= TOLERANCE:
         raise ConfigValueError(
-            f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
-            f'the largest value, expected at most {TOLERANCE}{way_out}')
+            f"--onnx: onnxruntime's outputs differ from torch's by "
+            f'{difference:.1e} of the largest value, expected at most '
+            f'{TOLERANCE}{way_out}')
     return difference
 
 
@@ -150,7 +151,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigValueError(
-            '--onnx: needs what is not installed; get it with: '
+            '--onnx: packages are missing; get them with: '
             f'pip install {" ".join(missing)}')
 
 

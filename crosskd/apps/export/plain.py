@@ -62,8 +62,8 @@ def plain_config(cfg: Config) -> Config:
             del values[key]  # a variable that only distillation read
         elif places:
             raise ConfigValueError(
-                f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
-                'has none of that name; export a config without it')
+                f'CONFIG: {places[0]} is a class of {SCOPE}, but plain mmdet '
+                'has no class of that name; export a config without it')
     _leave_out_imports(values)
     return Config(values)
 
@@ -93,7 +93,7 @@ def _registered_name(kind: type, scope: str) -> str:
                         else f'{registry.scope}.{name}')
     raise ConfigValueError(
         f'CONFIG: the detector without distillation is {kind.__module__}.'
-        f'{kind.__qualname__}, which is in no registry; register it')
+        f'{kind.__qualname__}, which is not registered; register it')
 
 
 def _leave_out_imports(values: dict) -> None:

@@ -83,9 +83,9 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
         check_packages()
     plain = plain_config(cfg)
     for name in needs_this_package(plain):
-        log(f'{name}, which CONFIG imports and needs, imports {SCOPE}; so '
-            f'{CONFIG} cannot be loaded without it. Move what the plain '
-            'student needs to a module that does not')
+        log(f'CONFIG needs {name}, which imports {SCOPE}, so {CONFIG} cannot '
+            f'be loaded without {SCOPE}. Move what the plain student needs '
+            f'to a module that does not import {SCOPE}')
     file = Path(download(checkpoint, 'CHECKPOINT') if is_url(checkpoint)
                 else checkpoint).expanduser()
     loaded = load_checkpoint(
@@ -94,8 +94,8 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     if weights is not None and not averaged:
         raise ConfigValueError(
             f'--weights {weights}: CHECKPOINT={checkpoint!r} was not written '
-            'by a training with EMAHook, so it has one set of weights; export '
-            'them without --weights')
+            'by a training with EMAHook, so it has only one set of weights; '
+            'export it without --weights')
     if weights == 'raw':
         # mmengine saves the averages as state_dict, the others beside them
         loaded['state_dict'] = {
@@ -117,8 +117,8 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
             log('exporting to ONNX, which takes up to a minute …')
             about = describe(detector, plain, classes_of(loaded))
             if 'not_described' in about:
-                log(f'{ONNX} does not say what these transforms of the test '
-                    f'pipeline do: {about["not_described"]}')
+                log(f'{ONNX} does not describe these transforms of the test '
+                    f'pipeline: {about["not_described"]}')
             difference = write_onnx(detector.eval(), part / ONNX, about,
                                     onnx_size)
         before, after = (f.stat().st_size for f in (file, part / CHECKPOINT))

@@ -97,9 +97,9 @@ class DistillationVisualizationHook(Hook):
         count = len(dataset) if dataset else 0
         if max(self.images) >= count:
             raise ConfigValueError(
-                f'custom_hooks: {type(self).__name__}: images: expected fewer '
-                f'than the {count} of the validation data '
-                f'(val_dataloader), found the index {max(self.images)}')
+                f'custom_hooks: {type(self).__name__}: images: expected '
+                f'indices below {count}, the number of images in '
+                f'val_dataloader, found {max(self.images)}')
         # not above: mmdet's data sets warn of what they lack when imported
         from ...data_checks import built_classes
         self._classes = next(iter(built_classes(dataset)), None)
