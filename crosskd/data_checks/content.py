@@ -106,7 +106,7 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
     why = '; '.join(reasons)
     if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
         raise ConfigValueError(
-            f'{found}: only {left} of {meant} boxes are left: {why}'
+            f'{found}: {left} of {meant} boxes are left: {why}'
             f'{_hint(file)}')
     if lost > 0:
         message = f'{found}: {lost} of {meant} boxes cannot be used: {why}'

@@ -23,10 +23,10 @@ REGRESSION_FORMS = ('boxes', 'encoded', 'bins')
 
 @DISTILLERS.register_module()
 class PredictionDistiller(Distiller):
-    """Predictions imitate the teacher's at every prior.
+    """Predictions imitate the teacher's at every prior (anchor or point).
 
-    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions* do,
-    in plain prediction imitation (its equation 1) the student's own.
+    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions*
+    imitate them; in prediction imitation (its equation 1), the student's own.
 
     Example config: ``dict(type='PredictionDistiller',
     prediction='cross_head', loss_cls_kd=dict(type='KDQualityFocalLoss'),
@@ -34,17 +34,17 @@ class PredictionDistiller(Distiller):
 
     Args:
         prediction: ``'cross_head'`` or ``'student'``.
-        region: which priors count in the losses of classification and
-            regression (the paper's S(r)): ``'all'`` alike, the student's
-            ``'positives'``, or all by the teacher's ``'confidence'``.
-            Regression is weighted by that confidence in any case.
+        region: which priors count in the classification and regression
+            losses (the paper's S(r)): ``'all'`` equally, only the student's
+            ``'positives'``, or all weighted by the teacher's
+            ``'confidence'``.  Regression is always weighted by confidence.
         loss_cls_kd: config of a loss that compares ``'logits'``.
-        loss_reg_kd: of one that compares ``'boxes'``, ``'encoded'`` boxes or
-            ``'bins'``.
-        loss_center_kd: of one that compares ``'scores'``, for the quality
-            (centerness, IoU), at the student's positives.
-        loss_obj_kd: of one that compares ``'scores'``, for the objectness, at
-            all priors.
+        loss_reg_kd: config of a loss that compares ``'boxes'``, ``'encoded'``
+            boxes or ``'bins'``.
+        loss_center_kd: config of a loss that compares ``'scores'``, for the
+            quality (centerness, IoU), at the student's positives.
+        loss_obj_kd: config of a loss that compares ``'scores'``, for the
+            objectness, at all priors.
 
     Raises:
         TypeError, ValueError: an argument cannot be used.
@@ -85,7 +85,7 @@ class PredictionDistiller(Distiller):
 
     @property
     def form(self) -> str | None:
-        """The form in which regression outputs are compared, if they are."""
+        """The form in which regression outputs are compared; None if not."""
         loss = getattr(self, 'loss_reg_kd', None)
         if loss is None:
             return None
@@ -116,7 +116,7 @@ class PredictionDistiller(Distiller):
             self._check_units(pair)
 
     def _check_units(self, pair: DensePair) -> None:
-        """Check that numbers of two heads can be brought to one meaning."""
+        """Check that equal numbers mean equal boxes in the two heads."""
         student, teacher = pair.student, pair.teacher
         way_out = 'use GIoULoss, which compares decoded boxes'
         if student.name != teacher.name and self.form == 'encoded':
@@ -138,7 +138,7 @@ class PredictionDistiller(Distiller):
         makers: dict[str, Callable[[DensePass], Tensor]] = dict(
             loss_cls_kd=self._classification, loss_reg_kd=self._regression,
             loss_center_kd=self._quality, loss_obj_kd=self._objectness)
-        # under autocast GFL would decode and L1 losses compare in half
+        # autocast would decode GFL's boxes, and compare L1 losses, in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
                     if counts(key, getattr(self, key)) else paired.nothing()
@@ -161,7 +161,7 @@ class PredictionDistiller(Distiller):
         weight = _product(self._weight('reg', paired), paired.confidence)
         losses = weight * losses
         if self.form == 'bins':
-            # the mean of the four sides, by the weight of all priors
+            # the mean over the four sides, weighted like all priors
             total = reduce_mean(weight.sum()).clamp(min=1e-6)
             return losses / (4 * total)
         return losses / paired.normalizer('reg')
@@ -192,7 +192,7 @@ class PredictionDistiller(Distiller):
 
 
 def _product(weight: Tensor | None, values: Tensor) -> Tensor:
-    """``values`` by their weight, if there is one."""
+    """``values`` times their weight, if there is one."""
     return values if weight is None else weight * values
 
 

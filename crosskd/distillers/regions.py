@@ -24,23 +24,24 @@ WEIGHTINGS = ('all', 'confidence')
 class RegionDistiller(Distiller):
     """SDD (Wei et al., CVPR 2024, arXiv 2403.13512) on a dense head.
 
-    The classification logits of both detectors in a region are pooled to
-    grids of several scales, and every cell is distilled by itself.
+    In each region, the classification logits of both detectors are pooled to
+    grids of several scales, and each cell is distilled separately.
 
     Example config: ``dict(type='RegionDistiller', prediction='student',
     loss_sdd=dict(type='SDDLoss', base='kd', temperature=1.0),
     sdd_regions=dict(map=dict(), box=None))``.
 
-    A kind of region is a function in the registry ``REGIONS``: of a
-    :class:`~crosskd.pairs.DensePass` and of ``prediction`` it makes a list of
-    :class:`~crosskd.distillers.LogitMaps`, such as one a level.  An attribute
-    ``points`` of it bounds the scales.
+    A kind of region is a function in the registry ``REGIONS``.  It takes a
+    :class:`~crosskd.pairs.DensePass` and ``prediction``, and returns a list of
+    :class:`~crosskd.distillers.LogitMaps`, such as one per level.  If it has
+    an attribute ``points``, no scale may be larger.
 
     Args:
         loss_sdd: config of an ``SDDLoss``, or of a subclass.
-        sdd_regions: by the kind of region, what is different in ``loss_sdd``
-            there; None for a kind leaves it out.  By default map and box.
-        sdd_weighting: whether cells count ``'all'`` alike or by the teacher's
+        sdd_regions: for each kind of region, a dict of changes to
+            ``loss_sdd``, or None to leave that kind out.  By default map and
+            box.
+        sdd_weighting: ``'all'`` cells count equally, or by the teacher's
             ``'confidence'``.
         prediction: ``'cross_head'`` or ``'student'``.
 
@@ -86,7 +87,7 @@ class RegionDistiller(Distiller):
                 for kind, loss in self.losses.items() if loss.warmup_iters}
 
     def check(self, pair: Pair) -> None:
-        """Check that logit maps have one layout, and classes to compare."""
+        """Check that logit maps have the same layout, and enough classes."""
         pair = dense(pair)
         if self.prediction == 'student':
             pair.check_priors_per_location()
@@ -116,7 +117,7 @@ class RegionDistiller(Distiller):
         return losses
 
     def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:
-        # no error, for the next batch may have larger images
+        # not an error: the next batch may have larger images
         if finest > side and kind not in self._warned:
             self._warned.add(kind)
             print_log(
@@ -142,7 +143,7 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     if changes and isinstance(common, dict):
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
     loss = build_loss(key, cfg, ('regions', ))
-    if not isinstance(loss, SDDLoss):  # whose grids and sums are used
+    if not isinstance(loss, SDDLoss):  # its grids and sums are used
         raise ConfigTypeError(f'{key}: expected an SDDLoss or a subclass, '
                               f'found {type(loss).__name__}')
     points = getattr(REGIONS.module_dict[kind], 'points', None)

@@ -28,7 +28,7 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     check_has_type(key, cfg)
     with naming(f'{key}: '):
         loss = MODELS.build(in_our_scope(MODELS, cfg))
-    if type(loss) in box_losses.OURS:  # the same one, as we call it
+    if type(loss) in box_losses.OURS:  # the same values, without copies
         loss.__class__ = box_losses.OURS[type(loss)]
     found = compared_forms(loss)
     if not found and type(loss) in REFUSED:

@@ -60,10 +60,10 @@ def built_loader():
     (dict(ann_file='gone.json'), FileNotFoundError,
      ".ann_file='data/shapes/gone.json': no such file (looked from"),
     (dict(ann_file='zero.json'), ValueError,
-     ".ann_file='data/shapes/zero.json': only 0 of 43 boxes are left: 43 "),
+     ".ann_file='data/shapes/zero.json': 0 of 43 boxes are left: 43 "),
     (dict(metainfo=dict(classes='cat')), TypeError, ".metainfo.classes='cat'"),
     (dict(filter_cfg=dict(min_size=999)), ValueError,
-     ".ann_file='data/shapes/train.json': only 0 of 43 boxes are left: 12 "),
+     ".ann_file='data/shapes/train.json': 0 of 43 boxes are left: 12 "),
     (dict(data_prefix=dict(img='gone/')), FileNotFoundError,
      ": 12 of 12 images are not there, the first is 'data/shapes/gone/"),
 ])
