@@ -1,4 +1,4 @@
-"""Checking that the passes of two detectors can be compared."""
+"""Checking that the outputs of two detectors can be compared."""
 from ..errors import ConfigTypeError, ConfigValueError
 from ..heads import HeadRecord
 from ..taps import Record
@@ -10,17 +10,17 @@ KEYS = ('model', 'teacher_config.model')
 
 def check_passes(pair: Pair, learned: Record, taught: Record,
                  size: tuple[int, ...]) -> None:
-    """Check what two detectors made of a batch, before it is compared.
+    """Check the outputs of two detectors for a batch before comparing them.
 
     Args:
-        pair: what bridges the two.
+        pair: the pair of the two detectors.
         learned, taught: records of the passes of student and teacher.
         size: (N, C, H, W) of the batch.
 
     Raises:
-        TypeError: a head returned something else than its family does.
-        ValueError: there are fewer levels than were matched, or the maps of a
-            level of two heads differ in size.
+        TypeError: a head returned other outputs than its family does.
+        ValueError: there are fewer levels than were matched, or the two heads'
+            maps of a level differ in size.
     """
     for at, (key, seen) in enumerate(zip(KEYS, (learned, taught))):
         for name, maps in seen.features.items():

@@ -62,9 +62,9 @@ WRONG = dict(
                 '0 of 43 boxes are left: 43 not finite'),
     infinite=(change('annotations', 2, bbox=[1, 1, float('inf'), 9]),
               r'annotations\[2\].bbox=\[1, 1, inf, 9\] \(id 3\) is not a box'),
-    ids_from_0=(shifted(-1), 'the annotations have the category ids 0, 1, 2, '
+    ids_from_0=(shifted(-1), 'the annotations use the category ids 0, 1, 2, '
                 '3, 4, but categories lists 1, 2, 3, 4, 5: the ids look '),
-    ids_from_1=(shifted(1), 'the annotations have the category ids 2, 3, 4, '
+    ids_from_1=(shifted(1), 'the annotations use the category ids 2, 3, 4, '
                 '5, 6, .*shifted by one'),
     undeclared=(half_undeclared, r'22 of 43 boxes cannot be used: 22 with a '
                 'category_id that is not in categories .*77'),
@@ -80,7 +80,7 @@ WRONG = dict(
                      'str; expected a number'),
     mixed_references=(
         change('annotations', 3, image_id='3'),
-        r"annotations\[3\].image_id='3' is a str; expected a number as the "),
+        r"annotations\[3\].image_id='3' is a str; expected a number, like "),
     text_references=(
         lambda f: [a.update(category_id=str(a['category_id']))
                    for a in f['annotations']],
@@ -218,7 +218,7 @@ def test_image_ids_that_look_shifted_are_said(log):
     for one in file['annotations']:
         one['image_id'] += 1
     check(loader(ann_file=saved('x', file)))
-    assert 'do the boxes lie on the right images?' in log.text
+    assert 'Check that the boxes are on the right images' in log.text
 
 
 def test_images_below_the_smallest_size(log):
