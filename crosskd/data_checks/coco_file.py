@@ -1,4 +1,4 @@
-"""Reading a file of COCO annotations, and finding errors in it."""
+"""Reading a COCO annotation file, and finding errors in it."""
 import gc
 import json
 import math
@@ -12,12 +12,12 @@ from ..arguments import few, missing
 from ..errors import ConfigValueError
 from .messages import warn
 
-# what pycocotools reads of each entry to begin with
+# keys that pycocotools needs to load each entry
 NEEDED = dict(
     images=('id', 'file_name', 'width', 'height'),
     categories=('id', 'name'),
     annotations=('id', 'image_id', 'category_id'))
-# and of each annotation when it evaluates
+# and those that it needs in each annotation to evaluate
 EVALUATED = ('bbox', 'area', 'iscrowd')
 IDS = dict(number=(int, float), string=(str, ))
 UNDECLARED = 'with a category_id that is not in categories'
@@ -25,21 +25,23 @@ UNDECLARED = 'with a category_id that is not in categories'
 
 @dataclass
 class CocoFile:
-    """What a file of COCO annotations has for some classes.
+    """The content of a COCO annotation file, for some classes.
 
     Attributes:
         path: of the file.
         names: of the categories, in the file's order.
         sizes: (width, height) of every image by its id.
         files: name of every image's file by its id.
-        boxes: how many boxes of the classes an image has, by its id; crowds
-            and what is marked ``ignore`` do not count, boxes of categories
-            that are not declared do.
+        boxes: how many boxes of the classes an image has, by its id.  Boxes
+            marked ``iscrowd`` or ``ignore`` do not count; boxes whose category
+            is not in the file do.
         bad: boxes that mmdet leaves out: by the reason, how many, and one of
             them.
-        unlisted: how many annotations are of images that are not in the file.
-        over_border: how many boxes end more than a pixel beyond their images.
-        evaluable: None, or what is missing for pycocotools to evaluate.
+        unlisted: how many annotations belong to images that are not in the
+            file.
+        over_border: how many boxes extend more than a pixel beyond their
+            images.
+        evaluable: None, or what pycocotools lacks to evaluate.
     """
 
     path: str
@@ -55,7 +57,7 @@ class CocoFile:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No garbage collection: it would go through millions of entries."""
+    """Pause garbage collection, which would visit millions of entries."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -78,7 +80,7 @@ def read_json(key: str, path: str) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON of COCO annotations.
+        ValueError: it does not hold COCO annotations as JSON.
     """
     found = f'{key}={path!r}'
     if not Path(path).is_file():
@@ -96,7 +98,7 @@ def read_json(key: str, path: str) -> dict:
             f'({e})') from None
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
-        # a part of the data may be without boxes
+        # one of several data sets may have no boxes
         if not isinstance(value, list) or not (value or part == 'annotations'):
             raise ConfigValueError(
                 f'{found}: expected COCO annotations with {part}, found '
@@ -123,13 +125,13 @@ def look_through(key: str, path: str, content: dict,
         path: of the file.
         content: of the file.
         classes: names of the categories that are read; None for all.
-        unique: whether annotations must have ids of their own.
+        unique: whether annotations must have different ids.
 
     Returns:
         CocoFile: what the file has for these classes.
 
     Raises:
-        ValueError: an entry that mmdet or pycocotools cannot read.
+        ValueError: mmdet or pycocotools cannot read an entry.
     """
     found = f'{key}={path!r}'
     images, categories = content['images'], content['categories']
@@ -188,7 +190,7 @@ def look_through(key: str, path: str, content: dict,
 
 
 def _is_ordinary(annotation: dict, width: float, height: float) -> bool:
-    """Whether a box is beyond doubt, as nearly all are; no fault if not."""
+    """Whether a box is clearly good, as nearly all are; others may be, too."""
     try:
         x, y, w, h = annotation['bbox']
         return (x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= width
@@ -201,12 +203,12 @@ def _is_ordinary(annotation: dict, width: float, height: float) -> bool:
 
 def _problem(found: str, index: int, annotation: dict, width: float,
              height: float) -> str | None:
-    """Why mmdet leaves a box out, by its own rules; None if it does not."""
+    """Why mmdet's rules leave a box out; None if they do not."""
     try:
         x, y, w, h = annotation['bbox']
         inside = (max(0, min(x + w, width) - max(x, 0)) *
                   max(0, min(y + h, height) - max(y, 0)))
-        # mmdet does not look at the area of others
+        # mmdet ignores the area of other boxes
         usable = inside and annotation['area'] > 0
     except (KeyError, TypeError, ValueError):
         raise ConfigValueError(_unreadable(found, index, annotation)) from None
@@ -264,7 +266,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_ids(found: str, part: str, key: str, entries: list[dict],
                owners: list[dict] | None = None) -> None:
-    """Check that ids are numbers or strings, of the type they refer to."""
+    """Check that ids are all numbers or all strings, as in ``owners``."""
     allowed = [_kind(type(owners[0]['id']))] if owners else list(IDS)
     kinds = {_kind(t) for t in {type(one[key]) for one in entries}}
     if len(kinds) <= 1 and kinds <= set(allowed):

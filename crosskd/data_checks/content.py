@@ -1,4 +1,4 @@
-"""Comparing what a built data set holds with its annotation file."""
+"""Comparing the content of a built data set with its annotation file."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ from ..errors import ConfigValueError
 from .coco_file import UNDECLARED, CocoFile
 from .messages import warn
 
-# up to this part of the boxes may be unusable; large published data sets
+# up to this fraction of the boxes may be unusable; large published data sets
 # have a few such boxes
 TOLERATED = 0.1
-# with less than this part of the boxes, nothing can be learnt
+# with less than this fraction of the boxes, nothing can be learnt
 NEARLY_NOTHING = 0.05
-# with so many boxes that end beyond their images, they may be corners
+# if more boxes extend beyond their images, they may be [x1, y1, x2, y2]
 MANY_OVER = 0.25
-# filters that leave out a larger part of the images are warned of
+# a warning is logged if filters leave out a larger fraction of the images
 SAID = 0.1
 
 
 @dataclass
 class Content:
-    """What is in a built data set, after mmdet's filters.
+    """The content of a built data set, after mmdet's filters.
 
     Attributes:
         key: of the data set in the config.
@@ -43,7 +43,7 @@ class Content:
 
 
 def look_at(key: str, dataset: BaseDataset) -> Content:
-    """Count what is in a built data set, in one pass."""
+    """Count the content of a built data set, in one pass."""
     kept = Content(key)
     for info in _infos(dataset):
         if 'instances' not in info:
@@ -70,11 +70,11 @@ def _infos(dataset: BaseDataset) -> Iterator[dict]:
 def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
     """Find boxes and images of the file that are not in the data set.
 
-    Few of them are a warning, many an error; the limits are above.
+    A few cause a warning, many an error; the limits are above.
 
     Args:
         dataset: the built data set.
-        kept: what is in it.
+        kept: its content.
         file: the file that it was read from.
 
     Raises:
@@ -172,7 +172,7 @@ def _count_lost(dataset: BaseDataset, kept: Content,
         if left is not None:
             lost += max(meant - left, 0)
         elif dataset._indices is not None:
-            continue  # a part of the images was asked for
+            continue  # the config asks for some of the images only
         elif min(size) < smallest:
             small += 1
         elif meant:
@@ -193,17 +193,17 @@ def _hint(file: CocoFile) -> str:
 
 def check_not_empty(key: str, every: list[Content], classes: tuple,
                     files: list[str]) -> None:
-    """Check that there are boxes; warn of classes without any.
+    """Check that there are boxes; warn about classes without any.
 
     Args:
         key: of the whole data set in the config.
-        every: what is in each of its parts.
+        every: the content of each of its parts.
         classes: names of the classes.
         files: the files that the parts were read from.
 
     Raises:
         ValueError: the training data has no box, or a box has a label that
-            is no index of a class.
+            is not the index of a class.
     """
     labels = sum((kept.labels for kept in every), Counter())
     at = every[0].key if len(every) == 1 else key

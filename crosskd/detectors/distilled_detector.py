@@ -67,8 +67,9 @@ def build_distilled_detector(detector: str | type[BaseDetector] | None = None,
 
     The result is an instance of a subclass of the plain detector's class, and
     its checkpoint is that of the plain detector.  Its features can be
-    distilled and, if its head has an adapter, also its predictions.  Example
-    config::
+    distilled and, if its head has an adapter, also its predictions.
+
+    Example config::
 
         _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
         custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)

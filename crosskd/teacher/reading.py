@@ -28,8 +28,8 @@ def read_teacher(config: str | Path | dict | Config | None,
     Args:
         config, ckpt, trust_ckpt, dense: as for
             :class:`~crosskd.teacher.Teacher`.
-        scope: the registry scope it is built in, if its config names none.
-        beside: the folder of the student's config, where it is known.
+        scope: the registry scope to build it in, if its config names none.
+        beside: the folder of the student's config, if it is known.
 
     Returns:
         tuple: the detector, frozen and in eval mode, and the names of the
@@ -37,7 +37,7 @@ def read_teacher(config: str | Path | dict | Config | None,
 
     Raises:
         FileNotFoundError: config or checkpoint do not exist.
-        TypeError: ``teacher_config`` is no config, or one of no detector.
+        TypeError: ``teacher_config`` is not the config of a detector.
         ValueError: no checkpoint is named, or its weights do not fit.
     """
     if not isinstance(config, (str, Path, dict, Config)):
@@ -49,12 +49,12 @@ def read_teacher(config: str | Path | dict | Config | None,
             f'teacher_ckpt={ckpt!r}: a teacher needs weights. '
             f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
             'a teacher with random weights')
-    # the same seed is the same student, with a teacher and without; and a
+    # the same seed gives the same student, with a teacher or without; and a
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
         detector = _build(model_config(config, scope, beside))
         if str(ckpt) == RANDOM:
-            # DETR's level embeddings hold whatever was in memory
+            # DETR leaves its level embeddings uninitialised
             for own in detector.parameters(recurse=False):
                 nn.init.normal_(own)
     if dense:
@@ -65,7 +65,7 @@ def read_teacher(config: str | Path | dict | Config | None,
     classes = None
     if str(ckpt) == RANDOM:
         for values in detector.state_dict().values():
-            broadcast(values)  # ranks may have seeds of their own
+            broadcast(values)  # processes may have different seeds
         print_log("teacher_ckpt='random': the teacher has random weights",
                   logger='current')
     else:
