@@ -24,7 +24,7 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
                 prediction: str) -> tuple[Pair, Distillers]:
     """Build what ``kd_cfg`` describes.
 
-    Its keys, all of which may be None for their default:
+    Its keys; None means the default:
 
     - ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``, ``loss_obj_kd``,
       ``region``: see
@@ -36,18 +36,19 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
       of another package.
     - ``prediction``: whose predictions imitate the teacher's:
       ``'cross_head'`` or the ``'student'``'s own.
-    - ``reused_teacher_head_idx``: how many layers of a branch the student
-      keeps for cross-head predictions, which is also how many of the
-      teacher's are left out; two numbers (student, teacher) where these
-      differ.
-    - ``adapter``: config of the layer between features of different widths,
-      by default :class:`~crosskd.pairs.ChannelAdapter`.
-    - ``classes``: the teacher's name for some of the student's classes:
+    - ``reused_teacher_head_idx``: where the heads are cut for cross-head
+      predictions: the student's first *i* layers are followed by the
+      teacher's layers after its *i*-th.  Two numbers (student, teacher) if
+      the heads have different depths.
+    - ``adapter``: config of the layer that converts the student's features to
+      the teacher's channels, by default
+      :class:`~crosskd.pairs.ChannelAdapter`.
+    - ``classes``: the teacher's names for some of the student's classes:
       ``dict(pedestrian='person')``.
     - ``teacher_classes``: names of the teacher's classes, for checkpoints
-      that do not say them.
-    - ``schedule``: by the name of a loss, config of what its weight is
-      multiplied with as a run goes on, such as
+      without class names.
+    - ``schedule``: by the name of a loss, config of a schedule that multiplies
+      its weight during the run, such as
       ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
 
     Args:
@@ -56,7 +57,7 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
         prediction: default of ``prediction``.
 
     Returns:
-        tuple: a :class:`~crosskd.pairs.DensePair` where predictions are
+        tuple: a :class:`~crosskd.pairs.DensePair` if predictions are
         distilled, else a :class:`~crosskd.pairs.Pair`; and the distillers.
 
     Raises:

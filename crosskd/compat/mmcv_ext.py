@@ -1,13 +1,13 @@
-"""A stand-in for ``mmcv._ext`` where mmcv has no compiled ops.
+"""A replacement for ``mmcv._ext`` if mmcv has no compiled ops.
 
-What: a module ``mmcv._ext`` that has NMS through OpenCV and, through torch,
-RoIAlign, which two-stage detectors and masks need, and the focal loss, which
-mmdet calls on a GPU; every other op raises an error that says what to install.
-Where mmcv has compiled ops, none of this is ever loaded.
-Why: mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS
-at test time, and compiling mmcv takes about twenty minutes.
-Until: mmdet does without ``mmcv.ops``, or there are compiled mmcvs for the
-torch versions in use.
+What: a module ``mmcv._ext`` with NMS (OpenCV), RoIAlign (torch; for two-stage
+detectors and masks) and the focal loss (torch; mmdet calls it on a GPU).
+Every other op raises an error that says what to install.  If mmcv has compiled
+ops, this module is not used.
+Why: mmdet imports ``mmcv.ops`` even for detectors that need only one of its
+ops, NMS at test time, and compiling mmcv takes about twenty minutes.
+Until: mmdet works without ``mmcv.ops``, or there are compiled mmcv packages
+for the torch versions in use.
 """
 import importlib
 import importlib.machinery
@@ -30,7 +30,7 @@ def install_if_missing() -> None:
     """Register the stand-in as ``mmcv._ext`` unless mmcv has compiled ops.
 
     Raises:
-        ImportError: mmcv has compiled ops, and they do not load.
+        ImportError: mmcv has compiled ops, but they cannot be loaded.
     """
     if 'mmcv._ext' in sys.modules:
         return
@@ -124,8 +124,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
     keep = ~solid
     index = solid.nonzero().reshape(-1)
     if len(index):
-        # Ranks instead of scores: OpenCV drops scores of 0 and has an order
-        # of its own for ties.
+        # Ranks instead of scores: OpenCV drops scores of 0 and orders ties
+        # differently.
         ranks = torch.arange(len(index), 0, -1, dtype=torch.float32)
         xywh = torch.cat([corners[:, :2], sides], 1)[index]
         # cv2's types know of lists only; arrays are much faster
