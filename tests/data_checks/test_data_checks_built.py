@@ -243,7 +243,7 @@ def test_xml_of_boxes_that_cannot_be(tmp_path, corners, log):  # noqa: F811
 
     spoil('i3')
     assert len(check(cfg)) == 20
-    assert '1 of 20 boxes have no size or lie outside' in warnings(log)[0]
+    assert '1 of 20 boxes have no size or are outside' in warnings(log)[0]
     for image in ('i4', 'i5'):
         spoil(image)
     with pytest.raises(ValueError, match=f'{TRAIN}.dataset: 3 of 20 boxes have'
@@ -522,7 +522,7 @@ def test_evaluators_of_wrapped_and_partial_data(log):  # noqa: F811
     cfg['dataset'] = dict(type='ConcatDataset', datasets=[cfg['dataset']])
     metric = dict(type='CocoMetric', ann_file=ANN)
     assert len(check(cfg, VAL, evaluator=metric)) == 6
-    with pytest.raises(ValueError, match='under the id 0, val_dataloader'
+    with pytest.raises(ValueError, match='under the id 0, but val_dataloader'
                        r'.dataset.datasets\[1\] has'):
         cfg['dataset']['datasets'].append(
             dict(loader()['dataset'], ann_file=saved('x', dict(
