@@ -93,7 +93,7 @@ def test_storage_that_cannot_be_restricted_is_refused(project, tmp_path,
                                                       name):
     out = tool('test.py', 'plain.py', name, '--work-dir', tmp_path,
                cwd=project, ok=False)
-    assert 'fetch the file and name its path' in out
+    assert 'download the file and give its path' in out
 
 
 def test_pretrained_backbones_come_through_the_same_door(

@@ -189,7 +189,7 @@ def test_the_class_is_that_of_the_scope():
     assert detector_class(dict(type='GFL', _scope_='crosskd')) is GFL
     for model in (dict(type='NoSuch'),
                   dict(type='DistilledDetector', detector='NoSuch')):
-        with pytest.raises(ValueError, match="KEY: model.*='NoSuch' is in no "
+        with pytest.raises(ValueError, match="KEY: model.*='NoSuch' is not "
                                              'registry'):
             plain_model(model, 'KEY')
 

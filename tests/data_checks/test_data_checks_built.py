@@ -247,7 +247,7 @@ def test_xml_of_boxes_that_cannot_be(tmp_path, corners, log):  # noqa: F811
     for image in ('i4', 'i5'):
         spoil(image)
     with pytest.raises(ValueError, match=f'{TRAIN}.dataset: 3 of 20 boxes have'
-                       ' no size or lie outside .*i3.jpg.*x1 < x2'):
+                       ' no size or are outside .*i3.jpg.*x1 < x2'):
         check(cfg)
 
 

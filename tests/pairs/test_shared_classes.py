@@ -90,7 +90,7 @@ def test_what_is_shared_is_said():
 @pytest.mark.parametrize('student, teacher, synonyms, words', [
     (NAMES, ('cat', 'tree'), {},
      'no class in common. The student has person, car, dog, the teacher cat, '
-     'tree; synonyms are'),
+     'tree; to match different names, set'),
     (NAMES, ('Car', 'CAR', 'dog'), {}, "several classes called 'car', "
      "expected one: Car, CAR, dog; .*name it: kd_cfg.classes={'car': 'Car'}"),
     (NAMES, ('car', 'car', 'dog'), {}, "several classes called 'car', "

@@ -156,8 +156,8 @@ def test_a_preprocessor_beside_the_model_is_the_models(said):
 
 def test_a_teacher_of_another_number_of_channels_is_an_error():
     student, teacher = map(MODELS.build, (RAW, CAFFE))
-    with pytest.raises(ValueError, match='normalises 3 channels, and the '
-                       'images of the student have 2; expected a teacher'):
+    with pytest.raises(ValueError, match='normalises 3 channels, but the '
+                       "student's images have 2; expected a teacher"):
         renormalize.Renormalization(student, teacher, torch.ones(1, 2, 4, 4))
 
 
