@@ -190,7 +190,7 @@ def test_the_class_is_that_of_the_scope():
     for model in (dict(type='NoSuch'),
                   dict(type='DistilledDetector', detector='NoSuch')):
         with pytest.raises(ValueError, match="KEY: model.*='NoSuch' is not "
-                                             'registry'):
+                                             'registered'):
             plain_model(model, 'KEY')
 
 
