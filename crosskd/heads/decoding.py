@@ -69,7 +69,7 @@ class _WithArea(Function):
         low, high = boxes[:, :2], boxes[:, 2:]
         lacking = (SHORTEST - (high - low)).clamp_(min=0)
         low = low.sub(lacking, alpha=0.5)
-        # computed separately: far from 0 one step would be rounded differently
+        # not high + lacking / 2, which far from 0 rounds to another length
         return torch.cat([low, high.maximum(low + SHORTEST)], 1)
 
     @staticmethod
