@@ -255,8 +255,8 @@ class DensePass(PairedPass):
     def normalizer(self, term: str) -> float | Tensor:
         """The divisor of the student's own losses of a term.
 
-        That of its classification losses if it has no such term.  A teacher
-        with more priors per location has as many times the terms in its sums
+        That of its classification losses if it has no such term.  A head with
+        more priors a location has as many times the terms in its sums
         (docs/conflict.md).
         """
         normalizer = _of_term(self._targets.normalizers, term)

@@ -49,7 +49,7 @@ def read_teacher(config: str | Path | dict | Config | None,
             f'teacher_ckpt={ckpt!r}: a teacher needs weights. '
             f"Expected the path or URL of a checkpoint, or '{RANDOM}' for "
             'a teacher with random weights')
-    # the same seed gives the same student, with a teacher or without; and a
+    # the same seed is the same student, with a teacher and without; and a
     # student may be built without values
     with untouched_randomness(), torch.device('cpu'):
         detector = _build(model_config(config, scope, beside))
