@@ -1,4 +1,4 @@
-"""Checking arguments from a config."""
+"""Checking arguments that come from a config."""
 import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence

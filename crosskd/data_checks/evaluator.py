@@ -65,7 +65,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
                     and not cfg.get('format_only')):
                 raise ConfigValueError(
                     f'{at}.ann_file is missing; expected the annotations of '
-                    f'the validation data, {few(paths)}')
+                    f'validation data, {few(paths)}')
             continue
         if not getattr(kind, '__module__', '').startswith('mmdet.') and not (
                 isinstance(kind, type) and issubclass(kind, CocoMetric)):
@@ -77,7 +77,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
             continue
         if not os.path.isfile(path):
             raise missing(
-                f'{at}.ann_file', path, 'the annotations of the '
+                f'{at}.ann_file', path, 'the annotations of '
                 f'validation data, {few(paths)}')
         same = [p for p in paths if os.path.exists(p)
                 and os.path.samefile(p, path)]

@@ -478,7 +478,7 @@ def test_an_evaluator_of_other_data(several):
 
     wrong('data/shapes/gone.json', 'no such file (looked from ',
           FileNotFoundError)
-    wrong('data/shapes', "expected the annotations of the validation data, "
+    wrong('data/shapes', "expected the annotations of validation data, "
           f"'{ANN}'", FileNotFoundError)
     wrong(3, ': expected a path', TypeError)
     # the ids of all images are those of others
