@@ -200,5 +200,5 @@ def _differ(key: str, ways: set[Normalized],
     some = ['nothing'] if not_all else []
     found = '; '.join(some + sorted(map(str, ways)))
     return ConfigValueError(
-        f'{key} normalises images in different ways ({found}); expected one '
-        'Normalize for all, or mean and std in data_preprocessor')
+        f'{key} normalises images in different ways ({found}); expected the '
+        'same Normalize for all, or mean and std in data_preprocessor')
