@@ -23,14 +23,14 @@ def check_number(owner: str, key: str, value: Any, low: float,
     """Return ``value`` if it is a finite number that is not below ``low``.
 
     Args:
-        owner: who has the parameter, for messages.
+        owner: what has the parameter, for messages.
         key: name of the parameter, for messages.
-        value: what was given.
-        low: the least number allowed.
+        value: the given value.
+        low: the lowest number allowed.
         inclusive: whether ``low`` itself is allowed.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is not finite, or too low.
     """
     if isinstance(value, bool) or not isinstance(value, NUMBERS):
@@ -49,8 +49,8 @@ def one_of(key: str, value: str, values: Sequence[str]) -> str:
 
     Args:
         key: of the argument, for messages.
-        value: what was given.
-        values: what is allowed.
+        value: the given value.
+        values: the allowed values.
 
     Raises:
         ValueError: it is not.
@@ -66,11 +66,11 @@ def check_known(owner: str, key: str, known: Iterable[str]) -> None:
 
     Args:
         owner: what has the key, for messages.
-        key: what was given.
-        known: what is allowed.
+        key: the given key.
+        known: the allowed keys.
 
     Raises:
-        ValueError: it is not; the message names one that is near.
+        ValueError: it is not; the message suggests a similar one.
     """
     if key not in known:
         raise ConfigValueError(f'{owner}: unknown key {key!r}, expected '
@@ -92,12 +92,12 @@ def missing(key: str, path: str, expected: str) -> FileNotFoundError:
     """The error for a file that does not exist.
 
     Args:
-        key: what named it, for the message.
+        key: config key or flag of the file, for the message.
         path: the file.
-        expected: what should be there.
+        expected: the kind of file that was expected.
 
     Returns:
-        FileNotFoundError: says which other files of that kind the folder has.
+        FileNotFoundError: names other files of that kind in the folder.
     """
     file = Path(path).expanduser()
     others = sorted(one.name for one in file.parent.glob(f'*{file.suffix}')
@@ -132,12 +132,12 @@ def lacks_slash(path: str) -> str:
 
 def few(names: Iterable[Any], count: int = 6,
         show: Callable[[Any], str] = repr) -> str:
-    """The first of some names, and how many there are.
+    """The first few of some names, and how many there are.
 
     Args:
-        names: what is listed.
-        count: the most that is listed.
-        show: how a name is written.
+        names: the names.
+        count: how many are listed at most.
+        show: writes a name.
     """
     names = list(names)
     shown = ', '.join(map(show, names[:count]))
@@ -147,16 +147,17 @@ def few(names: Iterable[Any], count: int = 6,
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Let errors about arguments say where in the config these are.
+    """Put a place in the config before the messages of errors in the block.
 
     Raises:
-        TypeError, ValueError: what the block raised, after ``where``.
+        TypeError, ValueError: the block's error, with ``where`` before its
+            message.
     """
     try:
         yield
     except TypeError as e:
         raise ConfigTypeError(f'{where}{words(e)}') from None
     except (AssertionError, KeyError, ValueError) as e:
-        # a KeyError's own text is in quotes
+        # str() of a KeyError adds quotes
         text = e.args[0] if isinstance(e, KeyError) and e.args else words(e)
         raise ConfigValueError(f'{where}{text}') from None

@@ -24,7 +24,7 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
                 prediction: str) -> tuple[Pair, Distillers]:
     """Build what ``kd_cfg`` describes.
 
-    Its keys, all of which may be None for their default:
+    Its keys; None means the default:
 
     - ``loss_cls_kd``, ``loss_reg_kd``, ``loss_center_kd``, ``loss_obj_kd``,
       ``region``: see
@@ -36,18 +36,19 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
       of another package.
     - ``prediction``: whose predictions imitate the teacher's:
       ``'cross_head'`` or the ``'student'``'s own.
-    - ``reused_teacher_head_idx``: how many layers of a branch the student
-      keeps for cross-head predictions, which is also how many of the
-      teacher's are left out; two numbers (student, teacher) where these
-      differ.
-    - ``adapter``: config of the layer between features of different widths,
-      by default :class:`~crosskd.pairs.ChannelAdapter`.
-    - ``classes``: the teacher's name for some of the student's classes:
+    - ``reused_teacher_head_idx``: where the heads are cut for cross-head
+      predictions: the student's first *i* layers are followed by the
+      teacher's layers after its *i*-th.  Two numbers (student, teacher) if
+      the heads have different depths.
+    - ``adapter``: config of the layer that converts the student's features to
+      the teacher's channels, by default
+      :class:`~crosskd.pairs.ChannelAdapter`.
+    - ``classes``: the teacher's names for some of the student's classes:
       ``dict(pedestrian='person')``.
     - ``teacher_classes``: names of the teacher's classes, for checkpoints
-      that do not say them.
-    - ``schedule``: by the name of a loss, config of what its weight is
-      multiplied with as a run goes on, such as
+      without class names.
+    - ``schedule``: by the name of a loss, config of a schedule that multiplies
+      its weight during the run, such as
       ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
 
     Args:
@@ -56,7 +57,7 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
         prediction: default of ``prediction``.
 
     Returns:
-        tuple: a :class:`~crosskd.pairs.DensePair` where predictions are
+        tuple: a :class:`~crosskd.pairs.DensePair` if predictions are
         distilled, else a :class:`~crosskd.pairs.Pair`; and the distillers.
 
     Raises:
@@ -122,8 +123,8 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
 def _schedules(given: dict) -> dict[str, Schedule]:
     cfgs = given.get('schedule', {})
     if not isinstance(cfgs, dict):
-        raise ConfigTypeError('kd_cfg.schedule must be a dict of configs by '
-                              f'the name of a loss, found {cfgs!r}')
+        raise ConfigTypeError('kd_cfg.schedule must be a dict from the names '
+                              f'of losses to configs, found {cfgs!r}')
     return {name: _schedule(f'kd_cfg.schedule.{name}', cfg)
             for name, cfg in cfgs.items()}
 
@@ -145,10 +146,10 @@ def _split(given: dict) -> tuple[int, int]:
             isinstance(n, bool) or not isinstance(n, int) for n in both):
         raise ConfigTypeError(
             f'{SPLIT} must be an integer (how many tower layers the student '
-            'keeps), or two where teacher and student differ (how many the '
-            'student keeps, how many of the teacher are left out), found '
-            f'{found!r}; also for losses with a weight of 0, unless they are '
-            'left out (None)')
+            'keeps), or two integers if the heads differ (how many layers '
+            "the student keeps, how many of the teacher's are skipped), found "
+            f'{found!r}; losses with a weight of 0 need it, too, unless they '
+            'are None')
     return both[0], both[1]
 
 
@@ -164,7 +165,7 @@ def _synonyms(given: dict) -> dict[str, str]:
             isinstance(name, str) for pair in classes.items()
             for name in pair):
         raise ConfigTypeError(
-            'kd_cfg.classes must be a dict of names, student to teacher, '
+            'kd_cfg.classes must be a dict from student to teacher names, '
             f"such as dict(pedestrian='person'), found {classes!r}")
     return classes
 

@@ -23,7 +23,7 @@ from .names import did_you_mean, did_you_mean_config, did_you_mean_named
 from .registry import resolve
 from .variables import check_options
 
-# arguments of a distilled detector that the plain one does not have
+# arguments that only a distilled detector has
 ARGUMENTS = ('teacher_config', 'teacher_ckpt', 'kd_cfg', 'trust_teacher_ckpt',
              'teacher_dtype', 'detector')
 BUILDER = 'DistilledDetector'  # its argument 'detector' names the plain one
@@ -40,12 +40,12 @@ def find_config(name: str, key: str = 'teacher_config',
         name: a path, or ``'package::….py'`` for a config of a package.  A
             relative path is looked up from the working directory, then in
             the folder ``beside``, then among mmdet's installed configs.
-        key: what named it, for messages.
+        key: config key or flag that named it, for messages.
         beside: a folder, such as that of the config that names this one.
 
     Raises:
-        FileNotFoundError: the file is in none of these places, or the package
-            is not known to mmengine or not installed.
+        FileNotFoundError: the file is in none of these places, or mmengine
+            does not know the package, or it is not installed.
     """
     if '::' in name:
         try:
@@ -111,7 +111,7 @@ def model_of(cfg: Mapping[str, Any], key: str = 'CONFIG') -> ConfigDict:
 
     Args:
         cfg: the config.
-        key: what named it, for messages.
+        key: config key or flag that named it, for messages.
 
     Returns:
         ConfigDict: a copy, with the config's ``data_preprocessor`` in it.
@@ -147,7 +147,7 @@ def detector_class(model: Mapping[str, Any], key: str = 'CONFIG') -> Any:
 def is_distilled(model: Mapping[str, Any], key: str = 'CONFIG') -> bool:
     """Whether a model's config is that of a distilled detector.
 
-    Args, errors: as for :func:`detector_class`.
+    Arguments and errors: see :func:`detector_class`.
     """
     return _is_builder(model) or _distils(detector_class(model, key))
 
@@ -155,18 +155,18 @@ def is_distilled(model: Mapping[str, Any], key: str = 'CONFIG') -> bool:
 def plain_model(model: dict[str, Any], key: str = 'CONFIG') -> Any:
     """The config of a detector without its teacher.
 
-    Its ``type`` is the class that distillation was added to: the first one
+    Its ``type`` is the class that distillation was added to: the first class
     in the method resolution order that does not distil.  A distilled class
     has the attribute ``is_distilled = True``; mmdet's own
-    ``KnowledgeDistillationSingleStageDetector`` is one, too.
+    ``KnowledgeDistillationSingleStageDetector`` also counts as one.
 
     Args:
         model: the config of a distilled detector, or of a plain one.
         key: what named it, for messages.
 
     Returns:
-        dict: a copy, of the type of ``model``; without the arguments that
-        only distilled classes know.
+        dict: a copy, of the same Python type as ``model``, without the
+        arguments that only distilled classes have.
 
     Raises:
         ValueError: no class of that name is registered.
@@ -188,11 +188,11 @@ def _class(model: Mapping[str, Any], key: str, by: str) -> Any:
     kind = resolve(MODELS, model[by], scope)
     if kind is None:
         known = MODELS.module_dict
-        where = f' of the scope {scope!r}' if scope else ''
+        where = f' in the scope {scope!r}' if scope else ''
         near = '' if model[by] in known else did_you_mean(model[by], known)
         raise ConfigValueError(
-            f'{key}: model.{by}={model[by]!r} is in no registry{where}; '
-            "expected a detector of mmdet's, or custom_imports that register "
+            f'{key}: model.{by}={model[by]!r} is not registered{where}; '
+            'expected an mmdet detector, or custom_imports that register '
             f'it{near}')
     return kind
 
@@ -209,6 +209,6 @@ def _distils(kind: Any) -> bool:
 
 
 def _parameters(kind: type) -> list[str]:
-    """Names of the arguments of a class and those it inherits from."""
+    """Names of the arguments of a class and its base classes."""
     return [name for c in kind.__mro__ if '__init__' in vars(c)
             for name in inspect.signature(vars(c)['__init__']).parameters]

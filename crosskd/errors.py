@@ -1,4 +1,4 @@
-"""Errors about what a user wrote, and showing them without noise."""
+"""Errors about the user's input, and showing them without noise."""
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,21 +11,21 @@ BYTE_ORDER_MARK = 'U+FEFF'
 
 
 class ConfigError(Exception):
-    """What a user wrote in a config or on a command line cannot be used.
+    """Something in a config or on a command line cannot be used.
 
     Its message is all that the user needs: it names the key, what was found
-    and what was expected.  The tools of this package show that message without
-    a traceback.  Head adapters, losses and distillers of other packages raise
-    one of its subclasses to be told in the same way.
+    and what was expected.  The tools of this package show only the message,
+    without a traceback.  Head adapters, losses and distillers of other
+    packages can raise its subclasses to be shown in the same way.
     """
 
 
 class ConfigTypeError(ConfigError, TypeError):
-    """Something is of another type than expected."""
+    """Something has a different type than expected."""
 
 
 class ConfigValueError(ConfigError, ValueError):
-    """A value is out of its range, or does not fit what else there is."""
+    """A value is out of range, or does not fit other values."""
 
 
 class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
@@ -33,7 +33,7 @@ class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
 
 
 def readable(error: Exception) -> Exception:
-    """Find the error about the config inside those wrapped around it.
+    """Find the error about the config inside the errors that wrap it.
 
     Registries wrap an error once for each level of the config they build.
 
@@ -61,10 +61,10 @@ def readable(error: Exception) -> Exception:
 
 
 def describe(error: BaseException) -> str:
-    """The type of an error and its message, for a message of ours.
+    """The type of an error and its message, for use in our own messages.
 
-    Where the message is empty, as of a bare ``assert``, the line of code that
-    raised the error stands in its place.
+    If the message is empty, as for a bare ``assert``, it is the line of code
+    that raised the error instead.
     """
     text = _message(error)
     name = type(error).__name__
@@ -86,7 +86,7 @@ def in_config(error: BaseException) -> str:
 
 
 def words(error: BaseException) -> str:
-    """As :func:`describe`, with the type only where there is no message."""
+    """As :func:`describe`, but with the type only if there is no message."""
     return _message(error) if str(error).strip() else describe(error)
 
 
@@ -94,7 +94,7 @@ def _message(error: BaseException) -> str:
     text = str(error).strip()
     if text and not text.endswith(':'):
         return text
-    # registries raise an error anew, with a text before its message
+    # registries raise an error again, with a text before its message
     root = error
     while root.__context__ is not None:
         root = root.__context__
@@ -108,7 +108,7 @@ def _message(error: BaseException) -> str:
 
 @contextmanager
 def for_users() -> Iterator[None]:
-    """Raise errors about the config alone, without what is wrapped around."""
+    """Raise errors about the config without the errors that wrap them."""
     try:
         yield
     except Exception as e:
@@ -119,7 +119,7 @@ def for_users() -> Iterator[None]:
 
 
 def _place(error: BaseException) -> TracebackType | None:
-    """The innermost entry of its traceback: where it was raised."""
+    """The innermost entry of a traceback: where the error was raised."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -127,7 +127,7 @@ def _place(error: BaseException) -> TracebackType | None:
 
 
 def _config_of(error: BaseException) -> str | None:
-    """The config file that mmengine was reading, the innermost of bases."""
+    """The config file that mmengine was reading, such as a base config."""
     found, place = None, error.__traceback__
     while place is not None:
         if _module(place).startswith('mmengine.config'):

@@ -1,12 +1,12 @@
 """The registries of this package, and its scope, known in any project.
 
-``HEAD_ADAPTERS``, ``DISTILLERS``, ``REGIONS`` and ``SCHEDULES`` are what other
-packages add to: families of heads, things that are distilled, parts of logit
-maps for SDD, and how weights change.  Losses and channel adapters are in
-mmdet's ``MODELS``.
+Other packages can add to ``HEAD_ADAPTERS`` (families of heads), ``DISTILLERS``
+(things that are distilled), ``REGIONS`` (parts of logit maps for SDD) and
+``SCHEDULES`` (changes of weights).  Losses and channel adapters are in mmdet's
+``MODELS``.
 
 The classes of this package are registered in mmdet's registries.  The other
-registries here, under mmdet's names, are empty children of these:
+registries here, under mmdet's names, are empty children of those;
 :mod:`crosskd.compat.mmdet_registries` says why.
 """
 from typing import Any
@@ -24,18 +24,18 @@ SCHEDULES = Registry('schedule', scope=SCOPE)
 
 
 def in_our_scope(registry: Registry, cfg: dict) -> dict:
-    """The config of one of our or mmdet's classes, for a project's scope."""
+    """The config of one of our or mmdet's classes, safe in other scopes."""
     with registry.switch_scope_and_registry(None) as current:
         known = not isinstance(cfg['type'], str) or current.get(cfg['type'])
     return dict(cfg) if known else {'_scope_': SCOPE, **cfg}
 
 
 def resolve(registry: Registry, kind: Any, scope: str | None) -> Any:
-    """What a type names, looked up as mmengine does when it builds it.
+    """Find the class or function of a ``type``, as mmengine does.
 
     Args:
-        registry: that builds it.
-        kind: a name, or a class, which names itself.
+        registry: the registry that would build it.
+        kind: a name, or the class itself.
         scope: ``_scope_`` of the config that has the type.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Reading files from elsewhere, without running what is in them."""
+"""Reading files from other people without running code in them."""

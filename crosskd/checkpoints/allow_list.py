@@ -1,10 +1,10 @@
-"""An unpickler that knows nothing but an allow-list.
+"""An unpickler that only knows the names on an allow-list.
 
-A pickle can name any callable; unpickling it calls that callable.  Here only
-the names below exist: tensors, plain containers, numpy arrays and scalars
-without objects, and what mmengine's own checkpoints hold.  torch's
-``weights_only`` does the same in principle, but what it allows differs between
-the supported versions, and the older ones cannot be extended.
+A pickle can name any callable, and unpickling calls it.  Here only the names
+below exist: tensors, plain containers, numpy arrays and scalars without
+objects, and the contents of mmengine's own checkpoints.  torch's
+``weights_only`` does the same in principle, but its list differs between the
+supported versions and cannot be extended in the older ones.
 """
 import collections
 import pickle
@@ -19,11 +19,11 @@ from mmengine.logging import HistoryBuffer
 
 # mmengine pickles the methods of a HistoryBuffer through getattr
 HISTORY_METHODS = ('min', 'max', 'current', 'mean')
-ARRAY = object()  # stands for numpy.ndarray, and is not callable
+ARRAY = object()  # replaces numpy.ndarray, and is not callable
 
 
 class Refused(pickle.UnpicklingError):
-    """A pickle wants something that is not on the allow-list."""
+    """A pickle contains something that is not on the allow-list."""
 
 
 def _getattr(owner: Any, name: str) -> Any:
@@ -47,7 +47,7 @@ def _dtype(spec: str, *_: Any) -> np.dtype:
 
 def _scalar(dtype: np.dtype, data: bytes) -> Any:
     if not isinstance(dtype, np.dtype) or not isinstance(data, bytes):
-        raise Refused('numpy scalar of no plain type')
+        raise Refused('a numpy scalar that holds objects')
     return np.frombuffer(data, dtype, count=1)[0]
 
 
@@ -71,7 +71,7 @@ ALLOWED.update({
     ('numpy', 'dtype'): _dtype,
     ('numpy', 'ndarray'): ARRAY,
 })
-for _core in ('core', '_core'):  # numpy 1 and 2 name the same module so
+for _core in ('core', '_core'):  # the names of one module in numpy 1 and 2
     ALLOWED[f'numpy.{_core}.multiarray', 'scalar'] = _scalar
     ALLOWED[f'numpy.{_core}.multiarray', '_reconstruct'] = _empty_array
 
@@ -81,7 +81,7 @@ class AllowListUnpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(
         pickle._Unpickler.dispatch)
-    stack: list  # the base class has it, its types do not
+    stack: list  # the base class has it, but not its type hints
 
     def find_class(self, module: str, name: str) -> Any:
         if module == 'torch' and isinstance(
@@ -98,13 +98,13 @@ class AllowListUnpickler(pickle._Unpickler):
         state = self.stack.pop()
         thing = self.stack[-1]
         if isinstance(thing, np.dtype):
-            # the type is complete; a state could only make it lie
+            # the type is complete; a state could only make it wrong
             if state[1] not in ('<', '|', '='):
                 raise Refused(f'numpy.dtype of byte order {state[1]!r}')
         elif type(thing) is np.ndarray:
             _, shape, dtype, _, data = state
             if not isinstance(dtype, np.dtype) or not isinstance(data, bytes):
-                raise Refused('numpy array of no plain type')
+                raise Refused('a numpy array that holds objects')
             thing.__setstate__(state)
         elif type(thing) is collections.OrderedDict and type(state) is dict:
             thing.__dict__.update(state)  # the _metadata of a state_dict
@@ -116,7 +116,7 @@ class AllowListUnpickler(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = load_build
 
 
-# What torch.load asks of a ``pickle_module``.
+# the attributes that torch.load needs in a ``pickle_module``
 allow_list_pickle = ModuleType(f'{__name__}.allow_list_pickle')
 vars(allow_list_pickle).update(
     Unpickler=AllowListUnpickler,

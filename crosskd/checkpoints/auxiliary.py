@@ -1,4 +1,4 @@
-"""Parameters that train with a module and are not in its state dict."""
+"""Parameters that train with a module but stay out of its state dict."""
 from collections import OrderedDict
 from typing import Any
 
@@ -11,13 +11,12 @@ from ..errors import ConfigValueError
 class Auxiliary(BaseModule):
     """Base class of modules whose parameters stay out of state dicts.
 
-    A detector's ``state_dict()`` must be that of the plain detector, also
-    where its distillers or channel adapters have parameters.  So these are
-    children of a module of this class: the state dict of the detector around
-    it is saved and loaded as if it were not there.  In every other way its
-    parameters and buffers belong to the detector: they are in
-    ``parameters()``, are trained, moved, copied, averaged (EMA) and
-    synchronised (DDP) like the rest.
+    A detector's ``state_dict()`` must be that of the plain detector, even if
+    its distillers or channel adapters have parameters.  So these are children
+    of a module of this class, which saving and loading a state dict ignore.
+    In every other way their parameters and buffers belong to the detector:
+    they are in ``parameters()``, and are trained, moved, copied, averaged
+    (EMA) and synchronised (DDP) like the rest.
 
     :func:`auxiliary_state` reads them, and
     :class:`~crosskd.engine.hooks.AuxiliaryStateHook` saves them in
@@ -38,13 +37,13 @@ class Auxiliary(BaseModule):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any, **kwargs: Any) -> None:
-        # its children find what they have already
+        # its children keep the values that they have
         state_dict.update({prefix + k: v for k, v in self.content().items()})
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def auxiliary_state(module: nn.Module) -> dict[str, Tensor]:
-    """What the :class:`Auxiliary` modules in a module hold, by name."""
+    """The tensors of all :class:`Auxiliary` modules in a module, by name."""
     return {
         f'{name}.{key}': value
         for name, m in module.named_modules() if isinstance(m, Auxiliary)
@@ -71,11 +70,11 @@ def load_auxiliary_state(module: nn.Module, state: dict[str, Tensor],
             raise ConfigValueError(
                 f'{found} {kind} {", ".join(sorted(names))}, unlike the '
                 'losses and channel adapters of this run; resume with the '
-                'kd_cfg and the teacher that the checkpoint was written with')
+                'kd_cfg and the teacher of the run that wrote the checkpoint')
     for name, value in own.items():
         if state[name].shape != value.shape:
             raise ConfigValueError(
-                f'{found}: {name} is of shape {tuple(state[name].shape)}, '
+                f'{found}: {name} has shape {tuple(state[name].shape)}, '
                 f'expected {tuple(value.shape)}')
     for name, value in own.items():
         value.data.copy_(state[name])

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from ..errors import ConfigFileNotFoundError, ConfigValueError, words
 
-# mmdet's names end in -<start of the sha256>.pth; eight digits can be a date
+# mmdet's names end in -<start of the sha256>.pth; eight digits may be a date
 HASH_IN_NAME = re.compile(r'-(?!20\d{6}\.)([a-f0-9]{8,64})\.[^./]+$')
 ALLOW_HTTP = 'CROSSKD_ALLOW_HTTP'
 # hosts that publish the same files under the same names
@@ -29,34 +29,35 @@ def is_url(path: str) -> bool:
 def download(url: str, key: str) -> Path:
     """Fetch a URL once into torch's hub folder and check its hash.
 
-    A file that is there already is used.  Where the host cannot be reached,
-    a mirror of it is tried for files whose names hold a hash.
+    A file that was downloaded before is used again.  If the host cannot be
+    reached, its mirror is tried for files whose names contain a hash.
 
     Args:
         url: an https URL; plain http needs the environment variable
             ``CROSSKD_ALLOW_HTTP=1``.
-        key: config key that named it, for messages.
+        key: config key of the URL, for messages.
 
     Returns:
         Path: the file.
 
     Raises:
         FileNotFoundError: it cannot be downloaded.
-        ValueError: an http URL, or a file whose hash is not that of its name.
+        ValueError: it is an http URL, or the hash differs from the one in the
+            name.
     """
     found = f'{key}={url!r}'
     if urlparse(url).scheme != 'https' and os.environ.get(ALLOW_HTTP) != '1':
         raise ConfigValueError(
-            f'{found}: what comes over http can be changed on the way; '
-            f'use https, or set the environment variable {ALLOW_HTTP}=1')
+            f'{found}: a file can be changed on its way over http; use '
+            f'https, or set the environment variable {ALLOW_HTTP}=1')
     name = Path(urlparse(url).path).name
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     folder.mkdir(parents=True, exist_ok=True)
     published = HASH_IN_NAME.search(name)
-    if not published:  # such a name can stand for many files
+    if not published:  # different files can have such a name
         name = f'{hashlib.sha256(url.encode()).hexdigest()[:8]}_{name}'
     file = folder / name
-    # ranks of one machine share the folder; a full one may be read-only
+    # processes share the folder; it may be read-only if the file is there
     with nullcontext() if file.is_file() else FileLock(f'{file}.lock'):
         new = not file.is_file()
         if new:
@@ -83,7 +84,7 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
     for source in sources:
         try:
             print_log(f'{key}: downloading {source!r}', 'current')
-            # no bar in a file, where it would be a line for each of its steps
+            # no progress bar in a file, where each step would be a line
             torch.hub.download_url_to_file(source, str(file),
                                            progress=sys.stderr.isatty())
         except OSError as e:
@@ -95,9 +96,9 @@ def _fetch(url: str, file: Path, key: str, has_hash: bool) -> None:
                       f'{source!r}', 'current', logging.WARNING)
         return
     raise ConfigFileNotFoundError(
-        f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). Where '
-        'the host is not reachable, fetch the file elsewhere and put it at '
-        f'{file}, or name its path: {key}=/path/to/file.pth')
+        f'{key}={url!r}: cannot be downloaded ({"; ".join(errors)}). If this '
+        'machine cannot reach the host, download the file elsewhere and put '
+        f'it at {file}, or give its path: {key}=/path/to/file.pth')
 
 
 def _sha256(file: Path) -> str:

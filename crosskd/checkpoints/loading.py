@@ -12,17 +12,17 @@ from ..errors import ConfigValueError, describe
 from .allow_list import Refused, allow_list_pickle
 from .downloads import download, is_url
 
-# as mmengine spells these schemes
+# these schemes as mmengine writes them
 REFUSED_STORAGE = ('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://')
-# what torch's readers say of an archive or a legacy file that is broken, in
-# the first line; a C++ backtrace may follow
+# the first line of torch's message about a broken archive or legacy file; a
+# C++ backtrace may follow
 OF_THE_FILE = re.compile(
     r'^(?!.*allocation failed).*(PytorchStreamReader|inline_container|'
     r'safetensors|'
     r'hasRecord|record size|corrupt|Invalid magic number|'
     r'Invalid protocol version|unexpected EOF|wrong byte size|'
     r'Unknown saved id|resize storage|bounds for storage)')
-# what unpickling instructions that make no sense raises
+# errors that unpickling raises for senseless instructions
 NONSENSE = (EOFError, pickle.UnpicklingError, struct.error, LookupError,
             ValueError, TypeError, AttributeError, AssertionError, ImportError,
             ArithmeticError)
@@ -43,8 +43,8 @@ def load_checkpoint(path: str, key: str, if_refused: str,
         path: a file, or an https URL that is downloaded to torch's hub folder
             and checked against the hash in its name.  Plain http needs the
             environment variable ``CROSSKD_ALLOW_HTTP=1``.
-        key: config key that named the file, for messages.
-        if_refused: advice about a file that is refused, for messages.
+        key: config key of the file, for messages.
+        if_refused: advice if the file is refused, for messages.
         trusted: unpickle without restriction.
         map_location: as for ``torch.load``.
 
@@ -54,8 +54,8 @@ def load_checkpoint(path: str, key: str, if_refused: str,
     Raises:
         FileNotFoundError: no such file, or the URL cannot be reached.
         CheckpointError: not a checkpoint, or a truncated one.
-        ValueError: an http URL, a wrong hash, or a checkpoint that holds
-            anything which is not on the allow-list; nothing of it was run.
+        ValueError: an http URL, a wrong hash, or a checkpoint with something
+            that is not on the allow-list; none of its code was run.
     """
     found = f'{key}={path!r}'
     file = Path(path).expanduser()
@@ -73,12 +73,12 @@ def load_checkpoint(path: str, key: str, if_refused: str,
             pickle_module=pickle if trusted else allow_list_pickle)
     except Refused as e:
         raise ConfigValueError(
-            f"{found}: refused, because it names '{e}', which is not on "
-            'the allow-list of things a checkpoint may hold; nothing of it '
-            f'was run. {if_refused}') from None
+            f"{found}: refused, because it contains '{e}', which is not on "
+            'the allow-list for checkpoints; none of its code was run. '
+            f'{if_refused}') from None
     except Exception as e:
         if not _is_about_the_file(e):
-            raise  # resuming must not pass a good file over
+            raise  # resuming must not skip a good file
         with open(file, 'rb') as f:
             start = f.read(16)
         raise CheckpointError(
@@ -98,11 +98,11 @@ def load_from_allow_list(filename: str, map_location: Any = None,
     """mmengine's interface to :func:`load_checkpoint`.
 
     A ``config`` in its meta is left out: mmengine no longer writes one, but
-    would run that program when it resumes.
+    would run it as a program when it resumes.
     """
     checkpoint = load_checkpoint(
         filename, 'checkpoint',
-        'If you trust the file, save what is needed of it once more: '
+        'If you trust the file, save only its weights to a new one: '
         "torch.save(dict(state_dict=torch.load(file, weights_only=False)["
         "'state_dict']), new_file)", map_location=map_location)
     meta = checkpoint.get('meta')
@@ -115,17 +115,18 @@ def load_from_elsewhere(filename: str, map_location: Any = None,
                         key: str = 'checkpoint') -> dict:
     """Refuse storage whose loaders unpickle without restriction."""
     raise ConfigValueError(
-        f'{key}={filename!r}: this storage cannot be read through the '
-        'allow-list; fetch the file and name its path')
+        f'{key}={filename!r}: crosskd does not read this kind of storage, '
+        'because its loader could run code from the file; download the file '
+        'and give its path')
 
 
 def _is_about_the_file(error: Exception) -> bool:
-    """Whether a file that raises this when it is read is broken.
+    """Whether an error from reading a file means that the file is broken.
 
-    That is: no archive or no pickle, one that ends too early, or one whose
-    instructions make no sense.  torch says the former in RuntimeErrors, as it
-    does what is wrong with the machine (no memory on CPU or GPU, no such
-    device, too many open files); so these count by their text.
+    A broken file is not an archive or pickle, ends too early, or has
+    senseless instructions.  torch raises RuntimeErrors for broken archives,
+    but also for problems of the machine (no memory on CPU or GPU, no such
+    device, too many open files); so for these the text decides.
     """
     if isinstance(error, RuntimeError):
         return bool(OF_THE_FILE.search(str(error)))
@@ -137,6 +138,6 @@ def _is_torchscript(file: Path) -> bool:
     with open(file, 'rb') as f:
         if f.read(4) != b'PK\x03\x04':
             return False
-    # torch's own reader: another one may see another archive in the file
+    # torch's own reader, because another may find another archive in the file
     records = torch._C.PyTorchFileReader(str(file)).get_all_records()
     return any(name.endswith('constants.pkl') for name in records)

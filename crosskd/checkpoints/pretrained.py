@@ -1,4 +1,4 @@
-"""Checking pretrained weights that a config names, before a run begins."""
+"""Checking the pretrained weights of a config before a run begins."""
 import inspect
 import re
 from collections.abc import Iterator
@@ -22,19 +22,18 @@ from .loading import (
 def check_pretrained(cfg: Any, key: str = 'model') -> None:
     """Check every file that ``init_cfg`` or ``pretrained`` names.
 
-    Those behind URLs are downloaded.
+    URLs are downloaded.
 
     Args:
         cfg: config of a model, or a part of it.  ``teacher_config`` is
             skipped, because all weights of a teacher are in its checkpoint.
-        key: where it stands in the config, for messages.
+        key: of ``cfg`` in the whole config, for messages.
 
     Raises:
-        FileNotFoundError: a file is not there and cannot be downloaded.
-        CheckpointError: a local file is no checkpoint.
-        ValueError: a name that is not in mmengine's list behind a scheme
-            such as ``torchvision://``, or storage that is refused, such as
-            ``s3://``.
+        FileNotFoundError: a file does not exist and cannot be downloaded.
+        CheckpointError: a local file is not a checkpoint.
+        ValueError: a name is not in mmengine's list for a scheme such as
+            ``torchvision://``, or the storage is refused, such as ``s3://``.
     """
     for name, path in named_weights(cfg, key):
         if any(re.match(scheme, path) for scheme in REFUSED_STORAGE):
@@ -43,13 +42,13 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
         if found and not is_url(path):
             listed = _listed(scheme)
             if listed is None and _is_registered(path):
-                continue  # by somebody else
+                continue  # another package has registered a loader
             if listed is None:
                 listed = {rest: path}
             if rest not in listed:
                 raise ConfigValueError(
-                    f'{name}={path!r}: {rest!r} is not in the '
-                    f'list behind {scheme}://'
+                    f"{name}={path!r}: {rest!r} is not in mmengine's list "
+                    f'for {scheme}://'
                     f'{did_you_mean(rest, listed)}')
             path = listed[rest]
         if is_url(path):
@@ -58,11 +57,11 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
                 raise ConfigFileNotFoundError(
-                    f'{e}, or begin with random weights: {part}=None (each '
+                    f'{e}, or start with random weights: {part}=None (either '
                     'after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():
             raise missing(name, path, 'the path or URL of a checkpoint, or '
-                          'None to begin with random weights')
+                          'None to start with random weights')
         else:
             load_checkpoint(path, name, 'Save its weights alone in a file of '
                             'their own')
@@ -73,7 +72,7 @@ def named_weights(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
 
     Args:
         cfg: as for :func:`check_pretrained`.
-        key: where it stands in the config.
+        key: of ``cfg`` in the whole config.
     """
     if isinstance(cfg, (list, tuple)):
         for index, value in enumerate(cfg):
@@ -93,19 +92,19 @@ def named_weights(cfg: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_registered(path: str) -> bool:
-    """Whether mmengine knows another loader for it than that of paths."""
+    """Whether mmengine has a loader for it other than the one for paths."""
     find = CheckpointLoader._get_checkpoint_loader
     return find(path) is not find('a path')
 
 
 def _listed(scheme: str) -> dict[str, str] | None:
-    """The list behind a scheme of mmengine's; None for other schemes."""
+    """mmengine's list of names for a scheme; None for other schemes."""
     if scheme in ('torchvision', 'modelzoo'):
-        # which needs no torchvision: compat/mmengine_checkpoints.py
+        # needs no torchvision, see compat/mmengine_checkpoints.py
         return mmengine_checkpoint.get_torchvision_models()
     if scheme in ('open-mmlab', 'openmmlab'):
         urls = mmengine_checkpoint.get_external_models()
-        # their files may lie in mmengine's own folder
+        # their files may be in mmengine's own folder
         home = Path(mmengine_checkpoint._get_mmengine_home())
         urls = {k: v if is_url(v) else str(home / v) for k, v in urls.items()}
         renamed = mmengine_checkpoint.get_deprecated_model_names()

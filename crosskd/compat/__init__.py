@@ -1,4 +1,4 @@
-"""What changes or stands in for parts of other packages.
+"""Changes to other packages, and replacements for parts of them.
 
 Each file says what it changes, why, and until which version that is needed.
 """

@@ -1,11 +1,11 @@
 """mmengine's ``activation_checkpointing``, without losing gradients.
 
-What: the function that mmengine checkpoints modules with runs with
+What: mmengine's function that checkpoints modules runs with
 ``use_reentrant=False``.
-Why: torch's ``use_reentrant=True``, which mmengine uses, runs a module without
-an autograd graph.  Where its inputs are tuples (necks, heads) or need no
-gradient (images), none comes back: the layers that distillation reads, and
-whatever is before the module, would silently not train.
+Why: mmengine uses torch's ``use_reentrant=True``, which runs a module without
+an autograd graph.  If its inputs are tuples (necks, heads) or need no gradient
+(images), no gradient comes back: the layers that distillation reads, and all
+layers before the module, would silently not train.
 Until: mmengine passes ``use_reentrant=False``; neither 0.10.7 nor OneDL's
 0.10.12 does.
 """
@@ -29,8 +29,8 @@ def prepare_checkpointing(model: nn.Module,
         modules: ``activation_checkpointing`` of the config: names of modules.
 
     Raises:
-        TypeError: it is no list of names.
-        ValueError: the model has no module of such a name.
+        TypeError: it is not a list of names.
+        ValueError: the model has no module of that name.
     """
     if modules is None:
         return
@@ -38,8 +38,8 @@ def prepare_checkpointing(model: nn.Module,
     if not isinstance(names, Sequence) or not all(
             isinstance(name, str) for name in names):
         raise ConfigTypeError(
-            'activation_checkpointing must be a list of names of '
-            f'modules, found {modules!r}')
+            'activation_checkpointing must be a list of module names, '
+            f'found {modules!r}')
     for name in names:
         try:
             found = attrgetter(name)(model)

@@ -1,10 +1,11 @@
 """Distributed runs without GPUs, through torch's gloo backend.
 
-What: a process group is made before mmengine makes one, arguments of mmdet's
-tools are added, and synchronised batch norm is replaced by batch norm.
-Why: mmengine starts distributed runs with a GPU for each rank, and torch's
+What: a process group is made before mmengine makes one, arguments are added to
+the command lines of mmdet's tools, and batch norm replaces synchronised batch
+norm.
+Why: mmengine needs a GPU for each process of a distributed run, and torch's
 ``SyncBatchNorm`` needs GPUs.
-Until: no end in sight; runs without GPUs are there to try things.
+Until: no end in sight; runs without GPUs are for trying things.
 """
 import logging
 
@@ -14,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-# what mmengine would set up for one GPU a process
+# mmengine's own wrapper, without a GPU for each process
 WRAPPER = dict(type='MMDistributedDataParallel', device_ids=None,
                broadcast_buffers=False)
 
@@ -22,11 +23,11 @@ WRAPPER = dict(type='MMDistributedDataParallel', device_ids=None,
 def use_gloo(cfg: Config, launcher: str) -> None:
     """Let torch's launcher work without GPUs.
 
-    mmengine gives each process of a distributed run a GPU.  It uses a process
-    group that exists already, so one is made here.
+    mmengine gives each process of a distributed run a GPU.  But it uses an
+    existing process group, so this function makes one.
 
     Args:
-        cfg: config of the run; the wrapper of its model is changed.
+        cfg: config of the run; its model wrapper is changed.
         launcher: ``'pytorch'``; any other is left to mmengine.
     """
     if launcher == 'pytorch' and not torch.cuda.is_available():
@@ -46,10 +47,10 @@ def with_gloo(argv: list[str]) -> list[str]:
     """As :func:`use_gloo`, for a tool that reads its config itself.
 
     Args:
-        argv: arguments of the tool, in the style of mmdet's.
+        argv: arguments of the tool, like those of mmdet's tools.
 
     Returns:
-        list: the same, with what the config needs.
+        list: the same arguments, with additions for the config.
     """
     launched = '--launcher=pytorch' in argv or any(
         a == '--launcher' and b == 'pytorch'
@@ -77,6 +78,6 @@ def without_sync_bn(model: nn.Module, cfg: Config) -> nn.Module:
     if cfg.pop('sync_bn', None) or named:
         print_log(
             f'{key}: synchronised batch norm needs GPUs; without them each '
-            'rank normalises its own part of the batch', 'current',
+            'process normalises its own part of the batch', 'current',
             logging.WARNING)
     return revert_sync_batchnorm(model)

@@ -1,7 +1,7 @@
-"""Deformable convolutions of mmcv's as ONNX has them, while a model is traced.
+"""mmcv's deformable convolutions become ONNX nodes while a model is traced.
 
-What: for a block, mmcv's functions of deformable convolutions, wherever the
-model's modules have imported them, make a node of ONNX's ``DeformConv``.
+What: for a block, mmcv's functions for deformable convolutions make a node of
+ONNX's ``DeformConv``, wherever the model's modules have imported them.
 Why: mmcv's compiled ops cannot be traced.  ONNX has an operator of the same
 definition.
 Until: mmcv's ops can be exported by ``torch.onnx``; no version's can.

@@ -1,13 +1,13 @@
-"""A stand-in for ``mmcv._ext`` where mmcv has no compiled ops.
+"""A replacement for ``mmcv._ext`` if mmcv has no compiled ops.
 
-What: a module ``mmcv._ext`` that has NMS through OpenCV and, through torch,
-RoIAlign, which two-stage detectors and masks need, and the focal loss, which
-mmdet calls on a GPU; every other op raises an error that says what to install.
-Where mmcv has compiled ops, none of this is ever loaded.
-Why: mmdet imports ``mmcv.ops`` even for detectors that need one op of it, NMS
-at test time, and compiling mmcv takes about twenty minutes.
-Until: mmdet does without ``mmcv.ops``, or there are compiled mmcvs for the
-torch versions in use.
+What: a module ``mmcv._ext`` with NMS (OpenCV), RoIAlign (torch; for two-stage
+detectors and masks) and the focal loss (torch; mmdet calls it on a GPU).
+Every other op raises an error that says what to install.  If mmcv has compiled
+ops, this module is not used.
+Why: mmdet imports ``mmcv.ops`` even for detectors that need only one of its
+ops, NMS at test time, and compiling mmcv takes about twenty minutes.
+Until: mmdet works without ``mmcv.ops``, or there are compiled mmcv packages
+for the torch versions in use.
 """
 import importlib
 import importlib.machinery
@@ -31,7 +31,7 @@ def install_if_missing() -> None:
     """Register the stand-in as ``mmcv._ext`` unless mmcv has compiled ops.
 
     Raises:
-        ImportError: mmcv has compiled ops, and they do not load.
+        ImportError: mmcv has compiled ops, but they cannot be loaded.
     """
     if 'mmcv._ext' in sys.modules:
         return
@@ -56,12 +56,12 @@ def _load() -> None:
         importlib.import_module('mmcv._ext')
     except ImportError as e:
         raise ImportError(
-            f"mmcv's compiled ops (mmcv._ext) do not load: {e}. They were "
-            'probably built for another torch than the installed '
-            f'{torch.__version__}. Either install an mmcv that was built for '
-            'this torch, or one without compiled ops (pip install '
+            f"mmcv's compiled ops (mmcv._ext) cannot be loaded: {e}. They "
+            'were probably built for a torch other than the installed '
+            f'{torch.__version__}. Install an mmcv that was built for this '
+            'torch, or one without compiled ops (pip install '
             '--force-reinstall --no-deps onedl-mmcv, or mmcv-lite in place of '
-            'mmcv): then crosskd stands in for what detectors need of them'
+            'mmcv): crosskd then provides the ops that detectors need'
         ) from e
 
 
@@ -84,9 +84,9 @@ def announce() -> None:
     if is_installed() and heard and not _announced:
         _announced = True
         print_log(
-            'mmcv has no compiled ops (mmcv._ext): crosskd stands in for NMS '
-            '(OpenCV), RoIAlign and focal loss (torch), all that most '
-            'detectors need.',
+            'mmcv has no compiled ops (mmcv._ext): crosskd provides NMS '
+            '(OpenCV), RoIAlign and focal loss (torch), which is all that '
+            'most detectors need.',
             logger='current')
 
 
@@ -96,7 +96,7 @@ def _not_provided(name: str) -> Callable[..., NoReturn]:
 
     def op(*args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError(
-            f"mmcv op '{name}' needs mmcv's compiled ops, and this mmcv has "
+            f"mmcv op '{name}' needs mmcv's compiled ops, but this mmcv has "
             'none (mmcv._ext is missing). Install an mmcv that was built with '
             'MMCV_WITH_OPS=1.')
 
@@ -126,8 +126,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float,
     keep = ~solid
     index = solid.nonzero().reshape(-1)
     if len(index):
-        # Ranks instead of scores: OpenCV drops scores of 0 and has an order
-        # of its own for ties.
+        # Ranks instead of scores: OpenCV drops scores of 0 and orders ties
+        # differently.
         ranks = torch.arange(len(index), 0, -1, dtype=torch.float32)
         xywh = torch.cat([corners[:, :2], sides], 1)[index]
         # cv2's types know of lists only; arrays are much faster

@@ -1,12 +1,12 @@
 """mmdet's and mmengine's registries know this package, in any scope.
 
-What: mmdet's registries get children of this package's scope; what it
-registers there is registered in mmengine's registries, the roots, too; and
-one class takes the place of mmdet's of the same name.
-Why: mmengine notes the scope of every dict that a config inherits through
+What: mmdet's registries get children with this package's scope.  Classes that
+this package registers there are also registered in mmengine's registries, the
+roots.  One class replaces mmdet's class of the same name.
+Why: mmengine stores the scope of every dict that a config inherits through
 ``_base_ = 'crosskd::…'``, and looks for a registry of that scope to build it.
-A project with a scope of its own finds classes in its own registries and in
-the roots alone.  mmdet's ``KnowledgeDistillationKLDivLoss`` has no
+A project with its own scope finds classes only in its own registries and in
+the roots.  mmdet's ``KnowledgeDistillationKLDivLoss`` has no
 ``class_reduction``, and refuses a temperature below 1.
 Until: no end in sight for scopes, which mmengine made so; the loss, until
 mmdet's takes these arguments (3.3.0 and OneDL's 3.5.1 do not).
@@ -36,7 +36,7 @@ def children_of_mmdets(scope: str) -> dict[str, Registry]:
 def _child_of(parent: Registry, scope: str) -> Registry:
     child = Registry(
         parent.name, parent=parent, scope=scope, locations=parent._locations)
-    # names such as 'crosskd.CrossKDGFL' are looked up below the root alone
+    # names such as 'crosskd.CrossKDGFL' are only looked up below the root
     parent.root._add_child(child)
     return child
 
@@ -45,7 +45,7 @@ def register_in_roots(package: str) -> None:
     """Let all scopes find a package's classes by their plain names.
 
     Args:
-        package: which has registered them in mmdet's registries.
+        package: the package, which has registered them in mmdet's registries.
     """
     for registry in vars(_mmdet).values():
         if _is_mmdets(registry):
@@ -56,7 +56,7 @@ def register_in_roots(package: str) -> None:
 
 
 def in_place_of_mmdets(registry: Registry) -> Callable[[Kind], Kind]:
-    """Decorate a class that takes the place of mmdet's of the same name."""
+    """Decorate a class that replaces mmdet's class of the same name."""
     return registry.register_module(force=True)
 
 

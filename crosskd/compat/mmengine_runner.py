@@ -1,4 +1,4 @@
-"""mmengine's Runner tells a distilled detector where its config lies.
+"""mmengine's Runner tells a distilled detector where its config file is.
 
 What: ``mmengine.runner.Runner.build_model`` also sets ``teacher.beside`` of
 the detector that it builds to the folder of the config file, and raises
@@ -21,7 +21,7 @@ from ..errors import for_users
 
 
 def tell_where_configs_lie() -> None:
-    """Let every Runner, also that of mmdet's own train tool, tell it."""
+    """Let every Runner do so, also in mmdet's own train tool."""
     build = Runner.build_model
 
     @functools.wraps(build)

@@ -1,8 +1,8 @@
-"""An optimizer that calls a function before each of its steps.
+"""Calling a function before each step of an optimizer.
 
-What: ``step`` of one optimizer, not of its class.
-Why: torch has ``register_step_pre_hook`` for that; but once anything was
-compiled, torch up to 2.1 calls no hook of an optimizer any more.
+What: replaces ``step`` of one optimizer, not of its class.
+Why: torch has ``register_step_pre_hook`` for that.  But after anything is
+compiled, torch up to 2.1 no longer calls an optimizer's hooks.
 Until: the OpenMMLab stack's torch (2.1) is no longer supported here.
 """
 import functools
@@ -23,6 +23,6 @@ def before_each_step(optimizer: Optimizer,
         call(self_)
         return step(*args, **kwargs)
 
-    # a method, as those expect who wrap it further (schedulers)
+    # a method, because schedulers wrap it further and expect one
     optimizer.step = types.MethodType(  # type: ignore[method-assign]
         watched, optimizer)

@@ -1,15 +1,15 @@
-"""RoIAlign through torch, with the semantics of mmcv's compiled op.
+"""RoIAlign in torch, with the semantics of mmcv's compiled op.
 
-What: ``roi_align_forward`` and ``roi_align_backward`` of the stand-in in
+What: ``roi_align_forward`` and ``roi_align_backward`` of the replacement in
 :mod:`crosskd.compat.mmcv_ext`.
 Why: two-stage detectors and masks need RoIAlign.
-Until: as long as that stand-in is needed.
+Until: that replacement is no longer needed.
 
-A box is cut into bins, and a bin has a grid of samples, which are interpolated
-bilinearly (He et al., arXiv 1703.06870, section 3).  In a sample, the weight
-of a pixel is that of its row times that of its column.  So all samples of a
-box are ``rows · map · columnsᵀ`` with a matrix for each axis, and so are the
-means over bins.
+A box is divided into bins.  A bin has a grid of samples, which are
+interpolated bilinearly (He et al., arXiv 1703.06870, section 3).  In a sample,
+the weight of a pixel is the weight of its row times that of its column.  So
+all samples of a box are ``rows · map · columnsᵀ``, with a matrix for each
+axis, and so are the means over bins.
 """
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 AT_ONCE = 2**24  # numbers in the largest intermediate result
-NOTHING = -10000.0  # the largest of no samples, as the compiled op has it
+NOTHING = -10000.0  # the compiled op's maximum over no samples
 
 
 @dataclass
 class _Boxes:
-    """Boxes whose bins have as many samples.
+    """Boxes whose bins have equally many samples.
 
     Attributes:
         index: (r, ), which boxes they are.
@@ -49,17 +49,17 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor,
         input: (N, C, H, W).
         rois: (R, 5), index of the image, and xyxy in its pixels.
         output: (R, C, aligned_height, aligned_width), overwritten.
-        argmax_y, argmax_x: of that shape, overwritten with where the largest
-            sample of a bin is; empty for the mean.
+        argmax_y, argmax_x: of that shape, overwritten with the position of the
+            largest sample of a bin; empty for the mean.
         aligned_height, aligned_width: bins of a box.
-        spatial_scale: pixels of the map to one of the image.
-        sampling_ratio: samples of a bin in y and in x; 0 for one a pixel.
+        spatial_scale: pixels of the map per pixel of the image.
+        sampling_ratio: samples of a bin in y and in x; 0 for one per pixel.
         pool_mode: 0 for the largest of a bin's samples, 1 for their mean.
         aligned: whether the centre of a pixel is half a pixel from its edge.
 
     Raises:
-        RuntimeError: coordinates of a box are not finite, or (``aligned``) it
-            ends before it begins.
+        RuntimeError: coordinates of a box are not finite, or (``aligned``) its
+            width or height is negative.
     """
     _, channels, _, width = input.shape
     bins = aligned_height, aligned_width
@@ -100,10 +100,10 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor,
 
     Args:
         grad_output: (R, C, aligned_height, aligned_width).
-        rois, argmax_y, argmax_x: as there.
+        rois, argmax_y, argmax_x: as in the forward function.
         grad_input: (N, C, H, W), overwritten with the gradient.
         aligned_height, aligned_width, spatial_scale, sampling_ratio,
-            pool_mode, aligned: as there.
+            pool_mode, aligned: as in the forward function.
     """
     grad = grad_output.to(_wide(grad_output))
     number, channels, height, width = grad_input.shape
@@ -126,10 +126,10 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor,
 
 def _of_largest(grad: Tensor, rois: Tensor, y: Tensor, x: Tensor,
                 shape: torch.Size) -> Tensor:
-    """What the largest samples give to the four pixels around them."""
+    """The gradient that the largest samples give to the pixels around them."""
     _, channels, height, width = shape
     found = grad.new_zeros(shape)
-    # -1 says no samples; the compiled op takes a sample there for none, too
+    # -1 means no samples; the compiled op also ignores a sample there
     grad = grad * (y != -1)
     maps = rois[:, 0].long()[:, None] * channels + torch.arange(
         channels, device=grad.device)
@@ -152,7 +152,7 @@ def _wide(x: Tensor) -> torch.dtype:
 def _alike(rois: Tensor, shape: torch.Size, dtype: torch.dtype,
            bins: tuple[int, int], scale: float, sampling_ratio: int,
            pool_mode: int, aligned: bool) -> Iterator[_Boxes]:
-    """Some boxes after another, whose bins have as many samples."""
+    """Yield groups of boxes whose bins have equally many samples."""
     _, channels, height, width = shape
     corners = rois[:, 1:].to(dtype) * scale - 0.5 * aligned
     low = corners[:, :2].flip(1)  # y and x
@@ -161,8 +161,8 @@ def _alike(rois: Tensor, shape: torch.Size, dtype: torch.dtype,
         size = size.clamp(min=1)
     if not bool((size.isfinite() & (size >= 0) & low.isfinite()).all()):
         raise RuntimeError(
-            'RoIAlign: boxes must be finite, and end after they begin; found '
-            f'boxes from {rois.min(0)[0].tolist()} to '
+            'RoIAlign: boxes must be finite, with x1 <= x2 and y1 <= y2; '
+            f'found boxes from {rois.min(0)[0].tolist()} to '
             f'{rois.max(0)[0].tolist()} (index of the image, xyxy)')
     cells = size / size.new_tensor(bins)
     samples = (cells.ceil().long() if sampling_ratio <= 0 else
@@ -191,10 +191,10 @@ def _coordinates(low: Tensor, cell: Tensor, bins: int,
 
 
 def _pixels(at: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Indices and weights, (…, 2), of the pixels before and after a place.
+    """Indices and weights, (…, 2), of the pixels before and after a position.
 
-    Up to a pixel outside the map they are those of its edge, and further
-    outside nothing.
+    Up to one pixel outside the map they are those of its edge; further outside
+    the weights are 0.
     """
     inside = (at >= -1) & (at <= side)
     at = at.clamp(0, side - 1)

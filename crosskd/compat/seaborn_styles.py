@@ -1,12 +1,12 @@
 """seaborn's styles without seaborn, for mmdet's curves of logs.
 
-What: matplotlib's styles of seaborn get their short names, too, and a module
-``seaborn`` with ``set_style`` is made where seaborn is missing.
-Why: matplotlib has the styles under longer names.  The ``analyze_logs.py`` of
-OneDL's mmdet asks matplotlib for the short ones, which fails; OpenMMLab's asks
-seaborn, which mmdet does not require.
-Until: mmdet's tool asks for names that matplotlib has; neither 3.3.0 nor
-OneDL's 3.5.1 does.
+What: matplotlib's seaborn styles also get their short names, and if seaborn is
+missing, a module ``seaborn`` with ``set_style`` is made.
+Why: matplotlib has the styles under longer names.  ``analyze_logs.py`` of
+OneDL's mmdet uses the short names, which fails; OpenMMLab's imports seaborn,
+which mmdet does not require.
+Until: mmdet's tool uses names that matplotlib has; neither 3.3.0 nor OneDL's
+3.5.1 does.
 """
 import sys
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from matplotlib import style
 
 
 def provide_seaborn_styles() -> None:
-    """Let ``analyze_logs.py`` find the styles that it asks for."""
+    """Let ``analyze_logs.py`` find the styles that it uses."""
     for name in list(style.library):
         if name.startswith('seaborn-'):
             short = name.rpartition('-')[2]

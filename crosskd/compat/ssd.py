@@ -1,8 +1,8 @@
 """mmdet's SSD predicts.
 
-What: an ``SSDHead`` that is made has an attribute ``loss_cls``, which is None.
-Why: when heads predict they are asked for the channels of their ``loss_cls``,
-and mmdet makes SSD's without one.
+What: every new ``SSDHead`` has an attribute ``loss_cls``, which is None.
+Why: mmdet's prediction reads ``loss_cls`` of a head, and mmdet's SSD head has
+none.
 Until: mmdet's SSD head has one; neither 3.3.0 nor OneDL's 3.5.1 does.
 """
 from functools import wraps
@@ -12,7 +12,7 @@ from mmdet.models.dense_heads import SSDHead
 
 
 def let_ssd_predict() -> None:
-    """Give SSD heads that are made from now on a ``loss_cls`` of None."""
+    """Give every new SSD head a ``loss_cls`` of None."""
     init = SSDHead.__init__
 
     @wraps(init)

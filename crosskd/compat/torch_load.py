@@ -3,7 +3,8 @@
 What: ``torch.load``, for paths, in the block of :func:`restricted_torch`.
 Why: some of mmdet's tools, such as ``publish_model.py``, call it themselves,
 and torch before 2.6 unpickles without restriction.
-Until: torch 2.6 and a tool that asks for no other; OpenMMLab's stack has 2.1.
+Until: torch is 2.6 or newer and no tool turns its restriction off; OpenMMLab's
+stack has 2.1.
 """
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ _load = torch.load
 def restricted_torch() -> Iterator[None]:
     """Let ``torch.load`` read files through the allow-list in this block.
 
-    What is no file, as where processes exchange tensors, is read as ever.
+    Anything that is not a file, such as tensors exchanged between processes,
+    is read as usual.
     """
 
     def load(f: Any, map_location: Any = None, **kwargs: Any) -> Any:

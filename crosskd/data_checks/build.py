@@ -14,7 +14,7 @@ from .content import compare, look_at
 from .leaves import Leaf
 from .messages import ann_file_of, is_local
 
-# of so many files, the names of the objects in them are read
+# how many XML files are read for the names of the objects in them
 XML_FILES = 20
 
 
@@ -24,14 +24,14 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
     Args:
         cfg: config of the data set.
         parts: configs of the data sets inside its wrappers.
-        files: their files of COCO annotations, by the keys of the parts.
+        files: their COCO annotation files, by the keys of the parts.
 
     Returns:
         Any: the built data set.
 
     Raises:
-        Exception: it cannot be built.  Where that is the fault of one part,
-            the message names the key of that part.
+        Exception: it cannot be built.  If one part causes that, the message
+            names the key of that part.
     """
     try:
         dataset = DATASETS.build(copy.deepcopy(cfg))
@@ -40,7 +40,7 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
         return dataset
     except Exception as e:
         failure = e
-    # outside of the handler, so that what is found here is raised alone
+    # outside the handler, so that an error found here has no context
     for leaf in parts:
         if leaf.is_known:
             _build_alone(leaf, files.get(leaf.key))
@@ -49,7 +49,7 @@ def build(cfg: dict, parts: list[Leaf], files: dict[str, CocoFile]) -> Any:
 
 def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
     try:
-        # without boxes mmengine fails to serialize them
+        # mmengine fails to serialize an empty data set
         dataset = leaf.build(serialize_data=False)
     except FileNotFoundError as e:
         path = ann_file_of(leaf.cfg)
@@ -69,7 +69,7 @@ def _build_alone(leaf: Leaf, file: CocoFile | None) -> None:
     said = (f'{boxes} boxes of the classes' if boxes else
             'no image has a box of the classes')
     raise ConfigValueError(
-        f'{leaf.key}: no image is left of {len(whole)} with filter_cfg='
+        f'{leaf.key}: none of {len(whole)} images is left with filter_cfg='
         f'{leaf.cfg.get("filter_cfg")}, indices={leaf.cfg.get("indices")}: '
         f'{said} {few(whole.metainfo.get("classes") or ())} in '
         f'{ann_file_of(leaf.cfg)}{names_in(whole)}')

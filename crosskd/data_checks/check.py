@@ -20,7 +20,7 @@ from .images import check_images, watch_reading
 from .leaves import Leaf, built_leaves, leaves
 from .messages import ann_file_of, is_local
 
-# bytes of an annotation file that is spoken of before it is read: two seconds
+# files of more bytes are announced before they are read, for two seconds
 LARGE = 30e6
 
 
@@ -28,20 +28,20 @@ def check_data(key: str, loader: dict | DataLoader | None, model: nn.Module,
                evaluator: Any = None) -> dict | DataLoader | None:
     """Build a loader's data set, and compare it with config and annotations.
 
-    Every rank builds it.  Only the main process looks at the files; an error
-    there ends the others, too.
+    Every process builds it.  Only the main process reads the annotation files;
+    an error there ends the other processes, too.
 
     Args:
         key: of the loader in the config: ``'train_dataloader'`` or
             ``'val_dataloader'``.
-        loader: config of the loader, or a built one, of which less can be
-            checked; None if there is none.
+        loader: config of the loader, or a built loader, which allows fewer
+            checks; None if there is none.
         model: the detector.
         evaluator: config of the evaluator of this data.
 
     Returns:
         dict | DataLoader | None: the config with the built data set in it, so
-        that mmengine does not build it again; a built loader as it is.
+        that mmengine does not build it again; a built loader unchanged.
 
     Raises:
         FileNotFoundError: the annotation file or images are missing.
@@ -89,7 +89,7 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
             continue
         classes = classes_of(leaf)
         kind = leaf.kind
-        # classes that read their files in a way of their own know them better
+        # classes that read their files differently check them themselves
         if (getattr(kind, 'load_data_list', None)
                 is not CocoDataset.load_data_list
                 or kind.COCOAPI is not CocoDataset.COCOAPI
@@ -99,7 +99,7 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
         if not path or not isinstance(path, str):
             raise ConfigTypeError(
                 f'{key}: expected the path of COCO annotations, found '
-                f'{path!r} (several files are several data sets in a '
+                f'{path!r} (for several files, put several data sets in a '
                 'ConcatDataset)')
         if not is_local(path, leaf.cfg.get('backend_args')):
             continue
@@ -115,10 +115,10 @@ def _read_files(parts: list[Leaf]) -> dict[str, CocoFile]:
 
 
 def _say_if_large(key: str, path: str) -> None:
-    """Tell of a file that takes many seconds; mmdet reads it again."""
+    """Announce a file that takes many seconds; mmdet reads it again."""
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     if size > LARGE:
-        print_log(f'{key}={path!r}: looking through {size / 1e6:.0f} MB',
+        print_log(f'{key}={path!r}: checking {size / 1e6:.0f} MB',
                   'current')
 
 
@@ -127,7 +127,7 @@ def _check_built(at: str, dataset: Any, files: dict[str, CocoFile],
     parts = list(built_leaves(at, dataset))
     if not all(isinstance(part, BaseDataset) and part._fully_initialized
                for _, part in parts):
-        return  # not of mmengine's kind
+        return  # not an mmengine data set
     every = []
     for key, part in parts:
         kept = look_at(key, part)

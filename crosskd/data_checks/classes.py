@@ -18,10 +18,10 @@ def classes_of(leaf: Leaf) -> tuple | None:
     """Names of the classes in a data set's config; None if it has none.
 
     Raises:
-        TypeError: ``metainfo`` is no dict, or its classes are a string
+        TypeError: ``metainfo`` is not a dict, or its classes are a string
             instead of a tuple.
         ValueError: the classes are under a key that mmdet does not read, or a
-            name is there twice.
+            name occurs twice.
     """
     own = leaf.cfg.get('metainfo')
     key = f'{leaf.key}.metainfo'
@@ -37,14 +37,14 @@ def classes_of(leaf: Leaf) -> tuple | None:
                 f'{key}.{near[0]}')
     classes = own.get('classes', leaf.kind.METAINFO.get('classes'))
     if isinstance(classes, str):
-        # the name of a file with names is one, too
+        # a string may also be the path of a file with names
         try:
             classes = leaf.kind._load_metainfo(
                 dict(classes=classes))['classes']
         except UnicodeDecodeError as e:
             raise ConfigValueError(
                 f'{key}.classes={classes!r}: expected names in '
-                f'UTF-8, one a line: {describe(e)}') from None
+                f'UTF-8, one per line: {describe(e)}') from None
     if classes is None:
         return None
     if not isinstance(classes, (list, tuple)):
@@ -62,7 +62,7 @@ def classes_of(leaf: Leaf) -> tuple | None:
 
 
 def check_names(key: str, classes: Sequence, names: Sequence) -> None:
-    """Compare classes with the categories of the file they are read from.
+    """Compare the classes with the categories of the annotation file.
 
     Args:
         key: of the data set, for messages.
@@ -70,20 +70,20 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
         names: names of the file's categories, in the order of the file.
 
     Raises:
-        ValueError: a class is no category of the file, or several, or the
-            order differs.
+        ValueError: a class is not a category of the file, or is several, or
+            the order differs.
     """
     for name in classes:
         if name not in names:
             raise ConfigValueError(
-                f'{key}.metainfo.classes: {name!r} is no category of '
+                f'{key}.metainfo.classes: {name!r} is not a category in '
                 f'ann_file, which has {few(names)}'
                 f'{did_you_mean(name, names)}')
-    # mmdet numbers the classes as the file does, whatever order they are in
+    # mmdet numbers the classes in the file's order, not in the config's
     ordered = [n for n in names if n in classes]
     if len(ordered) != len(set(ordered)):
         raise ConfigValueError(
-            f'{key}.ann_file: expected one category of each name, found '
+            f'{key}.ann_file: expected each category name once, found '
             f'{few(ordered)}')
     if tuple(ordered) != tuple(classes):
         raise ConfigValueError(
@@ -101,12 +101,12 @@ def check_classes(key: str, dataset: Any, model: nn.Module) -> None:
 
     Raises:
         ValueError: the number of classes differs from the student's, or the
-            parts of the data for a distilled one have different classes.
+            parts of a distilled student's data have different classes.
     """
     every = built_classes(dataset)
     for classes in every:
         _compare(key, classes, model)
-        # a teacher's are matched by name
+        # the teacher's classes are matched by these names
         if classes != every[0] and hasattr(model, 'teacher'):
             raise ConfigValueError(
                 f'{key}.dataset: expected the same classes in the same order '
@@ -118,20 +118,20 @@ def check_same_classes(train: Any, val: Any) -> None:
     """Compare the classes of training and validation data, both built.
 
     Raises:
-        ValueError: they differ: the AP would be that of other classes.
+        ValueError: they differ; the AP would be that of other classes.
     """
     ours, theirs = built_classes(train), built_classes(val)
     if len(ours) == len(theirs) == 1 and ours != theirs:
         raise ConfigValueError(
-            'val_dataloader.dataset.metainfo.classes: expected those of '
-            f'train_dataloader.dataset, {few(ours[0])}, in the same order; '
+            'val_dataloader.dataset.metainfo.classes: expected the classes '
+            f'of train_dataloader.dataset in the same order, {few(ours[0])}; '
             f'found {few(theirs[0])}')
 
 
 def built_classes(dataset: Any) -> list[tuple]:
-    """The classes of a built data set; several where its parts differ."""
+    """The classes of a built data set; several if its parts differ."""
     metainfo = getattr(dataset, 'metainfo', None)
-    # that of concatenated data sets which differ is a list
+    # concatenated data sets with different metainfo have a list of them
     metas = metainfo if isinstance(metainfo, list) else [metainfo]
     every = [(meta or {}).get('classes') for meta in metas]
     return [tuple(classes) for classes in every if classes is not None]

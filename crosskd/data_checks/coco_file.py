@@ -1,4 +1,4 @@
-"""Reading a file of COCO annotations, and finding errors in it."""
+"""Reading a COCO annotation file, and finding errors in it."""
 import gc
 import json
 import math
@@ -12,34 +12,36 @@ from ..arguments import few, missing
 from ..errors import ConfigValueError
 from .messages import warn
 
-# what pycocotools reads of each entry to begin with
+# keys that pycocotools needs to load each entry
 NEEDED = dict(
     images=('id', 'file_name', 'width', 'height'),
     categories=('id', 'name'),
     annotations=('id', 'image_id', 'category_id'))
-# and of each annotation when it evaluates
+# and those that it needs in each annotation to evaluate
 EVALUATED = ('bbox', 'area', 'iscrowd')
 IDS = dict(number=(int, float), string=(str, ))
-UNDECLARED = 'with a category_id that categories does not declare'
+UNDECLARED = 'with a category_id that is not in categories'
 
 
 @dataclass
 class CocoFile:
-    """What a file of COCO annotations has for some classes.
+    """The content of a COCO annotation file, for some classes.
 
     Attributes:
         path: of the file.
         names: of the categories, in the file's order.
         sizes: (width, height) of every image by its id.
         files: name of every image's file by its id.
-        boxes: how many boxes of the classes an image has, by its id; crowds
-            and what is marked ``ignore`` do not count, boxes of categories
-            that are not declared do.
+        boxes: how many boxes of the classes an image has, by its id.  Boxes
+            marked ``iscrowd`` or ``ignore`` do not count; boxes whose category
+            is not in the file do.
         bad: boxes that mmdet leaves out: by the reason, how many, and one of
             them.
-        unlisted: how many annotations are of images that are not in the file.
-        over_border: how many boxes end more than a pixel beyond their images.
-        evaluable: None, or what is missing for pycocotools to evaluate.
+        unlisted: how many annotations belong to images that are not in the
+            file.
+        over_border: how many boxes extend more than a pixel beyond their
+            images.
+        evaluable: None, or what pycocotools lacks to evaluate.
     """
 
     path: str
@@ -55,7 +57,7 @@ class CocoFile:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No garbage collection: it would go through millions of entries."""
+    """Pause garbage collection, which would visit millions of entries."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -78,7 +80,7 @@ def read_json(key: str, path: str) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON of COCO annotations.
+        ValueError: it does not hold COCO annotations as JSON.
     """
     found = f'{key}={path!r}'
     if not Path(path).is_file():
@@ -92,11 +94,11 @@ def read_json(key: str, path: str) -> dict:
                 f'{found}: begins with a byte order mark, which pycocotools '
                 'cannot read; save it as UTF-8 without one') from None
         raise ConfigValueError(
-            f'{found}: no JSON, or truncated, or not in UTF-8 '
+            f'{found}: not JSON, or truncated, or not in UTF-8 '
             f'({e})') from None
     for part, needed in NEEDED.items():
         value = content.get(part, []) if isinstance(content, dict) else None
-        # a part of the data may be without boxes
+        # one of several data sets may have no boxes
         if not isinstance(value, list) or not (value or part == 'annotations'):
             raise ConfigValueError(
                 f'{found}: expected COCO annotations with {part}, found '
@@ -123,13 +125,13 @@ def look_through(key: str, path: str, content: dict,
         path: of the file.
         content: of the file.
         classes: names of the categories that are read; None for all.
-        unique: whether annotations must have ids of their own.
+        unique: whether annotations must have different ids.
 
     Returns:
         CocoFile: what the file has for these classes.
 
     Raises:
-        ValueError: an entry that mmdet or pycocotools cannot read.
+        ValueError: mmdet or pycocotools cannot read an entry.
     """
     found = f'{key}={path!r}'
     images, categories = content['images'], content['categories']
@@ -188,7 +190,7 @@ def look_through(key: str, path: str, content: dict,
 
 
 def _is_ordinary(annotation: dict, width: float, height: float) -> bool:
-    """Whether a box is beyond doubt, as nearly all are; no fault if not."""
+    """Whether a box is clearly good, as nearly all are; others may be, too."""
     try:
         x, y, w, h = annotation['bbox']
         return (x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= width
@@ -201,12 +203,12 @@ def _is_ordinary(annotation: dict, width: float, height: float) -> bool:
 
 def _problem(found: str, index: int, annotation: dict, width: float,
              height: float) -> str | None:
-    """Why mmdet leaves a box out, by its own rules; None if it does not."""
+    """Why mmdet's rules leave a box out; None if they do not."""
     try:
         x, y, w, h = annotation['bbox']
         inside = (max(0, min(x + w, width) - max(x, 0)) *
                   max(0, min(y + h, height) - max(y, 0)))
-        # mmdet does not look at the area of others
+        # mmdet ignores the area of other boxes
         usable = inside and annotation['area'] > 0
     except (KeyError, TypeError, ValueError):
         raise ConfigValueError(_unreadable(found, index, annotation)) from None
@@ -237,8 +239,8 @@ def _unreadable(found: str, index: int, annotation: dict) -> str:
     box = annotation['bbox']
     if not (isinstance(box, list) and len(box) == 4
             and all(map(_is_number, box))):
-        return (f'{at}.bbox={box!r} (id {annotation["id"]!r}) is no box; '
-                'expected [x, y, width, height], four numbers of pixels')
+        return (f'{at}.bbox={box!r} (id {annotation["id"]!r}) is not a box; '
+                'expected [x, y, width, height], four numbers in pixels')
     return (f'{at}.area={annotation["area"]!r} (id {annotation["id"]!r}): '
             'expected a number')
 
@@ -264,7 +266,7 @@ def _is_number(value: Any) -> bool:
 
 def _check_ids(found: str, part: str, key: str, entries: list[dict],
                owners: list[dict] | None = None) -> None:
-    """Check that ids are numbers or strings, of the type they refer to."""
+    """Check that ids are all numbers or all strings, as in ``owners``."""
     allowed = [_kind(type(owners[0]['id']))] if owners else list(IDS)
     kinds = {_kind(t) for t in {type(one[key]) for one in entries}}
     if len(kinds) <= 1 and kinds <= set(allowed):
@@ -275,8 +277,8 @@ def _check_ids(found: str, part: str, key: str, entries: list[dict],
         if _kind(type(one[key])) != right:
             raise ConfigValueError(
                 f'{found}: {part}[{index}].{key}={one[key]!r} is a '
-                f'{type(one[key]).__name__}; expected a {right} as '
-                f'{"the ids it refers to" if owners else "an id"}')
+                f'{type(one[key]).__name__}; expected a {right}'
+                f'{", like the ids that it refers to" if owners else ""}')
 
 
 def _kind(of: type) -> str:
@@ -292,7 +294,7 @@ def _check_unique(found: str, part: str, entries: list[dict]) -> None:
         if one in first:
             raise ConfigValueError(
                 f'{found}: {part}[{first[one]}] and {part}[{index}] have the '
-                f'same id, {one!r}; expected an id of its own for each')
+                f'same id, {one!r}; expected different ids')
         first[one] = index
 
 
@@ -302,14 +304,15 @@ def _check_shifts(found: str, annotations: list[dict], declared: set,
     used = {a['category_id'] for a in annotations if a['image_id'] in listed}
     if _are_shifted(used, declared):
         raise ConfigValueError(
-            f'{found}: the annotations have the category ids '
-            f'{few(sorted(used))}, categories declares '
-            f'{few(sorted(declared))}: they look shifted by one, so that all '
+            f'{found}: the annotations use the category ids '
+            f'{few(sorted(used))}, but categories lists '
+            f'{few(sorted(declared))}: the ids look shifted by one, so all '
             'names would be wrong')
     if _are_shifted({a['image_id'] for a in annotations}, listed):
-        warn(f'{found}: some annotations are of images that the file does '
-             'not list, and would not be if all their ids were shifted by '
-             'one; do the boxes lie on the right images?')
+        warn(f'{found}: some annotations belong to images that the file does '
+             'not list; if all image ids were shifted by one, every '
+             'annotation would have an image. Check that the boxes are on '
+             'the right images')
 
 
 def _are_shifted(used: set, declared: set) -> bool:

@@ -1,4 +1,4 @@
-"""Comparing what a built data set holds with its annotation file."""
+"""Comparing the content of a built data set with its annotation file."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ from ..errors import ConfigValueError
 from .coco_file import UNDECLARED, CocoFile
 from .messages import warn
 
-# up to this part of the boxes may be unusable; large published data sets
+# up to this fraction of the boxes may be unusable; large published data sets
 # have a few such boxes
 TOLERATED = 0.1
-# with less than this part of the boxes, nothing can be learnt
+# with less than this fraction of the boxes, nothing can be learnt
 NEARLY_NOTHING = 0.05
-# with so many boxes that end beyond their images, they may be corners
+# if more boxes extend beyond their images, they may be [x1, y1, x2, y2]
 MANY_OVER = 0.25
-# filters that leave out a larger part of the images are warned of
+# a warning is logged if filters leave out a larger fraction of the images
 SAID = 0.1
 
 
 @dataclass
 class Content:
-    """What is in a built data set, after mmdet's filters.
+    """The content of a built data set, after mmdet's filters.
 
     Attributes:
         key: of the data set in the config.
@@ -43,7 +43,7 @@ class Content:
 
 
 def look_at(key: str, dataset: BaseDataset) -> Content:
-    """Count what is in a built data set, in one pass."""
+    """Count the content of a built data set, in one pass."""
     kept = Content(key)
     for info in _infos(dataset):
         if 'instances' not in info:
@@ -70,11 +70,11 @@ def _infos(dataset: BaseDataset) -> Iterator[dict]:
 def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
     """Find boxes and images of the file that are not in the data set.
 
-    Few of them are a warning, many an error; the limits are above.
+    A few cause a warning, many an error; the limits are above.
 
     Args:
         dataset: the built data set.
-        kept: what is in it.
+        kept: its content.
         file: the file that it was read from.
 
     Raises:
@@ -95,17 +95,19 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
         reasons.append(f'{small} images are smaller than filter_cfg.min_size='
                        f'{dataset.filter_cfg["min_size"]}')
     if file.unlisted:
-        unlisted = (f'{file.unlisted} annotations are of images that the file '
-                    'does not list')
+        unlisted = (f'{file.unlisted} annotations belong to images that the '
+                    'file does not list')
         reasons.append(unlisted)
         warn(f'{found}: {unlisted}; they are not read')
     if file.over_border > MANY_OVER * meant:
-        warn(f'{found}: {file.over_border} of {meant} boxes end beyond their '
-             'images; are they corners? Expected [x, y, width, height]')
+        warn(f'{found}: {file.over_border} of {meant} boxes extend beyond '
+             'their images; are they [x1, y1, x2, y2]? Expected '
+             '[x, y, width, height]')
     why = '; '.join(reasons)
     if meant and left < NEARLY_NOTHING * meant and dataset._indices is None:
         raise ConfigValueError(
-            f'{found}: {left} of {meant} boxes are left: {why}{_hint(file)}')
+            f'{found}: {left} of {meant} boxes are left: {why}'
+            f'{_hint(file)}')
     if lost > 0:
         message = f'{found}: {lost} of {meant} boxes cannot be used: {why}'
         if lost > TOLERATED * meant:
@@ -115,8 +117,8 @@ def compare(dataset: BaseDataset, kept: Content, file: CocoFile) -> None:
         warn(f'{found}: {why}; they are left out')
     if other > SAID * len(file.sizes):
         warn(f'{found}: {other} of {len(file.sizes)} images have no boxes '
-             'and are left out (filter_cfg.filter_empty_gt); with '
-             'filter_empty_gt=False they are learnt from, too')
+             'and are left out (filter_cfg.filter_empty_gt); to train on '
+             'them, too, set filter_empty_gt=False')
 
 
 def check_boxes(dataset: BaseDataset, kept: Content) -> None:
@@ -143,7 +145,7 @@ def check_boxes(dataset: BaseDataset, kept: Content) -> None:
     total = sum(kept.labels.values())
     if not count:
         return
-    message = (f'{kept.key}: {count} of {total} boxes have no size or lie '
+    message = (f'{kept.key}: {count} of {total} boxes have no size or are '
                f'outside their images (such as {example})')
     if count > TOLERATED * total:
         raise ConfigValueError(
@@ -170,7 +172,7 @@ def _count_lost(dataset: BaseDataset, kept: Content,
         if left is not None:
             lost += max(meant - left, 0)
         elif dataset._indices is not None:
-            continue  # a part of the images was asked for
+            continue  # the config asks for some of the images only
         elif min(size) < smallest:
             small += 1
         elif meant:
@@ -182,8 +184,8 @@ def _count_lost(dataset: BaseDataset, kept: Content,
 
 def _hint(file: CocoFile) -> str:
     if UNDECLARED in file.bad:
-        return ('. Expected a category_id that is declared; classes that are '
-                'not wanted are left out of metainfo.classes')
+        return ('. Expected a category_id from categories; to train without '
+                'some classes, leave them out of metainfo.classes')
     return ('. Expected [x, y, width, height] in pixels, of at least 1 pixel '
             'and inside the image, and an area above 0, such as width × '
             'height' if file.bad else '')
@@ -191,24 +193,24 @@ def _hint(file: CocoFile) -> str:
 
 def check_not_empty(key: str, every: list[Content], classes: tuple,
                     files: list[str]) -> None:
-    """Check that there are boxes; warn of classes without any.
+    """Check that there are boxes; warn about classes without any.
 
     Args:
         key: of the whole data set in the config.
-        every: what is in each of its parts.
+        every: the content of each of its parts.
         classes: names of the classes.
         files: the files that the parts were read from.
 
     Raises:
         ValueError: the training data has no box, or a box has a label that
-            is no index of a class.
+            is not the index of a class.
     """
     labels = sum((kept.labels for kept in every), Counter())
     at = every[0].key if len(every) == 1 else key
     if not labels:
         message = (f'{at}: no image has a box of the classes {few(classes)} '
-                   f'in {", ".join(files)} (crowds and what is marked ignore '
-                   'or difficult do not count)')
+                   f'in {", ".join(files)} (boxes marked iscrowd, ignore or '
+                   'difficult do not count)')
         if key.startswith('train'):
             raise ConfigValueError(message)
         warn(f'{message}; there is nothing to validate')
@@ -222,4 +224,4 @@ def check_not_empty(key: str, every: list[Content], classes: tuple,
     gone = [n for label, n in enumerate(classes) if not labels[label]]
     if gone and key.startswith('train'):
         warn(f'{at}: no box of the classes {few(gone)} in {", ".join(files)}; '
-             'are the names of metainfo.classes spelt as they are there?')
+             'are the names in metainfo.classes spelled the same?')

@@ -1,4 +1,4 @@
-"""Comparing the annotations of the evaluator with the validation data."""
+"""Comparing the evaluator's annotations with the validation data."""
 import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ from .messages import is_local, warn
 
 
 def metrics(key: str, evaluator: Any) -> Iterator[tuple[str, Any]]:
-    """Walk an evaluator's config; yields keys and configs or metrics."""
+    """Yield keys and configs (or built metrics) in an evaluator's config."""
     inner = (evaluator.get('metrics') if isinstance(evaluator, dict) else
              getattr(evaluator, 'metrics', None))
     if inner is not None and not isinstance(inner, str):
@@ -40,16 +40,16 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
     Args:
         key: of the evaluator in the config.
         evaluator: config of the evaluator.
-        every: what is in each part of the validation data.
+        every: the content of each part of the validation data.
         paths: the annotation files of the parts.
-        files: those that are COCO annotations, by the keys of the parts.
+        files: the COCO annotation files, by the keys of the parts.
         classes: names of the classes of the data.
-        packed: ``meta_keys`` of the pipeline: what it keeps of an image
-            besides the pixels.
+        packed: ``meta_keys`` of the pipeline, the metadata that it keeps for
+            an image.
 
     Raises:
-        FileNotFoundError: the evaluator's ``ann_file`` is missing.
-        TypeError: ``ann_file`` is no path.
+        FileNotFoundError: the evaluator's ``ann_file`` does not exist.
+        TypeError: ``ann_file`` is not a path.
         ValueError: ``ann_file`` has other images or classes than the data.
     """
     several = list(metrics(key, evaluator))
@@ -59,17 +59,17 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
         path = cfg.get('ann_file')
         kind = resolve(METRICS, cfg.get('type'), cfg.get('_scope_'))
         if path is None:
-            # it collects the truth itself where every sample brings it
+            # it collects ground truth itself if every sample has it
             if (getattr(kind, 'process', None) is CocoMetric.process
                     and 'instances' not in packed
                     and not cfg.get('format_only')):
                 raise ConfigValueError(
-                    f'{at}.ann_file is not given; expected the annotations of '
+                    f'{at}.ann_file is missing; expected the annotations of '
                     f'validation data, {few(paths)}')
             continue
         if not getattr(kind, '__module__', '').startswith('mmdet.') and not (
                 isinstance(kind, type) and issubclass(kind, CocoMetric)):
-            continue  # another metric may write it, or find it elsewhere
+            continue  # another metric may write or find it elsewhere
         if not isinstance(path, (str, os.PathLike)):
             raise ConfigTypeError(f'{at}.ann_file={path!r}: expected a path')
         path = os.fspath(path)
@@ -82,7 +82,7 @@ def check_evaluator(key: str, evaluator: Any, every: list[Content],
         same = [p for p in paths if os.path.exists(p)
                 and os.path.samefile(p, path)]
         known = [f for f in files.values() if f.path in same]
-        # others read the file in a way of their own, or one part of the data
+        # others read the file differently, or evaluate one part of the data
         own = getattr(kind, 'compute_metrics', None)
         if own is not CocoMetric.compute_metrics or (
                 len(several) > 1 and len(every) > 1) or (same and not known):
@@ -119,7 +119,7 @@ def _check_images(found: str, file: CocoFile, every: list[Content],
                 raise ConfigValueError(
                     f'{found} has '
                     f'{"no image" if name is None else f"the image {name!r}"} '
-                    f'under the id {number!r}, {kept.key} has {path!r}; '
+                    f'under the id {number!r}, but {kept.key} has {path!r}; '
                     'expected the annotations of the validation data')
             seen.add(number)
     over = [number for number in file.files if number not in seen]
@@ -143,8 +143,8 @@ def _compare_boxes(found: str, file: CocoFile, every: list[Content],
     differing = [n for n, boxes in images.items()
                  if file.boxes.get(n, 0) != boxes]
     if len(differing) > len(images) / 2:
-        warn(f'{found} has other numbers of boxes than val_dataloader.dataset '
-             f'for {len(differing)} of {len(images)} images; are they '
+        warn(f'{found} and val_dataloader.dataset have different numbers of '
+             f'boxes for {len(differing)} of {len(images)} images; are they '
              'annotations of the same images?')
 
 

@@ -23,11 +23,11 @@ def check_images(key: str, dataset: BaseDataset,
         paths: of its images.
 
     Raises:
-        FileNotFoundError: some are missing, and the pipeline does not skip
+        FileNotFoundError: images are missing, and the pipeline does not skip
             them (``ignore_empty``).
     """
     if _reader_at(dataset) != 0:
-        return  # what comes before it may have other paths in mind
+        return  # a transform before the reader may change the paths
     reader = dataset.pipeline.transforms[0]
     if reader.file_client_args is not None:
         return
@@ -54,14 +54,14 @@ def _missing(paths: list[str]) -> list[str]:
                 listed[folder] = set(os.listdir(folder or '.'))
             except OSError:
                 listed[folder] = set()
-        # names may be spelt otherwise, where the file system does not care
+        # on some file systems, names may differ in upper and lower case
         if name not in listed[folder] and not os.path.exists(path):
             gone.append(path)
     return gone
 
 
 def watch_reading(key: str, dataset: BaseDataset) -> None:
-    """Let errors while an image is read name the image."""
+    """Make errors that occur while an image is read name the image."""
     at = _reader_at(dataset)
     if at is None:
         return
@@ -71,7 +71,7 @@ def watch_reading(key: str, dataset: BaseDataset) -> None:
 
 
 def _reader_at(dataset: BaseDataset) -> int | None:
-    """Where in the pipeline the images are read, if mmcv's class does it."""
+    """The index of mmcv's image reader in the pipeline; None if not there."""
     for index, transform in enumerate(dataset.pipeline.transforms):
         if getattr(type(transform), 'transform', None) in (
                 LoadImageFromFile.transform, WatchedReader.transform):
@@ -80,10 +80,10 @@ def _reader_at(dataset: BaseDataset) -> int | None:
 
 
 class WatchedReader(LoadImageFromFile):
-    """An image reader around another, whose errors name the image.
+    """Wraps an image reader so that its errors name the image.
 
-    It also warns of the first image that has another size than its
-    annotations say.
+    It also warns about the first image whose size differs from its
+    annotations.
 
     Args:
         reader: the transform that reads images.
@@ -94,11 +94,11 @@ class WatchedReader(LoadImageFromFile):
         self.__dict__.update(vars(reader))
         self._reader = reader
         self._key = key
-        # one for all workers, of this epoch and the next
+        # shared by all workers, of this epoch and the next
         self._said = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def __deepcopy__(self, memo: dict) -> 'WatchedReader':
-        memo[id(self._said)] = self._said  # its copies have said it, too
+        memo[id(self._said)] = self._said  # copies do not repeat the warning
         copied = copy.copy(self)
         copied.__dict__.update(copy.deepcopy(vars(self), memo))
         return copied
@@ -119,7 +119,7 @@ class WatchedReader(LoadImageFromFile):
                 e, FileNotFoundError) else ConfigValueError)
             raise kind(
                 f'{self._key}: the image {results.get("img_path")!r} cannot '
-                'be read, it is missing, empty or broken '
+                'be read; it is missing, empty or broken '
                 f'({describe(e)})') from None
         if read is not None and not self._said:
             self._compare(read)
@@ -133,16 +133,16 @@ class WatchedReader(LoadImageFromFile):
             return
         self._said[0] = True
         if (columns, rows) == (height, width):
-            cause = ('the picture is turned by its EXIF orientation; is that '
-                     'how the boxes were drawn? LoadImageFromFile('
-                     "color_type='color_ignore_orientation') reads it "
-                     'unturned')
+            cause = ('its EXIF orientation rotates it when it is read. If '
+                     'the boxes were drawn without the rotation, set '
+                     "LoadImageFromFile(color_type='color_ignore_orientation"
+                     "')")
         elif abs(width * rows - height * columns) <= max(rows, columns):
             cause = ('it looks like a resized copy, and the boxes are those '
                      'of the original')
         else:
-            cause = 'another picture has this name'
-        warn(f'{self._key}: the image {read["img_path"]!r} is of {width}×'
-             f'{height} pixels, its annotations say {columns}×{rows}: {cause}.'
-             ' Its boxes are in the wrong places (this warning comes once, '
-             'for the first such image)')
+            cause = 'it may be another picture of this name'
+        warn(f'{self._key}: the image {read["img_path"]!r} has {width}×'
+             f'{height} pixels, but its annotations say {columns}×{rows}: '
+             f'{cause}. Its boxes are in the wrong places (this warning '
+             'comes only for the first such image)')

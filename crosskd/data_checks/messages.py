@@ -9,7 +9,7 @@ from mmengine.utils import is_abs
 
 
 def warn(message: str) -> None:
-    """Log a warning: what is found may be intended."""
+    """Log a warning, for things that may be intended."""
     print_log(message, 'current', logging.WARNING)
 
 
@@ -21,11 +21,11 @@ def is_local(path: Any, backend_args: Any) -> bool:
 
 
 def ann_file_of(cfg: dict) -> Any:
-    """The annotation file of a data set's config, joined as mmengine does."""
+    """The annotation file in a data set's config, joined as in mmengine."""
     file, root = cfg.get('ann_file'), cfg.get('data_root')
     if isinstance(file, os.PathLike):
         file = os.fspath(file)
     if not (isinstance(file, str) and file and root) or is_abs(file):
         return file
-    # mmengine would ask for the client of the other machine
+    # mmengine would make a client for the other machine
     return f'{root}/{file}' if '://' in root else join_path(root, file)

@@ -1,4 +1,4 @@
-"""Running the loss of a head beside a training, and leaving no trace."""
+"""Running the loss of a head during training, without any trace."""
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,12 @@ def copied_head(model: DistillationMixin) -> Iterator[None]:
     """Let a copy of the head compute its loss, as in the first epoch.
 
     Some heads return more in training mode, ask mmengine for the epoch, or
-    keep count of what they have seen.  The copy's layers are not in training
-    mode.
+    count batches.  The layers of the copy are not in training mode.
     """
     head = model.bbox_head
     try:
         model.bbox_head = copy.deepcopy(head)
-    except Exception:  # it holds what cannot be copied
+    except Exception:  # it holds something that cannot be copied
         model.bbox_head = head
     told = MessageHub.get_current_instance().runtime_info
     is_told = 'epoch' in told

@@ -16,11 +16,12 @@ from .single_stage import DistilledSingleStageDetector
 class CrossKDSingleStageDetector(DistilledSingleStageDetector):
     """CrossKD (Wang et al., CVPR 2024, arXiv 2306.11369).
 
-    The student's intermediate head features go through the rest of the
-    teacher's head; the resulting *cross-head predictions* imitate those of
-    the teacher.  For the heads of :mod:`crosskd.heads` and subclasses of them;
-    the named detectors check which one it is.  What is distilled between two
-    heads of a family, and with which weights: ``configs/_base_/crosskd_*.py``.
+    The student's intermediate head features pass through the remaining layers
+    of the teacher's head.  The results, the *cross-head predictions*, are
+    trained to match the teacher's predictions.  It works with the heads of
+    :mod:`crosskd.heads` and their subclasses; the classes below for one family
+    also check the head.  Recommended losses and weights for each family:
+    ``configs/_base_/crosskd_*.py``.
 
     Example config, with mmdet's GFL-R101 as the teacher of a GFL-R50::
 
@@ -36,8 +37,7 @@ class CrossKDSingleStageDetector(DistilledSingleStageDetector):
                                  class_reduction='sum', T=1, loss_weight=4.0),
                 reused_teacher_head_idx=3))
 
-    Arguments and errors as those of
-    :class:`DistilledSingleStageDetector`.
+    Arguments and errors: see :class:`DistilledSingleStageDetector`.
     """
     required: tuple[str, ...] = ('loss_cls_kd', 'loss_reg_kd')
 
@@ -150,7 +150,7 @@ class CrossKDRTMDet(CrossKDSingleStageDetector, RTMDet):
                 loss_reg_kd=dict(type='GIoULoss', loss_weight=1.0),
                 reused_teacher_head_idx=1))
 
-    As :class:`CrossKDSingleStageDetector`; another head is a TypeError.  It is
-    an mmdet ``RTMDet``, too, and so takes its ``use_syncbn``.
+    As :class:`CrossKDSingleStageDetector`; any other head is a TypeError.  It
+    is also an mmdet ``RTMDet``, so it takes the argument ``use_syncbn``.
     """
     family = RTMDetHeadAdapter

@@ -1,4 +1,4 @@
-"""Any of mmdet's detectors, as one that learns from a teacher."""
+"""Any mmdet detector, as one that learns from a teacher."""
 import copyreg
 from abc import ABCMeta
 from functools import cache
@@ -14,10 +14,10 @@ from .mixin import DistillationMixin
 
 
 class _Made(ABCMeta):
-    """The type of the classes that are made here.
+    """The metaclass of the classes that are made here.
 
-    They are pickled by what they were made of, so that another process makes
-    them, too.
+    Pickle stores the plain class, so that another process makes the same
+    class from it.
     """
     plain_class: type[BaseDetector]
 
@@ -31,24 +31,24 @@ copyreg.pickle(_Made, _reduce)
 
 @cache
 def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
-    """The class of a detector with distillation losses; one for each class.
+    """The distilled class of a plain detector class, always the same one.
 
     Args:
         plain: the class of the plain detector.
 
     Raises:
-        TypeError: it is no detector of mmdet's, or one that has a teacher.
+        TypeError: it is not an mmdet detector, or it already has a teacher.
     """
     if not (isinstance(plain, type) and issubclass(plain, BaseDetector)):
         raise ConfigTypeError(
-            f'model.detector: {plain!r} is no detector of mmdet\'s')
+            f'model.detector: {plain!r} is not an mmdet detector')
     if issubclass(plain, DistillationMixin):
         raise ConfigTypeError(
-            f'model.detector: {plain.__name__} is distilled already; expected '
-            'the plain detector, or model.type to be it')
+            f'model.detector: {plain.__name__} is already a distilled '
+            'detector; name the plain one here, or set model.type to it')
     if 'teacher_config' in signature(plain).parameters:
         raise ConfigTypeError(
-            f'model.detector: {plain.__name__} learns from a teacher of its '
+            f'model.detector: {plain.__name__} already has a teacher of its '
             'own; expected a plain detector')
     name = f'Distilled{plain.__name__}'
     if name in globals():  # of another package, under the same name
@@ -63,11 +63,13 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
 @MODELS.register_module(name='DistilledDetector')
 def build_distilled_detector(detector: str | type[BaseDetector] | None = None,
                              **kwargs: Any) -> DistillationMixin:
-    """Build any of mmdet's detectors as one that learns from a teacher.
+    """Build any mmdet detector as one that learns from a teacher.
 
-    What is built *is* that detector, of a subclass of its class; its
-    checkpoint is that of the plain one.  Its features are distilled, and where
-    its head has an adapter, also its predictions.  Example config::
+    The result is an instance of a subclass of the plain detector's class, and
+    its checkpoint is that of the plain detector.  Its features can be
+    distilled and, if its head has an adapter, also its predictions.
+
+    Example config::
 
         _base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
         custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
@@ -81,11 +83,12 @@ def build_distilled_detector(detector: str | type[BaseDetector] | None = None,
 
     Args:
         detector: the plain detector's class, or its name.
-        kwargs: of that class, and those of
+        kwargs: arguments of that class, and of
             :class:`~crosskd.detectors.DistillationMixin`.
 
     Raises:
-        TypeError, ValueError: there is no such detector; or as the class says.
+        TypeError, ValueError: there is no such detector, or it refuses its
+            arguments.
     """
     return distilled_class(find_detector(detector))(**kwargs)
 
@@ -94,13 +97,13 @@ def find_detector(detector: Any) -> Any:
     """The class of a detector by its name in the current scope.
 
     Raises:
-        TypeError, ValueError: there is none of that name, or it is no name.
+        TypeError, ValueError: no class has that name, or it is not a name.
     """
     if isinstance(detector, type):
         return detector
     if not isinstance(detector, str):
         raise ConfigTypeError(
-            'model.detector: expected the type of the plain detector, such as '
+            "model.detector: expected the plain detector's type, such as "
             f"'FasterRCNN', found {detector!r}")
     with MODELS.switch_scope_and_registry(None) as registry:
         found = registry.get(detector)
@@ -108,13 +111,13 @@ def find_detector(detector: Any) -> Any:
         names = [name for name, kind in MODELS.module_dict.items()
                  if isinstance(kind, type) and issubclass(kind, BaseDetector)]
         raise ConfigValueError(
-            f'model.detector={detector!r}: no detector of that name is '
-            f'registered{did_you_mean(detector, names)}')
+            f'model.detector={detector!r}: no detector is registered under '
+            f'that name{did_you_mean(detector, names)}')
     return found
 
 
 def __getattr__(name: str) -> Any:
-    """Make ``DistilledFasterRCNN`` where it is asked for by its name."""
+    """Make ``DistilledFasterRCNN`` when it is looked up by its name."""
     plain = name.removeprefix('Distilled')
     kind = MODELS.module_dict.get(plain)
     if plain != name and isinstance(kind, type) and issubclass(

@@ -1,4 +1,4 @@
-"""Checking that the student gets gradients from what was recorded of it."""
+"""Checking that gradients reach the student from its recorded features."""
 from collections.abc import Iterable
 from itertools import chain
 
@@ -9,13 +9,13 @@ from ..taps import Plan, Record
 from ..taps.running import BODY, check_ran
 from ..taps.tapping import module_of
 
-CAUSE = ('something runs it without its gradients or its hooks, such as '
-         "activation_checkpointing in mmengine's own train tool (crosskd's "
-         'Runner keeps gradients), or a compiler')
+CAUSE = ('something runs it without gradients or hooks, such as a compiler, '
+         "or activation_checkpointing in mmengine's own train tool (crosskd's "
+         'Runner keeps the gradients)')
 
 
 def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:
-    """Raise an error where a part of the student would get no gradient.
+    """Raise an error if a part of the student would get no gradient.
 
     Args:
         detector: the student.
@@ -23,9 +23,8 @@ def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:
         seen: record of its pass.
 
     Raises:
-        RuntimeError: features, outputs or intermediate features are not all
-            there, or have no gradient although the layers that made them
-            train.
+        RuntimeError: features, outputs or intermediate features are missing,
+            or have no gradient although the layers before them train.
     """
     body = [getattr(detector, name) for name in BODY
             if getattr(detector, name, None) is not None]
@@ -41,7 +40,7 @@ def check_gradients(detector: nn.Module, plan: Plan, seen: Record) -> None:
 
 def _check_head(body: list[nn.Module], seen: HeadRecord) -> None:
     adapter = seen.adapter
-    # as returned: what a family makes of them, a pass may not need
+    # as returned: the pass may not need what a family makes of them
     outputs = [list(kind) for _, kind in zip(
         adapter.forward_outputs(seen.training), seen.raw or ())]
     levels = len(seen.sizes) if outputs else 0

@@ -1,4 +1,4 @@
-"""What turns a detector into a student that learns from a teacher."""
+"""The mixin that turns a detector into a student with a teacher."""
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,28 +29,28 @@ from .gradients import check_gradients
 from .nonfinite import check_images, look_at_losses, what_is_wrong
 
 HOW_TO_TRAIN = (
-    "Set runner_type = 'DistillationRunner' (and no strategy), which reads "
-    'the teacher first, or call join_teacher() of the detector yourself')
+    "Set runner_type = 'DistillationRunner' (without strategy), which reads "
+    "the teacher first, or call the detector's join_teacher() yourself")
 
 
 class DistillationMixin(BaseDetector):
     """A detector that learns from a teacher while it trains.
 
-    Before any of mmdet's detectors, it adds distillation losses to its
-    :meth:`loss`.  Outside training the detector is the plain student: it
-    predicts like one, and its checkpoint is that of one::
+    As the first base class, before an mmdet detector, it adds distillation
+    losses to :meth:`loss`.  Outside training the detector is the plain
+    student, with the same predictions and the same checkpoint::
 
         @MODELS.register_module()
         class MyDistilledDetector(DistillationMixin, MyDetector):
             required = ('loss_cls_kd', 'loss_reg_kd')
             prediction = 'cross_head'
 
-    The teacher's config and checkpoint are read when training begins: by
+    The teacher's config and checkpoint are read when training begins, by
     ``init_weights``, which the Runner calls before the first iteration, or by
-    the first call of ``loss``.  Testing and inference do not open them.
+    the first call of ``loss``.  Testing and inference do not read them.
 
     Args:
-        args, kwargs: the student, as for the detector class.
+        args, kwargs: arguments of the detector class, for the student.
         teacher_config: config with the teacher's ``model``: a dict, a Config,
             a path or ``'mmdet::gfl/….py'``.
         teacher_ckpt: path or URL of the teacher's checkpoint; ``'random'``
@@ -58,11 +58,11 @@ class DistillationMixin(BaseDetector):
         kd_cfg: the distillation losses and where they apply, see
             :func:`~crosskd.config.read_kd_cfg`.
         trust_teacher_ckpt: unpickle the teacher's checkpoint without
-            restriction, which lets it run any code; by default only tensors,
-            plain containers and what mmengine writes are loaded.
-        teacher_dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``, in which
-            the teacher runs; by default as :class:`~crosskd.teacher.Teacher`
-            says.
+            restriction, so that it can run any code.  By default only tensors,
+            plain containers and mmengine's own objects are loaded.
+        teacher_dtype: the data type in which the teacher runs:
+            ``'float32'``, ``'bfloat16'`` or ``'float16'``.  Default: see
+            :class:`~crosskd.teacher.Teacher`.
 
     Raises:
         TypeError, ValueError: ``kd_cfg``, ``teacher_dtype`` or the head cannot
@@ -101,7 +101,7 @@ class DistillationMixin(BaseDetector):
                 f'{type(self.head_adapter.head).__name__} '
                 f'({self.head_adapter.name}); use '
                 'CrossKDSingleStageDetector or the detector of that family')
-        # the same seed is the same student, whatever is distilled
+        # the same seed gives the same student, whatever is distilled
         with untouched_randomness():
             self.pair, self.distillers = read_kd_cfg(
                 kd_cfg, self.required, self.prediction)
@@ -115,10 +115,10 @@ class DistillationMixin(BaseDetector):
 
     @property
     def head_adapter(self) -> HeadAdapter:
-        """The student's dense head, in its adapter.
+        """The adapter of the student's dense head.
 
         Raises:
-            TypeError: it has none that is known.
+            TypeError: the student has no dense head that crosskd knows.
         """
         if self._head is None or self._head.head is not getattr(
                 self, HEAD_INPUT.module, None):
@@ -127,7 +127,7 @@ class DistillationMixin(BaseDetector):
 
     @property
     def has_dense_head(self) -> bool:
-        """Whether it has a dense head that is known."""
+        """Whether it has a dense head that crosskd knows."""
         try:
             return self.head_adapter is not None
         except TypeError:
@@ -141,22 +141,23 @@ class DistillationMixin(BaseDetector):
         self.join_teacher()
         if not was_joined and self.pair.adapters and get_world_size() > 1:
             raise RuntimeError(
-                'kd_cfg.adapter: channel adapters have to be built before the '
-                f'detector is distributed. {HOW_TO_TRAIN}')
+                'kd_cfg.adapter: channel adapters must be built before the '
+                'detector is wrapped for distributed training. '
+                f'{HOW_TO_TRAIN}')
         super().init_weights()
 
-    @torch.inference_mode(False)  # what is made here may train later
+    @torch.inference_mode(False)  # the adapters made here may train later
     def join_teacher(self, classes: Sequence[str] | None = None,
                      teacher: Teacher | None = None,
                      teacher_classes: Sequence[str] | None = None) -> None:
-        """Read the teacher, unless that has happened, and match the pair.
+        """Read the teacher, unless it is read already, and match the pair.
 
-        An optimizer has to be built after it: it may add channel adapters.
+        Build the optimizer after this call: it may add channel adapters.
 
         Args:
-            classes: names of the student's classes, where they are known.
-            teacher: one that has been read, in the place of that of the
-                config.
+            classes: names of the student's classes, if they are known.
+            teacher: a teacher that is read already, to use instead of the
+                config's.
             teacher_classes: names of the teacher's classes; by default those
                 in its checkpoint.
 
@@ -208,14 +209,15 @@ class DistillationMixin(BaseDetector):
             dict: the losses of the student's own head, and those of the
             distillers, such as ``loss_cls_kd``, ``loss_reg_kd``,
             ``loss_center_kd``, ``loss_feat_kd`` and ``loss_sdd_<region>``,
-            each a list of one scalar a level.
+            each a list of one scalar per level.
 
         Raises:
             RuntimeError: intermediate features of the student have no
                 gradient, such as under mmengine's activation checkpointing.
 
-        The backward pass raises a FloatingPointError where a loss is not
-        finite or distils below zero, a ValueError where an image is not.
+        The backward pass raises a FloatingPointError if a loss is not finite
+        or a distillation loss is below zero, and a ValueError if an image is
+        not finite.
         """
         self.join_teacher()
         losses, paired = self.paired(batch_inputs, batch_data_samples)
@@ -228,22 +230,22 @@ class DistillationMixin(BaseDetector):
                run: Callable[[], dict] | None = None,
                needs: Needs | None = None,
                kind: type[PairedPass] | None = None) -> tuple[dict, Any]:
-        """What student and teacher make of a batch, brought together.
+        """Run student and teacher on a batch, and pair their outputs.
 
         Args:
             inputs, samples: as for :meth:`loss`, after :meth:`join_teacher`.
-            run: runs the student, and computes its own losses; by default the
-                detector's ``loss`` does.
-            needs: what is needed of the two passes; by default what the
+            run: runs the student and computes its own losses; by default the
+                detector's ``loss``.
+            needs: what is needed from the two passes; by default what the
                 distillers need now.
-            kind: of the paired pass; by default that of the pair.
+            kind: class of the paired pass; by default that of the pair.
 
         Returns:
-            tuple: those losses, and the paired pass.
+            tuple: the student's own losses, and the paired pass.
 
         Raises:
-            RuntimeError, TypeError, ValueError: as :meth:`loss` says, or the
-                maps of the two cannot be compared.
+            RuntimeError, TypeError, ValueError: see :meth:`loss`; or the maps
+                of the two detectors cannot be compared.
         """
         if needs is None:
             needs = self.distillers.needs_now
@@ -275,9 +277,9 @@ class DistillationMixin(BaseDetector):
 
     def _refuse(self, inputs: Tensor, samples: SampleList,
                 not_finite: list[str], below_zero: list[str]) -> None:
-        """What happens to losses that cannot be trained with."""
+        """Raise an error about losses that cannot be trained with."""
         if self.stops_at_nonfinite:
-            # who catches the error and goes on shall not step with them
+            # a caller that catches the error must not step with them
             self.zero_grad(set_to_none=True)
         check_images(inputs, samples)
         message, advice = what_is_wrong(not_finite, below_zero)
@@ -288,10 +290,10 @@ class DistillationMixin(BaseDetector):
 
     def train_step(self, data: Any,
                    optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As the detector's; adapters that nobody trains are an error.
+        """As the detector's; raise an error if adapters are not trained.
 
-        DDP calls ``forward`` instead, and is refused by :meth:`init_weights`
-        where it came too early.
+        DDP calls ``forward`` instead; :meth:`init_weights` raises an error if
+        the detector was wrapped too early.
         """
         if self.pair.adapters:
             _check_trained(self.pair, optim_wrapper)

@@ -1,4 +1,4 @@
-"""Finding losses that nobody can train with, and images that made them."""
+"""Finding losses that cannot be trained with, and the images behind them."""
 import math
 from collections.abc import Callable, Collection, Iterator
 
@@ -12,39 +12,39 @@ from torch.autograd import Variable
 from ..errors import ConfigValueError
 from ..numerics.constants import constant
 
-# configs are written for some number of images a step
+# a config's learning rate is for a certain number of images per step
 ADVICE = ('Most often the learning rate is too high '
-          '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr fit '
-          'it to the number of images a step')
+          '(optim_wrapper.optimizer.lr): lower it, or let --auto-scale-lr '
+          'adapt it to the number of images per step')
 
-ROUNDING = 1e-3  # how far below 0 sums of many losses near 0 may end
+ROUNDING = 1e-3  # sums of many losses near 0 may be this far below 0
 
 Losses = dict[str, Tensor | list[Tensor]]
 
 
 def look_at_losses(losses: Losses, distilled: Collection[str],
                    tell: Callable[[list[str], list[str]], None]) -> None:
-    """Tell which losses cannot be trained with, before any weight changes.
+    """Report losses that cannot be trained with, before any weight changes.
 
-    Those that are NaN or infinite, and distillation losses below zero: they
-    have no lower bound, or their formula is wrong.
+    These are losses that are NaN or infinite, and distillation losses below
+    zero, which have no lower bound or a wrong formula.
 
-    To ask at once would make the host wait for the device between forward and
-    backward pass, with nothing to do for the device meanwhile.  The question
-    is put when the backward pass begins, and the answer read when all of it
-    has been queued: before an optimizer's step, and while the device is busy.
-    An error of ``tell`` comes out of ``backward()``, when DDP has ended its
-    part of it.  Where nothing trains, the answer is read at once.
+    Checking them at once would make the host wait for the device between
+    forward and backward pass, and leave the device idle.  So the check is
+    queued when the backward pass begins, and its result is read when the whole
+    pass is queued: before the optimizer's step, while the device is busy.  An
+    error that ``tell`` raises comes out of ``backward()``, after DDP has
+    finished its part.  If nothing trains, the result is read at once.
 
-    With several processes all of them tell, if one has such a loss: no
-    process waits for one that has stopped.
+    If one of several processes has such a loss, all of them report it, so
+    that no process waits for one that has stopped.
 
     Args:
         losses: tensors, or lists of one tensor a level.
         distilled: names of those that are distillation losses.
-        tell: is given those that are not finite, such as ``['loss_reg_kd of
-            level 2 (nan)']``, and those below zero; both are empty where the
-            loss is another process's.  Not called where all are sound.
+        tell: gets the losses that are not finite, such as ``['loss_reg_kd of
+            level 2 (nan)']``, and those below zero; both lists are empty if
+            the loss is in another process.  Not called if all losses are good.
     """
     names, values, least = zip(*_each(losses, distilled), strict=True)
     with torch.no_grad():
@@ -58,8 +58,8 @@ def look_at_losses(losses: Losses, distilled: Collection[str],
         for name, value, low in zip(names, host.tolist(), least):
             if not (math.isfinite(value) and value >= low):
                 found[math.isfinite(value)].append(f'{name} ({value})')
-        # not kept: it holds the batch, and a loss that somebody keeps holds
-        # this function
+        # not kept: it holds the batch, and any loss that is kept somewhere
+        # holds this function
         ask = waiting.pop()
         if any(found) or any(host[len(names):].tolist()):
             ask(*found)
@@ -78,7 +78,8 @@ def look_at_losses(losses: Losses, distilled: Collection[str],
                 arrived.synchronize()
             read(host)
 
-        # as DDP learns that a backward pass has ended, and after it
+        # DDP also uses this to learn that a backward pass has ended; this
+        # callback runs after DDP's
         queue = Variable._execution_engine.queue_callback
         queue(lambda: queue(end))
 
@@ -91,7 +92,7 @@ def look_at_losses(losses: Losses, distilled: Collection[str],
 
 
 def _somewhere(numbers: Tensor, least: tuple[float, ...]) -> Tensor:
-    """Above 0 if a process has a number that is not finite or too low."""
+    """Above 0 if any process has a number that is not finite or too low."""
     sound = numbers.isfinite() & (numbers >= constant(
         least, numbers.dtype, numbers.device))
     return reduce_mean((~sound).any().to(numbers.dtype).reshape(1))
@@ -99,15 +100,16 @@ def _somewhere(numbers: Tensor, least: tuple[float, ...]) -> Tensor:
 
 def what_is_wrong(not_finite: list[str],
                   below_zero: list[str]) -> tuple[str, str]:
-    """A message about losses, and what to do; arguments as told above."""
+    """A message about losses, and advice; arguments: see ``tell`` above."""
     if below_zero and not not_finite:
         return (
             f'distillation loss is below zero: {", ".join(below_zero)}',
-            'It should be smallest, and 0 or more, where student and teacher '
-            'agree. Below 0 it may drive them apart, or has no lower bound. '
-            'Look at the formula of your loss class or distiller in kd_cfg: '
-            'give it a lower bound, add a constant so that it is 0 for equal '
-            'predictions, or use another loss, such as GIoULoss for boxes')
+            'It should be smallest, and not below 0, when student and teacher '
+            'agree. A loss below 0 may push them apart, or has no lower '
+            'bound. Check the formula of your loss class or distiller in '
+            'kd_cfg: give it a lower bound, add a constant so that it is 0 '
+            'for equal predictions, or use another loss, such as GIoULoss '
+            'for boxes')
     if not not_finite:
         return ('loss is not finite, or a distillation loss is below zero, in '
                 'another process',
@@ -118,7 +120,7 @@ def what_is_wrong(not_finite: list[str],
 
 
 def check_images(inputs: Tensor, samples: SampleList) -> None:
-    """Check that the images of a batch are finite.
+    """Check that all values of a batch of images are finite.
 
     Args:
         inputs: (N, C, H, W).
@@ -140,7 +142,7 @@ def _each(losses: Losses, distilled: Collection[str]
           ) -> Iterator[tuple[str, Tensor, float]]:
     """Names, values, and how low these may be."""
     for name, value in losses.items():
-        if 'loss' not in name:  # mmengine sums the others no more than we do
+        if 'loss' not in name:  # mmengine does not sum these, either
             continue
         least = -ROUNDING if name in distilled else -math.inf
         if isinstance(value, Tensor):

@@ -8,9 +8,9 @@ from .single_stage import DistilledSingleStageDetector
 class SDDSingleStageDetector(DistilledSingleStageDetector):
     """SDD (Wei et al., CVPR 2024, arXiv 2403.13512) on a dense head.
 
-    The classification logits of student and teacher are pooled to grids of
-    several scales, in each region (whole maps, ground-truth boxes), and every
-    cell is distilled by itself.
+    In each region (whole maps, ground-truth boxes), the classification logits
+    of student and teacher are pooled to grids of several scales, and each cell
+    is distilled separately.
 
     Example config, with mmdet's GFL-R101 as the teacher of a GFL-R50::
 
@@ -25,8 +25,7 @@ class SDDSingleStageDetector(DistilledSingleStageDetector):
                               scales=(1, 2, 4, 8, 16), loss_weight=5.0),
                 sdd_regions=dict(map=dict())))
 
-    Arguments and errors as those of
-    :class:`DistilledSingleStageDetector`.
+    Arguments and errors: see :class:`DistilledSingleStageDetector`.
     """
     required: tuple[str, ...] = ('loss_sdd', )
     prediction = 'student'

@@ -7,11 +7,11 @@ from .mixin import DistillationMixin
 
 @MODELS.register_module()
 class DistilledSingleStageDetector(DistillationMixin, SingleStageDetector):
-    """mmdet's ``SingleStageDetector`` that learns what ``kd_cfg`` says.
+    """mmdet's ``SingleStageDetector`` with the losses that ``kd_cfg`` names.
 
-    Without a method of its own: any of the losses and distillers of
-    ``kd_cfg``, also those of other packages.  Example config, with features
-    alone::
+    It has no default method: ``kd_cfg`` can combine any losses and
+    distillers, also those of other packages.  Example config that distils
+    features only::
 
         _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
         custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
@@ -21,6 +21,5 @@ class DistilledSingleStageDetector(DistillationMixin, SingleStageDetector):
             teacher_ckpt='teacher.pth',
             kd_cfg=dict(loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0)))
 
-    Arguments and errors as those of
-    :class:`~crosskd.detectors.DistillationMixin`.
+    Arguments and errors: see :class:`~crosskd.detectors.DistillationMixin`.
     """

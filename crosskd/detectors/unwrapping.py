@@ -6,10 +6,10 @@ from torch import nn
 
 
 def unwrapped(model: nn.Module) -> Any:
-    """The model itself, which a Runner's ``model`` may be or wrap.
+    """The model itself, without its wrapper, if it has one.
 
     Args:
-        model: of a Runner; with several processes it is a wrapper such as
-            mmengine's ``MMDistributedDataParallel``.
+        model: a Runner's ``model``; with several processes it is a wrapper
+            such as mmengine's ``MMDistributedDataParallel``.
     """
     return model.module if is_model_wrapper(model) else model

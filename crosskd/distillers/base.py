@@ -17,14 +17,14 @@ from .schedules import Schedule, iterations_done, name_of_run
 
 Losses = dict[str, Tensor | list[Tensor]]
 
-#: whose predictions can imitate the teacher's
+#: values of ``prediction``: whose predictions can imitate the teacher's
 PREDICTIONS = ('cross_head', 'student')
 
 
 class Distiller(BaseModule):
-    """One thing that is distilled from a teacher to a student.
+    """Base class: distils one thing from a teacher to a student.
 
-    A subclass is registered, and named in a config::
+    Register a subclass and name it in a config::
 
         @DISTILLERS.register_module()
         class MyDistiller(Distiller):
@@ -34,36 +34,35 @@ class Distiller(BaseModule):
 
         kd_cfg=dict(..., distillers=[dict(type='MyDistiller')])
 
-    Parameters that it has train with the student and are saved beside the
-    student's, see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
+    Its parameters, if it has any, train with the student and are saved beside
+    the student's, see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
     """
 
     @property
     def needs(self) -> Needs | Collection[str]:
-        """What it may ever need of the two passes.
+        """Everything it may need from the two passes during the run.
 
-        :class:`~crosskd.taps.Needs`, or names for short: of outputs that the
+        A :class:`~crosskd.taps.Needs`, or names for short: outputs that the
         teacher's head must have (``'cls'``, ``'reg'``, ``'quality'``, …),
         ``'cross_head'`` for cross-head predictions, ``'features'`` for FPN
-        features of one width.  Classes are matched and channel adapters built
-        for it, once, when training begins: it must not depend on weights,
-        which hooks may change.
+        features with equal channels.  When training begins, classes are
+        matched and channel adapters are built from it, once.  So it must not
+        depend on loss weights, which hooks may change.
         """
         return {'cls'}
 
     @property
     def needs_now(self) -> Needs | Collection[str]:
-        """What of its ``needs`` the next step is about.
+        """The part of ``needs`` that the next step uses.
 
-        Less than all of them while a loss has a weight of 0.  A teacher of
-        which nobody needs more than features does not run its head.
+        It is smaller while a loss has a weight of 0.  The teacher's head does
+        not run if no distiller needs more than features.
         """
         return self.needs
 
     @property
     def schedules(self) -> Mapping[str, Schedule]:
-        """By the name of a loss, what it is multiplied with as a run goes on.
-        """
+        """By the name of a loss, the schedule that multiplies its weight."""
         return {}
 
     @property
@@ -82,9 +81,9 @@ class Distiller(BaseModule):
         """Check, when training begins, that it can work on this pair.
 
         Args:
-            pair: the joined pair; a :class:`~crosskd.pairs.DensePair`, with
-                the heads as ``pair.student`` and ``pair.teacher``, where
-                predictions are needed.
+            pair: the joined pair.  If predictions are needed it is a
+                :class:`~crosskd.pairs.DensePair`, with the heads as
+                ``pair.student`` and ``pair.teacher``.
 
         Raises:
             ValueError: it cannot; the message names the config key.
@@ -94,13 +93,13 @@ class Distiller(BaseModule):
         """The losses of a batch.
 
         Args:
-            paired: what both detectors made of it: a
-                :class:`~crosskd.pairs.PairedPass`, which is a
-                :class:`~crosskd.pairs.DensePass` where predictions are needed.
+            paired: the outputs of both detectors for the batch: a
+                :class:`~crosskd.pairs.PairedPass`, or its subclass
+                :class:`~crosskd.pairs.DensePass` if predictions are needed.
 
         Returns:
-            dict: names that begin with ``loss_``; a scalar each, or a list of
-            one scalar a level.
+            dict: losses by names that begin with ``loss_``; each is a scalar,
+            or a list of one scalar per level.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -108,13 +107,13 @@ class Distiller(BaseModule):
 class Distillers(Auxiliary):
     """The distillers of a detector, and the schedules of their losses.
 
-    A loss has its ``loss_weight``.  What that is multiplied with while a run
-    goes on is a schedule, which is applied here alone.
+    Each loss has a ``loss_weight``.  A schedule multiplies that weight during
+    the run; only this class applies schedules.
 
     Args:
-        distillers: by a name that their parameters are saved under.
-        schedules: by the name of a loss (``'loss_cls_kd'``), beside those that
-            a distiller has itself.
+        distillers: by the name that their parameters are saved under.
+        schedules: by the name of a loss (``'loss_cls_kd'``), in addition to
+            the schedules of the distillers.
 
     Attributes:
         loss_names: names of the losses of the last batch.
@@ -132,12 +131,12 @@ class Distillers(Auxiliary):
 
     @property
     def needs(self) -> Needs:
-        """What all of them may ever need together."""
+        """Everything that the distillers may need during the run."""
         return _all(d.needs for d in self.children())
 
     @property
     def needs_now(self) -> Needs:
-        """What all of them need together in the next step."""
+        """Everything that the distillers need in the next step."""
         return _all(d.needs_now for d in self.children())
 
     @property
@@ -164,22 +163,23 @@ class Distillers(Auxiliary):
                 if name not in teacher.outputs:
                     raise ConfigValueError(
                         f'kd_cfg: {type(distiller).__name__} needs the output '
-                        f'{name!r}, and {teacher.name} heads of teachers have '
-                        f'{", ".join(teacher.outputs)} alone')
+                        f'{name!r}, but the {teacher.name} head of the '
+                        f'teacher has only {", ".join(teacher.outputs)}')
 
     def forward(self, paired: PairedPass) -> Losses:
-        """The losses of all of them, by their schedules.
+        """The losses of all distillers, multiplied by their schedules.
 
         Raises:
-            ValueError: two of them have a loss of one name, or a schedule is
-                that of no loss.
+            ValueError: two distillers return a loss of the same name, or a
+                schedule names no loss.
         """
         losses: Losses = {}
         for distiller in self.children():
             for name, loss in distiller(paired).items():
                 if name in losses:
                     raise ConfigValueError(
-                        f'kd_cfg: two distillers have a loss {name!r}')
+                        f'kd_cfg: two distillers return a loss {name!r}; '
+                        'expected different names')
                 losses[name] = loss
         self.loss_names = frozenset(losses)
         for name, schedule in self.schedules.items():
@@ -198,7 +198,7 @@ def _all(needs: Iterable[Needs | Collection[str]]) -> Needs:
 
 def _times(schedule: Schedule, done: int | None,
            loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-    # without a Runner nobody counts
+    # no Runner, so no iterations are counted
     factor = 1.0 if done is None else schedule(done)
     if factor == 1.0:
         return loss
@@ -207,30 +207,30 @@ def _times(schedule: Schedule, done: int | None,
 
 
 def dense(pair: Pair) -> DensePair:
-    """The pair of a distiller that needs predictions.
+    """The pair, for a distiller that needs predictions.
 
     Raises:
-        TypeError: it is none of dense heads.
+        TypeError: it is not a pair of dense heads.
     """
     if not isinstance(pair, DensePair):
         raise ConfigTypeError(
-            'kd_cfg: predictions are distilled between dense heads with '
-            f'adapters alone, found a {type(pair).__name__}')
+            'kd_cfg: predictions are only distilled between dense heads that '
+            f'have adapters, found a {type(pair).__name__}')
     return pair
 
 
 def counts(key: str, loss: nn.Module) -> bool:
     """Whether a loss has a weight above 0 now.  If not, it is not computed.
 
-    A hook may have set it since it was built.  A tensor counts, whatever its
-    value: to look at it would make the host wait for the device.
+    A hook may have changed the weight.  A weight that is a tensor counts as
+    above 0: reading its value would make the host wait for the device.
 
     Args:
         key: of the loss in ``kd_cfg``, for messages.
         loss: its module.
 
     Raises:
-        TypeError, ValueError: the weight is no number, or below 0.
+        TypeError, ValueError: the weight is not a number, or is below 0.
     """
     weight = getattr(loss, 'loss_weight', 1.0)
     return isinstance(weight, Tensor) or check_number(
@@ -250,8 +250,8 @@ def build_distiller(key: str, cfg: dict) -> Distiller:
     check_has_type(key, cfg)
     arguments = dict(cfg)
     kind = arguments.pop('type')
-    # not by the registry's build, which would change the default scope for
-    # the losses that are built inside
+    # the registry's build would change the default scope for the losses that
+    # are built inside
     found = DISTILLERS.module_dict.get(kind) if isinstance(kind, str) else kind
     if found is None:
         raise ConfigValueError(f'{key}: no distiller {kind!r} is registered; '

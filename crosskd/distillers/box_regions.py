@@ -23,24 +23,23 @@ KEPT_BATCHES = 8
 
 @REGIONS.register_module(name='box')
 def box_regions(paired: DensePass, prediction: str) -> list[LogitMaps]:
-    """Logits sampled inside each ground-truth box, on the level it belongs to.
+    """Logits sampled inside each ground-truth box, on the box's own level.
 
-    A regular grid of points is laid over the part of the box that is inside
-    the image, and the logits are interpolated there; so a box may be smaller
-    than the stride.
+    The logits are interpolated at a regular grid of points in the part of the
+    box that is inside the image.  So a box may be smaller than the stride.
 
     Example config: ``sdd_regions=dict(box=dict(base='bernoulli',
     scales=(1, 2, 4)))``.
 
     Args:
-        paired: what both detectors made of a batch; its samples have
-            ``gt_instances``.  Boxes of other than the shared classes, and
-            those of levels that are not shared, count for nothing.
+        paired: the outputs of both detectors for a batch; its samples have
+            ``gt_instances``.  Boxes whose class or level the detectors do not
+            share do not count.
         prediction: whose logits learn.
 
     Returns:
-        list[LogitMaps]: A maps of 8 × 8 points a box, in the order of images
-        and boxes; their ``shares`` say the level.
+        list[LogitMaps]: A maps of 8 × 8 points for each box, in the order of
+        images and boxes; their ``shares`` say the level.
     """
     head, pair, samples = paired.teacher, paired.pair, paired.samples
     maps = paired.class_maps(prediction)
@@ -80,7 +79,7 @@ def _layout(sizes: Sequence[tuple[int, int]],
             strides: Sequence[tuple[int, int]],
             images: Sequence[tuple[int, int]], offset: float,
             device: torch.device) -> list[Tensor]:
-    """What of the places follows from sizes alone, in float32.
+    """Everything about the sample points that depends on sizes only, float32.
 
     Args:
         sizes: height and width of each of L levels.
@@ -168,5 +167,5 @@ def _sample(maps: Sequence[Tensor], grids: Tensor, counts: Sequence[int],
 
 
 def _of_anchors(x: Tensor, anchors: int) -> Tensor:
-    """What is known of (n, ...) boxes, for A maps of each: (n * A, ...)."""
+    """Repeat the values of (n, ...) boxes for A maps of each: (n * A, ...)."""
     return x.unsqueeze(1).expand(-1, anchors, *x.shape[1:]).flatten(0, 1)

@@ -13,20 +13,21 @@ KEY = 'loss_feat_kd'
 class FeatureDistiller(Distiller):
     """The student's features imitate the teacher's, level by level.
 
-    Of any two detectors: features are taken where modules of them have them.
-    Channels and strides are measured when training begins, levels are matched
-    by stride, and channel adapters bring the student's to the teacher's width.
+    It works for any two detectors: features can be taken at any of their
+    modules.  When training begins, channels and strides are measured and
+    levels are matched by stride.  Channel adapters convert the student's
+    features to the teacher's channels.
 
     Example config: ``dict(type='FeatureDistiller',
     loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0))``.
 
     Args:
         loss_feat_kd: config of a loss that compares ``'features'``.
-        student, teacher: where they are taken: the name of a module whose
-            output it is, such as ``'backbone.layer4'``, or a dict such as
-            ``dict(module='bbox_head', io='input')``.  By default the input of
-            a dense head that has an adapter, else what the neck returns, else
-            what the backbone returns.
+        student, teacher: where the features are taken: the name of a module
+            whose output is used, such as ``'backbone.layer4'``, or a dict
+            such as ``dict(module='bbox_head', io='input')``.  By default the
+            input of a dense head that has an adapter, else the output of the
+            neck, else that of the backbone.
 
     Raises:
         TypeError, ValueError: an argument cannot be used.

@@ -10,13 +10,13 @@ from ..registry import REGIONS
 
 @REGIONS.register_module(name='map')
 def map_regions(paired: DensePass, prediction: str) -> list[LogitMaps]:
-    """Whole logit maps, as far as they are inside their image.
+    """Whole logit maps, except what lies in the padding of their image.
 
     Example config: ``sdd_regions=dict(map=dict(scales=(1, 2, 4, 8, 16)))``.
 
     Args:
-        paired: what both detectors made of a batch; the ``img_shape`` of its
-            samples says where the padding begins.
+        paired: the outputs of both detectors for a batch; the ``img_shape``
+            of its samples says where the padding begins.
         prediction: whose logits learn.
 
     Returns:
@@ -44,7 +44,7 @@ def map_regions(paired: DensePass, prediction: str) -> list[LogitMaps]:
 def image_sizes(samples: SampleList) -> tuple[tuple[int, int], ...]:
     """Height and width of each image, without padding.
 
-    As tuples, whatever a pipeline wrote: sizes are keys of what is kept.
+    Always tuples, whatever the pipeline wrote: sizes are cache keys.
     """
     return tuple((int(h), int(w)) for h, w in (
         sample.img_shape[:2] for sample in samples))
@@ -52,5 +52,5 @@ def image_sizes(samples: SampleList) -> tuple[tuple[int, int], ...]:
 
 def locations_inside(count: int, extent: int, stride: int,
                      offset: float) -> int:
-    """How many of so many locations have their centre in the image."""
+    """How many of ``count`` locations have their centre in the image."""
     return min(max(math.ceil(extent / stride - offset), 0), count)

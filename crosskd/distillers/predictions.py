@@ -23,10 +23,10 @@ REGRESSION_FORMS = ('boxes', 'encoded', 'bins')
 
 @DISTILLERS.register_module()
 class PredictionDistiller(Distiller):
-    """Predictions imitate the teacher's at every prior.
+    """Predictions imitate the teacher's at every prior (anchor or point).
 
-    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions* do,
-    in plain prediction imitation (its equation 1) the student's own.
+    In CrossKD (arXiv 2306.11369, section 3.2) the *cross-head predictions*
+    imitate them; in prediction imitation (its equation 1), the student's own.
 
     Example config: ``dict(type='PredictionDistiller',
     prediction='cross_head', loss_cls_kd=dict(type='KDQualityFocalLoss'),
@@ -34,17 +34,17 @@ class PredictionDistiller(Distiller):
 
     Args:
         prediction: ``'cross_head'`` or ``'student'``.
-        region: which priors count in the losses of classification and
-            regression (the paper's S(r)): ``'all'`` alike, the student's
-            ``'positives'``, or all by the teacher's ``'confidence'``.
-            Regression is weighted by that confidence in any case.
+        region: which priors count in the classification and regression
+            losses (the paper's S(r)): ``'all'`` equally, only the student's
+            ``'positives'``, or all weighted by the teacher's
+            ``'confidence'``.  Regression is always weighted by confidence.
         loss_cls_kd: config of a loss that compares ``'logits'``.
-        loss_reg_kd: of one that compares ``'boxes'``, ``'encoded'`` boxes or
-            ``'bins'``.
-        loss_center_kd: of one that compares ``'scores'``, for the quality
-            (centerness, IoU), at the student's positives.
-        loss_obj_kd: of one that compares ``'scores'``, for the objectness, at
-            all priors.
+        loss_reg_kd: config of a loss that compares ``'boxes'``, ``'encoded'``
+            boxes or ``'bins'``.
+        loss_center_kd: config of a loss that compares ``'scores'``, for the
+            quality (centerness, IoU), at the student's positives.
+        loss_obj_kd: config of a loss that compares ``'scores'``, for the
+            objectness, at all priors.
 
     Raises:
         TypeError, ValueError: an argument cannot be used.
@@ -90,7 +90,7 @@ class PredictionDistiller(Distiller):
 
     @property
     def form(self) -> str | None:
-        """The form in which regression outputs are compared, if they are."""
+        """The form in which regression outputs are compared; None if not."""
         loss = getattr(self, 'loss_reg_kd', None)
         if loss is None:
             return None
@@ -107,42 +107,43 @@ class PredictionDistiller(Distiller):
             if self.form is not None and self.form not in head.forms:
                 raise ConfigValueError(
                     f'kd_cfg.loss_reg_kd: {type(self.loss_reg_kd).__name__} '
-                    f'compares {self.form}, and {head.name} heads predict '
+                    f'compares {self.form}, but {head.name} heads predict '
                     'none; use GIoULoss')
             for key, output in OUTPUTS.items():
                 if output in self.needs.outputs and output not in head.outputs:
                     raise ConfigValueError(
                         f'kd_cfg.{key}: {head.name} heads have no {output} '
-                        f'branch, but {", ".join(head.outputs)}; remove it')
+                        f'branch, only {", ".join(head.outputs)}; remove '
+                        'this key')
         if self.form == 'bins' and whose.num_bins != teacher.num_bins:
             _differ('reg_max + 1', whose.num_bins, teacher.num_bins)
         if self.prediction == 'student' and self.form in ('bins', 'encoded'):
             self._check_units(pair)
 
     def _check_units(self, pair: DensePair) -> None:
-        """Check that numbers of two heads can be brought to one meaning."""
+        """Check that equal numbers mean equal boxes in the two heads."""
         student, teacher = pair.student, pair.teacher
-        way_out = 'GIoULoss compares decoded boxes'
+        way_out = 'use GIoULoss, which compares decoded boxes'
         if student.name != teacher.name and self.form == 'encoded':
-            _differ('coder of kd_cfg.loss_reg_kd', student.name,
-                    f'{teacher.name}; {way_out}')
+            _differ('the box coders that kd_cfg.loss_reg_kd compares',
+                    student.name, teacher.name, f'; {way_out}')
         if student.name == teacher.name and not pair.same_encoding and (
                 self.form == 'bins' or not teacher.can_encode_for(
                     [level for _, level in pair.levels], student)):
             numbers = 'encoded boxes' if self.form == 'encoded' else 'bins'
             raise ConfigValueError(
                 'teacher_config does not fit the student: kd_cfg.loss_reg_kd '
-                f'compares {numbers}, and equal ones are different boxes in '
-                'the two heads: their priors lie in different places, or '
-                'their coders or bins have different units '
-                f'({type(student.coder).__name__} of the student, '
-                f'{type(teacher.coder).__name__} of the teacher); {way_out}')
+                f'compares {numbers}, but the same numbers mean different '
+                'boxes in the two heads: their anchors are in different '
+                'places, or their box coders or bins have different units '
+                f'({type(student.coder).__name__} in the student, '
+                f'{type(teacher.coder).__name__} in the teacher); {way_out}')
 
     def forward(self, paired: DensePass) -> Losses:
         makers: dict[str, Callable[[DensePass], Tensor]] = dict(
             loss_cls_kd=self._classification, loss_reg_kd=self._regression,
             loss_center_kd=self._quality, loss_obj_kd=self._objectness)
-        # under autocast GFL would decode and L1 losses compare in half
+        # autocast would decode GFL's boxes, and compare L1 losses, in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
                     if counts(key, getattr(self, key)) else paired.nothing()
@@ -165,7 +166,7 @@ class PredictionDistiller(Distiller):
         weight = _product(self._weight('reg', paired), paired.confidence)
         losses = weight * losses
         if self.form == 'bins':
-            # the mean of the four sides, by the weight of all priors
+            # the mean over the four sides, weighted like all priors
             total = reduce_mean(weight.sum()).clamp(min=1e-6)
             return losses / (4 * total)
         return losses / paired.normalizer('reg')
@@ -196,7 +197,7 @@ class PredictionDistiller(Distiller):
 
 
 def _product(weight: Tensor | None, values: Tensor) -> Tensor:
-    """``values`` by their weight, if there is one."""
+    """``values`` times their weight, if there is one."""
     return values if weight is None else weight * values
 
 
@@ -213,7 +214,8 @@ def _each(loss: nn.Module, ours: Tensor, theirs: Tensor,
     return each.squeeze(-1) if each.size(-1) == 1 else each.sum(-1)
 
 
-def _differ(what: str, ours: object, theirs: object) -> None:
+def _differ(what: str, ours: object, theirs: object,
+            way_out: str = '') -> None:
     raise ConfigValueError(
         f'teacher_config does not fit the student: {what} must be equal, '
-        f'found {ours} (student) and {theirs} (teacher)')
+        f'found {ours} (student) and {theirs} (teacher){way_out}')

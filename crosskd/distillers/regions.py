@@ -24,23 +24,24 @@ WEIGHTINGS = ('all', 'confidence')
 class RegionDistiller(Distiller):
     """SDD (Wei et al., CVPR 2024, arXiv 2403.13512) on a dense head.
 
-    The classification logits of both detectors in a region are pooled to
-    grids of several scales, and every cell is distilled by itself.
+    In each region, the classification logits of both detectors are pooled to
+    grids of several scales, and each cell is distilled separately.
 
     Example config: ``dict(type='RegionDistiller', prediction='student',
     loss_sdd=dict(type='SDDLoss', base='kd', temperature=1.0),
     sdd_regions=dict(map=dict(), box=None))``.
 
-    A kind of region is a function in the registry ``REGIONS``: of a
-    :class:`~crosskd.pairs.DensePass` and of ``prediction`` it makes a list of
-    :class:`~crosskd.distillers.LogitMaps`, such as one a level.  An attribute
-    ``points`` of it bounds the scales.
+    A kind of region is a function in the registry ``REGIONS``.  It takes a
+    :class:`~crosskd.pairs.DensePass` and ``prediction``, and returns a list of
+    :class:`~crosskd.distillers.LogitMaps`, such as one per level.  If it has
+    an attribute ``points``, no scale may be larger.
 
     Args:
         loss_sdd: config of an ``SDDLoss``, or of a subclass.
-        sdd_regions: by the kind of region, what is different in ``loss_sdd``
-            there; None for a kind leaves it out.  By default map and box.
-        sdd_weighting: whether cells count ``'all'`` alike or by the teacher's
+        sdd_regions: for each kind of region, a dict of changes to
+            ``loss_sdd``, or None to leave that kind out.  By default map and
+            box.
+        sdd_weighting: ``'all'`` cells count equally, or by the teacher's
             ``'confidence'``.
         prediction: ``'cross_head'`` or ``'student'``.
 
@@ -96,7 +97,7 @@ class RegionDistiller(Distiller):
                 for kind, loss in self.losses.items() if loss.warmup_iters}
 
     def check(self, pair: Pair) -> None:
-        """Check that logit maps have one layout, and classes to compare."""
+        """Check that logit maps have the same layout, and enough classes."""
         pair = dense(pair)
         if self.prediction == 'student':
             pair.check_priors_per_location()
@@ -104,7 +105,7 @@ class RegionDistiller(Distiller):
             if loss.base in SOFTMAX_BASES and pair.num_classes < 2:
                 raise ConfigValueError(
                     f'kd_cfg.loss_sdd: base {loss.base!r} compares classes '
-                    'with each other, and there is one '
+                    'with each other, but there is only one class '
                     f"({kind} regions); use 'bernoulli' or 'qfl'")
 
     def forward(self, paired: DensePass) -> Losses:
@@ -126,12 +127,13 @@ class RegionDistiller(Distiller):
         return losses
 
     def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:
-        # no error, for the next batch may have larger images
+        # not an error: the next batch may have larger images
         if finest > side and kind not in self._warned:
             self._warned.add(kind)
             print_log(
-                f'kd_cfg.loss_sdd: scale {finest} is finer than every {kind} '
-                f'region of this batch ({side} at most) and is left out',
+                f'kd_cfg.loss_sdd: scale {finest} is left out, because it is '
+                f'finer than every {kind} region of this batch (the shorter '
+                f'side has at most {side} locations)',
                 logger='current',
                 level=logging.WARNING)
 
@@ -145,13 +147,13 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
     check_known('sdd_regions', kind, REGIONS.module_dict)
     if not isinstance(changes, dict):
         raise ConfigTypeError(
-            f'sdd_regions.{kind} must be a dict of what differs '
-            f'from loss_sdd there, found {changes!r}')
+            f'sdd_regions.{kind} must be a dict of changes to loss_sdd, '
+            f'found {changes!r}')
     key, cfg = 'loss_sdd', common
     if changes and isinstance(common, dict):
         key, cfg = f'sdd_regions.{kind}', {**common, **changes}
     loss = build_loss(key, cfg, ('regions', ))
-    if not isinstance(loss, SDDLoss):  # whose grids and sums are used
+    if not isinstance(loss, SDDLoss):  # its grids and sums are used
         raise ConfigTypeError(f'{key}: expected an SDDLoss or a subclass, '
                               f'found {type(loss).__name__}')
     points = getattr(REGIONS.module_dict[kind], 'points', None)
@@ -159,5 +161,6 @@ def _build(kind: str, common: dict, changes: object) -> SDDLoss:
         raise ConfigValueError(
             f'{key}: scales: {max(loss.scales)} does not fit {kind} '
             f'regions, which are sampled at {points}×{points} points; set '
-            f'sdd_regions.{kind}.scales, or sdd_regions.{kind}=None')
+            f'sdd_regions.{kind}.scales, or leave these regions out '
+            f'(sdd_regions.{kind}=None)')
     return loss

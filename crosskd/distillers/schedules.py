@@ -1,4 +1,4 @@
-"""What the weight of a loss is multiplied with while a run goes on."""
+"""Schedules: factors that multiply the weight of a loss during a run."""
 from dataclasses import dataclass
 
 from mmengine.logging import MessageHub
@@ -9,9 +9,9 @@ from ..registry import SCHEDULES
 
 
 class Schedule:
-    """A factor of a loss, by the iterations of a run that are done.
+    """Base class: a factor of a loss, from the iterations done so far.
 
-    A subclass is registered in ``SCHEDULES`` and named in a config::
+    Register a subclass in ``SCHEDULES`` and name it in a config::
 
         kd_cfg=dict(..., schedule=dict(
             loss_cls_kd=dict(type='LinearWarmup', iters=500)))
@@ -36,10 +36,10 @@ class LinearWarmup(Schedule):
     loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
 
     Args:
-        iters: over so many iterations.
+        iters: how many iterations the growth takes.
 
     Raises:
-        TypeError, ValueError: ``iters`` is no integer, or below 0.
+        TypeError, ValueError: ``iters`` is not an integer, or is below 0.
     """
     iters: int
 
@@ -54,19 +54,19 @@ class LinearWarmup(Schedule):
 
 
 def name_of_run() -> str:
-    """The name under which mmengine keeps what a run counts.
+    """The name under which mmengine counts a run's iterations.
 
-    A Runner makes its message hub before its model, so a model that is built
-    by one knows it.
+    A Runner makes its message hub before its model, so a model that a Runner
+    builds knows this name.
     """
     return MessageHub.get_current_instance().instance_name
 
 
 def iterations_done(run: str) -> int | None:
-    """How many iterations are done; None where no Runner counts.
+    """How many iterations are done; None if no Runner counts them.
 
     Args:
-        run: as :func:`name_of_run` told when the model was built.
+        run: as :func:`name_of_run` returned it when the model was built.
     """
     done = None
     if MessageHub.check_instance_created(run):  # in this process

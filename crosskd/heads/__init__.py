@@ -1,6 +1,6 @@
-"""Head adapters: what distillation needs to know of each kind of mmdet head.
+"""Head adapters: what distillation needs to know about each mmdet head.
 
-One file a family; nothing else knows the names of a head's layers.
+One file per family; nothing else knows the names of a head's layers.
 """
 from .anchor import AnchorHeadAdapter
 from .atss import ATSSHeadAdapter

@@ -12,15 +12,15 @@ from .records import HeadRecord, Targets
 
 
 class AnchorHeadAdapter(HeadAdapter):
-    """Heads with anchors, whose levels are for boxes of their anchors' sizes.
+    """Base class for heads with anchors; anchor sizes say a level's box sizes.
 
-    Its targets are those of heads whose ``get_targets`` returns labels,
-    weights and an avg_factor, as those of RetinaNet, GFL and ATSS do.
+    It reads the targets of heads whose ``get_targets`` returns labels, weights
+    and an avg_factor, such as RetinaNet, GFL and ATSS.
     """
 
     #: where ``labels, label_weights`` start in what ``get_targets`` returns
     first_target = 0
-    #: whether the head averages its normaliser over ranks
+    #: whether the head averages its normaliser over processes
     reduces_normalizer = False
 
     @cached_property
@@ -29,7 +29,7 @@ class AnchorHeadAdapter(HeadAdapter):
 
     @property
     def boxes_have_area(self) -> bool:  # type: ignore[override]
-        # exactly this one: its sides are those of anchors by a clamped power
+        # only this coder: it multiplies anchors' sides by a clamped power
         return type(self.head.bbox_coder) is DeltaXYWHBBoxCoder
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:

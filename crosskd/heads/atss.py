@@ -1,4 +1,4 @@
-"""ATSS: one anchor a location, deltas, centerness from the reg tower."""
+"""ATSS: one anchor per location, deltas, centerness from the reg tower."""
 from mmdet.models.dense_heads import ATSSHead
 from torch import Tensor
 
@@ -11,10 +11,10 @@ from .level_pass import LevelPass
 class ATSSHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``ATSSHead``, and subclasses (Zhang et al., arXiv 1912.02424).
 
-    Its ``reg`` are deltas of one anchor a location, its ``quality`` is
+    ``reg`` holds the deltas of one anchor per location; ``quality`` is
     centerness, predicted from the regression tower.
 
-    Example config: ``bbox_head=dict(type='ATSSHead')`` finds it.
+    Example config: ``bbox_head=dict(type='ATSSHead')``.
     """
 
     head_type = ATSSHead

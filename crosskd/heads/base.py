@@ -16,24 +16,24 @@ from .level_pass import LevelPass
 from .records import Geometry, HeadRecord, Targets
 from .saving_memory import run_saving_memory
 
-#: activations that leave what they have made as it is
+#: activations that do not change their own output
 IDEMPOTENT = (nn.ReLU, nn.ReLU6)
 
 
 class HeadAdapter(HeadBoxes):
-    """What distillation knows of one family of mmdet heads.
+    """Everything that distillation knows about one family of mmdet heads.
 
-    An adapter wraps a head without owning it: it gives its layers by branch
-    and level, continues its forward from intermediate features, names its
-    outputs, decodes them, and reads what the head's own methods said about
-    targets.  A new family is a subclass, registered::
+    An adapter wraps a head without owning it.  It gives the head's layers by
+    branch and level, continues its forward from intermediate features, names
+    and decodes its outputs, and reads the targets from the results of the
+    head's own methods.  To add a family, register a subclass::
 
         @HEAD_ADAPTERS.register_module()
         class MyHeadAdapter(HeadAdapter):
             head_type = MyHead
 
-    It is responsible for heads of that type and of subclasses, and says at
-    least how they :meth:`predict` and what their :meth:`targets` are.
+    It is used for heads of that type and its subclasses.  A subclass defines
+    at least :meth:`predict` and :meth:`targets`.
 
     Args:
         head: the mmdet head.
@@ -45,25 +45,25 @@ class HeadAdapter(HeadBoxes):
 
     #: short name of the family: ``'GFL'``, ``'FCOS'``, …
     name = ''
-    #: the mmdet head that the family is about
+    #: the mmdet head of the family
     head_type: type[BaseModule]
-    #: the branches whose layers can be split, and the head's attribute that
-    #: holds the layers of each
+    #: the branches that can be split, and for each the head's attribute that
+    #: holds its layers
     towers: Mapping[str, str] = dict(cls='cls_convs', reg='reg_convs')
-    #: whether such an attribute holds the layers of each level
+    #: whether that attribute holds separate layers for each level
     layers_by_level = False
     #: names of what the head predicts, in the order of its forward
     outputs: tuple[str, ...] = ('cls', 'reg')
-    #: names of the head's layers that follow those of the branches
+    #: names of the head's layers that follow the branches
     predictors: tuple[str, ...] = ()
-    #: the head's own methods that tell the targets, in the order of calls
+    #: the head's own methods that return targets, in the order of calls
     target_methods: tuple[str, ...] = ('get_targets', )
-    #: whether it calls ops of mmcv's, which know no bfloat16, beside layers
+    #: whether it calls mmcv's own ops, which do not support bfloat16
     calls_mmcv_ops = False
-    #: whether its forward loops over images, which ties a graph to a batch
+    #: whether its forward loops over images, so that an exported graph has a
+    #: fixed batch size
     loops_over_images = False
-    #: why branches cannot be split behind their :attr:`depth`, where a user
-    #: would expect it
+    #: for messages: why branches cannot be split behind their :attr:`depth`
     why_no_deeper = ''
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -76,8 +76,8 @@ class HeadAdapter(HeadBoxes):
         missing = [p for p in self.needed_layers() if not hasattr(head, p)]
         if missing:
             raise ConfigTypeError(
-                f'bbox_head: {name} is taken for a {self.name} head but has '
-                f'no {", ".join(missing)}')
+                f'bbox_head: {name} is treated as a {self.name} head, but '
+                f'has no {", ".join(missing)}')
         if not getattr(head, 'use_sigmoid_cls', True):
             raise ConfigTypeError(
                 f'bbox_head: {name} predicts softmax scores; '
@@ -85,14 +85,14 @@ class HeadAdapter(HeadBoxes):
                 '(loss_cls.use_sigmoid=True)')
 
     def __deepcopy__(self, memo: dict) -> 'HeadAdapter':
-        # a copy of a detector needs no copy of the priors
+        # copies of a detector do not need the cached priors
         return type(self)(copy.deepcopy(self.head, memo))
 
     def check_learns(self) -> None:
-        """Check that what the head's own loss needs is installed.
+        """Check that the packages needed by the head's own loss are installed.
 
         Raises:
-            ValueError: it is not.
+            ValueError: one is missing.
         """
 
     # -- layers ------------------------------------------------------------
@@ -107,13 +107,13 @@ class HeadAdapter(HeadBoxes):
         return tuple(self.towers)
 
     def layers(self, branch: str, level: int) -> Sequence[nn.Module]:
-        """The layers of a branch that features of a level go through."""
+        """The layers of a branch that features of a level pass through."""
         layers = getattr(self.head, self.towers[branch])
         return layers[level] if self.layers_by_level else layers
 
     @property
     def depth(self) -> int:
-        """How many layers the shortest branch has."""
+        """The number of layers of the shortest branch."""
         return min(len(self.layers(branch, 0)) for branch in self.branches)
 
     def channels(self, branch: str, split: int) -> int:
@@ -124,10 +124,10 @@ class HeadAdapter(HeadBoxes):
 
     def activation(self, branch: str, level: int,
                    split: int) -> nn.Module | None:
-        """The activation that features left, after ``split`` > 0 layers.
+        """The last activation that ran before the split, for ``split`` > 0.
 
-        A head whose layers are no ``ConvModule`` overrides it, and
-        :meth:`channels`.
+        Override it and :meth:`channels` if the head's layers are not
+        ``ConvModule``.
         """
         layer = _last_of(self.layers(branch, level)[split - 1])
         if isinstance(layer, ConvModule) and layer.with_activation:
@@ -136,47 +136,47 @@ class HeadAdapter(HeadBoxes):
 
     @property
     def num_classes(self) -> int:
-        """Classes that the head predicts."""
+        """The number of classes that the head predicts."""
         return self.head.cls_out_channels
 
     def branches_of(self, output: str) -> tuple[str, ...]:
-        """The branches that an output is made from; all if it is not known."""
+        """The branches that an output is made from; all if not known."""
         return (output, ) if output in self.branches else self.branches
 
     # -- forward -----------------------------------------------------------
 
     def output_channels(self, name: str) -> int:
-        """Channels of an output for each prior of a location."""
+        """The channels of an output for each prior of a location."""
         return dict(cls=self.num_classes,
                     reg=4 * (self.num_bins or 1)).get(name, 1)
 
     def forward_outputs(self, training: bool) -> tuple[str, ...]:
-        """Names of what the head's forward returns, in its order.
+        """Names of the outputs that the head's forward returns, in order.
 
         Args:
-            training: in training mode, in which some heads return more than
-                they predict.
+            training: whether in training mode; some heads then return more
+                outputs.
         """
         return self.outputs
 
     def named(self, outputs: Sequence[Sequence[Tensor]], training: bool
               ) -> dict[str, list[Tensor]]:
-        """What the head's forward returned, by name: maps per level.
+        """The outputs of the head's forward by name: maps per level.
 
-        ``cls`` are logits; a head that returns something else is brought to
-        them here.
+        ``cls`` holds logits; if a head returns something else, override this
+        method to convert it.
 
         Args:
-            outputs: what it returned: maps per branch and level.
-            training: whether it did so in training mode.
+            outputs: the result of its forward: maps per branch and level.
+            training: whether it ran in training mode.
         """
         return dict(zip(self.forward_outputs(training), map(list, outputs)))
 
     def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
-        """What ``predict_by_feat`` takes: :meth:`named`, undone.
+        """The inverse of :meth:`named`: the input of ``predict_by_feat``.
 
         Args:
-            maps: by name, those of prediction mode.
+            maps: outputs by name, in prediction mode.
         """
         return [maps[name] for name in self.outputs]
 
@@ -188,7 +188,7 @@ class HeadAdapter(HeadBoxes):
             outputs, training: as for :meth:`named`.
 
         Raises:
-            TypeError: another number of branches, levels or channels.
+            TypeError: the number of branches, levels or channels differs.
         """
         names = self.forward_outputs(training)
         wanted = [[self.output_channels(name) * self.num_priors] *
@@ -208,18 +208,18 @@ class HeadAdapter(HeadBoxes):
                      ) -> dict[str, list[Tensor]]:
         """Continue the head's forward from intermediate features.
 
-        What is made is what the head predicts, and not what it returns for
-        its loss.  The features are left as they are.  Layers that do not train
-        keep little for the backward pass.
+        The results are the head's predictions, not what it returns for its
+        loss.  The features are not changed.  Layers that do not train keep
+        little memory for the backward pass.
 
         Args:
             features: by branch, for each of ``levels`` (N, C, H, W), features
                 after ``split`` layers, aligned to the statistics of this
-                head's.
-            split: how many layers they have been through.
+                head's features.
+            split: how many layers they have passed through.
             levels: indices of the levels.
-            outputs: names of those that are asked for; all by default.
-                Layers that none of them needs do not run.
+            outputs: names of the outputs to make; by default all.  Layers that
+                none of them needs do not run.
 
         Returns:
             dict: maps by name, one for each of ``levels``.
@@ -243,18 +243,18 @@ class HeadAdapter(HeadBoxes):
                         level: int, split: int, branch: str) -> Tensor:
         features = given[branch][i]
         # Aligned features have negative values again, which the next layer
-        # never saw in training: the activation that they left is applied anew,
-        # if it leaves what it made as it is.
+        # never saw in training.  So the last activation is applied again, if
+        # that does not change its own output.
         layers = self.layers(branch, level)
         activation: Any = None
         if split > 0:
             activation = copy.copy(self.activation(branch, level, split))
         if isinstance(activation, IDEMPOTENT):
-            activation.inplace = False  # the input is not ours
+            activation.inplace = False  # the input belongs to the caller
             features = activation(features)
         elif layers[split:] and not isinstance(layers[split], nn.Conv2d) and (
                 getattr(layers[split], 'order', ' ')[0] != 'conv'):
-            features = features.clone()  # that layer may begin in place
+            features = features.clone()  # the next layer may work in place
         for layer in layers[split:]:
             features = layer(features)
         return features
@@ -264,31 +264,31 @@ class HeadAdapter(HeadBoxes):
 
         Args:
             name: of the output, one of :attr:`outputs`.
-            level: has the features that the layers of each branch make, the
+            level: gives the features after the layers of each branch, the
                 other outputs of this level, and what they share.
 
         Returns:
-            Tensor: (N, A * K, H, W), as :meth:`named` has it where the head
-            predicts.
+            Tensor: (N, A * K, H, W), as :meth:`named` gives it in prediction
+            mode.
         """
         raise NotImplementedError(type(self).__name__)
 
     def flatten(self, name: str, maps: Sequence[Tensor], geometry: Geometry,
                 training: bool) -> Tensor:
-        """Bring the maps of an output into one tensor.
+        """Flatten the maps of an output into one tensor.
 
         Args:
             name: of the output.
-            maps: per level (N, A * K, H, W), of A priors a location.
+            maps: per level (N, A * K, H, W), with A priors per location.
             geometry: the priors of these levels.
-            training: whether the head made them in training mode, in which
-                some have other units.
+            training: whether the head made them in training mode; some heads
+                then use other units.
 
         Returns:
-            Tensor: (N, P, K), in float32 at least.  Regression outputs are as
-            the head's ``predict`` would have them.
+            Tensor: (N, P, K), in float32 at least.  Regression outputs have
+            the units of prediction mode.
         """
-        # one copy: what is joined are views
+        # one copy only: the joined tensors are views
         rows = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
         return at_least_float32(rows).view(
             len(rows), sum(geometry.counts), -1)
@@ -296,20 +296,20 @@ class HeadAdapter(HeadBoxes):
     # -- targets -----------------------------------------------------------
 
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
-        """Read what the head's own methods said about the targets.
+        """Read the targets from the results of the head's own methods.
 
         Args:
-            seen: record of a training pass, whose ``returned`` has by the
-                names in :attr:`target_methods` what each call returned.
+            seen: record of a training pass; its ``returned`` has the result of
+                each call, by the names in :attr:`target_methods`.
             num_images: N.
         """
         raise NotImplementedError(type(self).__name__)
 
     def is_class(self, labels: Tensor) -> Tensor:
-        """Which of mmdet's labels are classes, and not background: bool."""
+        """Whether each of mmdet's labels is a class, not background: bool."""
         return (labels >= 0) & (labels < self.head.num_classes)
 
 
 def _last_of(layer: Any) -> Any:
-    """The last part of a layer: depthwise separable ones have two."""
+    """The last part of a layer; depthwise separable layers have two."""
     return getattr(layer, 'pointwise_conv', layer)

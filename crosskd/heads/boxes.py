@@ -1,4 +1,4 @@
-"""The regression outputs of a head as boxes, and in what losses compare."""
+"""A head's regression outputs as boxes, and in forms that losses compare."""
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,34 +12,33 @@ from .records import Geometry
 
 
 class HeadBoxes(HeadPriors):
-    """What a head adapter knows of the boxes that its head predicts.
+    """The part of a head adapter that is about predicted boxes.
 
     Args:
-        head: an mmdet head with a ``bbox_coder``, or whose adapter says how
-            its :meth:`boxes` are decoded.
+        head: an mmdet head.  If it has no ``bbox_coder``, its adapter
+            overrides :meth:`boxes`.
     """
 
-    #: whether ``reg`` are distances in pixels
+    #: whether ``reg`` holds distances in pixels
     predicts_distances = False
-    #: whether no output of the head can be decoded to a box whose sides are
-    #: inside out, or zero (but by the rounding of a power, which then has no
-    #: gradient either)
+    #: whether no output of the head can decode to a box with sides of zero or
+    #: less (except where a power is rounded to 0, which has no gradient)
     boxes_have_area = False
 
     @property
     def forms(self) -> dict[str, Callable[[Tensor, Geometry], Tensor]]:
-        """In which forms regression outputs can be compared.
+        """The forms in which regression outputs can be compared.
 
-        Each takes (N, P, R) outputs and the geometry of the P priors.
+        Each is a function of (N, P, R) outputs and the geometry of P priors.
         """
         return dict(boxes=self.compared_boxes, encoded=self.encoded)
 
     def encoded(self, reg: Tensor, geometry: Geometry) -> Tensor:
         """(N, P, R) regression outputs as (N * P, 4) encoded boxes.
 
-        Deltas where the head predicts deltas; where it predicts distances,
-        distances in units of the level's stride, so that those of all levels
-        are of similar size.
+        They are deltas if the head predicts deltas.  If it predicts distances,
+        they are distances in units of the level's stride, so that those of all
+        levels have similar size.
         """
         if self.predicts_distances:
             reg = reg / geometry.strides
@@ -47,23 +46,23 @@ class HeadBoxes(HeadPriors):
 
     @property
     def coder(self) -> Any:
-        """What decodes boxes and encodes them; None if the adapter does."""
+        """The head's box coder; None if the adapter decodes boxes."""
         return getattr(self.head, 'bbox_coder', None)
 
     @property
     def num_bins(self) -> int | None:
-        """Bins per side where boxes are predicted as distributions."""
+        """Bins per side if boxes are predicted as distributions, else None."""
         return None
 
     def encodes_like(self, levels: Sequence[int], other: 'HeadBoxes',
                      others_levels: Sequence[int]) -> bool:
-        """Whether equal numbers are equal boxes, of this head and another.
+        """Whether equal numbers mean equal boxes in this head and another.
 
         Args:
-            levels, others_levels: of both heads, of equal strides.
+            levels, others_levels: levels of both heads, with equal strides.
             other: a head of the same family.
         """
-        if self._device.type == 'meta':  # without values it cannot be asked
+        if self._device.type == 'meta':  # no values to compare
             return True
         (reg, *ours), (same, *theirs) = (
             self._sample(levels, 3.0), other._sample(others_levels, 3.0))
@@ -71,14 +70,14 @@ class HeadBoxes(HeadPriors):
 
     def can_encode_for(self, levels: Sequence[int],
                        other: 'HeadBoxes') -> bool:
-        """Whether :meth:`encode` takes boxes of such a head.
+        """Whether :meth:`encode` works for boxes of another head.
 
-        It has to undo :meth:`boxes`, and both to be of one kind of coder: the
-        sides of another's boxes may have no logarithm.
+        It must invert :meth:`boxes`, and both heads must have the same kind of
+        coder: the logarithm of the other's sides may not exist.
         """
         if self.coder is None or type(self.coder) is not type(other.coder):
             return False
-        # of small numbers, for large ones may be clamped
+        # with small numbers, because large ones may be clamped
         _, boxes, encoded = self._sample(levels, 0.1)
         found = self.encode(boxes.to(self._device),
                             self.sample_of_priors(levels, self._device))
@@ -91,7 +90,7 @@ class HeadBoxes(HeadPriors):
     @torch.no_grad()
     def _sample(self, levels: Sequence[int],
                 size: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Regression outputs of that size, their boxes, and these encoded."""
+        """Sample regression outputs, their boxes, and the boxes encoded."""
         geometry = self.sample_of_priors(levels, self._device)
         reg = size * torch.randn(
             1, len(geometry.priors), 4 * (self.num_bins or 1), device='cpu',
@@ -113,7 +112,7 @@ class HeadBoxes(HeadPriors):
         return decode(self.head.bbox_coder, reg, geometry)
 
     def compared_boxes(self, reg: Tensor, geometry: Geometry) -> Tensor:
-        """:meth:`boxes`, each of them with an area.
+        """As :meth:`boxes`, but each box has an area.
 
         See :func:`~crosskd.heads.decoding.with_area`.
         """

@@ -1,20 +1,20 @@
-"""How many classes each head of any detector has."""
+"""Counting the classes of each head of any detector."""
 from collections.abc import Iterator
 
 from mmdet.models.detectors import RPN
 from torch import nn
 
 HEADS = ('bbox_head', 'mask_head', 'mask_iou_head', 'point_head')
-# of detectors whose heads count something else: words, things without stuff
+# in these detectors, heads count something else: words, things without stuff
 OTHERS = ('language_model', 'panoptic_fusion_head')
 
 
 def class_counts(detector: nn.Module) -> dict[str, int]:
-    """How many classes the heads of a detector have, by the keys of a config.
+    """The number of classes of a detector's heads, by config keys.
 
-    Such as ``{'bbox_head.num_classes': 80}``; of a detector of two stages
-    those of ``roi_head``.  Heads whose number is not that of a data set's
-    classes are left out.
+    Such as ``{'bbox_head.num_classes': 80}``; for a two-stage detector, those
+    of ``roi_head``.  Heads that count something else than a data set's classes
+    are left out.
 
     Args:
         detector: an mmdet detector.
@@ -33,7 +33,7 @@ def _heads(detector: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             'roi_head.', getattr(detector, 'roi_head', None))):
         for name in HEADS:
             found = getattr(owner, name, None)
-            if isinstance(found, nn.ModuleList):  # as of Cascade R-CNN
+            if isinstance(found, nn.ModuleList):  # as in Cascade R-CNN
                 for index, head in enumerate(found):
                     yield f'{prefix}{name}[{index}]', head
             elif found is not None:

@@ -1,4 +1,4 @@
-"""DDOD: ATSS's layers, with an assignment of its own for each branch."""
+"""DDOD: ATSS's layers, with a separate label assigner for each branch."""
 from mmdet.models.dense_heads import DDODHead
 
 from ..registry import HEAD_ADAPTERS
@@ -10,10 +10,10 @@ from .records import HeadRecord, Targets
 class DDODHeadAdapter(ATSSHeadAdapter):
     """mmdet's ``DDODHead``, and subclasses (Chen et al., arXiv 2107.02963).
 
-    Its ``reg`` are deltas of one anchor a location, its ``quality`` the IoU of
-    a box, predicted from the regression tower.
+    ``reg`` holds the deltas of one anchor per location; ``quality`` is the
+    IoU of the box, predicted from the regression tower.
 
-    Example config: ``bbox_head=dict(type='DDODHead')`` finds it.
+    Example config: ``bbox_head=dict(type='DDODHead')``.
     """
 
     head_type = DDODHead

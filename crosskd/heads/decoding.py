@@ -1,7 +1,7 @@
-"""Decoding boxes of all priors of a batch at once, each with an area.
+"""Decoding the boxes of all priors of a batch at once, each with an area.
 
-mmdet's coders send their constants to the device in every call, and its host
-waits for it; these keep them there.
+mmdet's coders copy constants to the device in every call, and the host waits
+for that.  The functions here keep the constants on the device.
 """
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,15 +19,15 @@ from ..numerics.constants import constant
 from .records import Geometry
 
 WH_RATIO_CLIP = 16 / 1000  # mmdet's default, which its coder never changes
-SHORTEST = 1.0  # side of a box that is compared, in pixels
+SHORTEST = 1.0  # shortest side of a box that is compared, in pixels
 
 
 def decode(coder: Any, reg: Tensor, geometry: Geometry) -> Tensor:
-    """What ``coder.decode`` makes of the regression outputs of all priors.
+    """Decode the regression outputs of all priors, as ``coder.decode`` does.
 
     Args:
-        coder: of a head, ``DeltaXYWHBBoxCoder``, ``DistancePointBBoxCoder`` or
-            any other.
+        coder: a head's box coder: ``DeltaXYWHBBoxCoder``,
+            ``DistancePointBBoxCoder`` or any other.
         reg: (N, P, 4), deltas or distances in pixels.
         geometry: the P priors.
 
@@ -45,16 +45,16 @@ def decode(coder: Any, reg: Tensor, geometry: Geometry) -> Tensor:
 
 
 def with_area(boxes: Tensor) -> Tensor:
-    """Boxes whose sides are a pixel at least, for losses that divide by areas.
+    """Make each side of the boxes at least a pixel long.
 
-    A head that predicts distances as they are can place the right side of a
-    box left of its left side, and no label forbids it on the background.
-    Areas and hulls of such a box mean nothing, and some losses have no bound
-    there.  A side that is shorter than a pixel, or inside out, becomes one
-    pixel about its middle; all other sides are left as they are.
+    It is for losses that divide by areas.  A head that predicts raw distances
+    can put the right side of a box left of its left side, and on background no
+    label prevents it.  The area of such a box means nothing, and some losses
+    have no bound there.  So a side that is shorter than a pixel, or negative,
+    becomes one pixel long around its middle.  All other sides stay unchanged.
 
-    The gradient of a side that was changed reaches its two ends as if they
-    were those of the pixel, which pulls them apart where the target is larger.
+    The gradient at a changed side goes to its two ends unchanged, and pulls
+    them apart if the target is larger.
 
     Args:
         boxes: (n, 4), xyxy in pixels.
@@ -69,7 +69,7 @@ class _WithArea(Function):
         low, high = boxes[:, :2], boxes[:, 2:]
         lacking = (SHORTEST - (high - low)).clamp_(min=0)
         low = low.sub(lacking, alpha=0.5)
-        # not by the same step: far out it would be rounded otherwise
+        # not high + lacking / 2, which far from 0 rounds to another length
         return torch.cat([low, high.maximum(low + SHORTEST)], 1)
 
     @staticmethod
@@ -101,6 +101,6 @@ def _distances(coder: DistancePointBBoxCoder, reg: Tensor,
     return torch.cat([low, geometry.centers + reg[..., 2:]], -1)
 
 
-# exactly these; a subclass decodes in its own way
+# only these classes; a subclass may decode differently
 OURS: dict[type, Callable[[Any, Tensor, Geometry], Tensor | None]] = {
     DeltaXYWHBBoxCoder: _deltas, DistancePointBBoxCoder: _distances}

@@ -17,10 +17,10 @@ from .records import Geometry, HeadRecord, Targets
 class FCOSHeadAdapter(HeadAdapter):
     """mmdet's ``FCOSHead``, and subclasses (Tian et al., arXiv 1904.01355).
 
-    Its ``reg`` are distances from a point to the four sides, in pixels; its
+    ``reg`` holds the distances from a point to the four sides, in pixels;
     ``quality`` is centerness.
 
-    Example config: ``bbox_head=dict(type='FCOSHead')`` finds it.
+    Example config: ``bbox_head=dict(type='FCOSHead')``.
     """
 
     head_type = FCOSHead
@@ -32,7 +32,7 @@ class FCOSHeadAdapter(HeadAdapter):
 
     @property
     def boxes_have_area(self) -> bool:  # type: ignore[override]
-        return not self.head.norm_on_bbox  # whose distances may be 0
+        return not self.head.norm_on_bbox  # with it, distances may be 0
 
     def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
@@ -45,19 +45,19 @@ class FCOSHeadAdapter(HeadAdapter):
             head.conv_reg(level.branch('reg'))).float()
         if not head.norm_on_bbox:
             return reg.exp()
-        # as the head's own forward
+        # as in the head's own forward
         return reg.clamp(min=0) * self.strides[level.index][0]
 
     def flatten(self, name: str, maps: Sequence[Tensor], geometry: Geometry,
                 training: bool) -> Tensor:
         flat = super().flatten(name, maps, geometry, training)
         if name == 'reg' and self.head.norm_on_bbox and training:
-            # in training the head leaves its distances in units of strides
+            # in training the head returns distances in units of strides
             flat = flat * geometry.strides
         return flat
 
     def level_of(self, boxes: Tensor) -> Tensor:
-        # as FCOS assigns the middle point of a box
+        # as FCOS does for the centre of a box
         reach = (boxes[:, 2:] - boxes[:, :2]).abs().amax(1) / 2
         upper = tuple(high for _, high in self.head.regress_ranges[:-1])
         return torch.bucketize(
@@ -67,7 +67,7 @@ class FCOSHeadAdapter(HeadAdapter):
         labels, _ = seen.returned['get_targets'][-1]
         centerness = reduce_mean(
             seen.returned['centerness_target'][-1].sum().detach())
-        # where no rank has a positive, 1, as in the head's own loss_cls
+        # 1 if no process has a positive, as in the head's own loss_cls
         normalizer = torch.where(
             centerness > 0, centerness.clamp(min=1e-6), 1)
         return Targets.of_all_terms(

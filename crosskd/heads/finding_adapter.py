@@ -12,13 +12,13 @@ def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
     """Wrap a head in the adapter of its family.
 
     A project's subclass of a known head belongs to that head's family.
-    mmdet's other subclasses (LD, FreeAnchor, …) assign targets or compute
-    losses in ways of their own.  They can be teachers, if they inherit the
-    forward of the known head, but not students.
+    mmdet's own other subclasses (LD, FreeAnchor, …) assign targets or compute
+    losses differently.  They can be teachers, if they inherit the forward of
+    the known head, but not students.
 
     Args:
         head: the mmdet head.
-        teaches: whether it is a teacher's, of which only the forward is used.
+        teaches: whether it is a teacher's head; only its forward is used then.
 
     Raises:
         TypeError: no adapter is registered for the head.
@@ -38,7 +38,7 @@ def adapter_of(head: BaseModule, teaches: bool = False) -> HeadAdapter:
 
 
 def _inherits_forward(head: type) -> bool:
-    """Whether a class of heads leaves the forward as its base class has it."""
+    """Whether a head class inherits its forward unchanged."""
     return not {'forward', 'forward_single'} & set(vars(head))
 
 
@@ -50,21 +50,22 @@ def dense_head(detector: nn.Module, teaches: bool = False) -> HeadAdapter:
         teaches: whether it is the teacher.
 
     Raises:
-        TypeError: it has no dense head, or one of no family that is known.
+        TypeError: it has no dense head, or one of an unknown family.
     """
     head = getattr(detector, HEAD_INPUT.module, None)
     if head is None:
         raise ConfigTypeError(
-            f'bbox_head: {type(detector).__name__} has none whose predictions '
-            'can be distilled; its features can be (kd_cfg.loss_feat_kd)')
+            f'bbox_head: {type(detector).__name__} has no head whose '
+            'predictions can be distilled; distil its features instead '
+            '(kd_cfg.loss_feat_kd)')
     return adapter_of(head, teaches)
 
 
 def default_tap(detector: nn.Module, teaches: bool = False) -> Tap:
-    """Where features are taken of a detector, unless a config says where.
+    """Where a detector's features are taken, unless a config says where.
 
-    The input of a dense head that has an adapter, else what its neck returns,
-    else what its backbone returns.
+    The input of a dense head that has an adapter, else the output of the neck,
+    else that of the backbone.
 
     Args:
         detector: an mmdet detector.

@@ -1,4 +1,4 @@
-"""GFL: one anchor a location, box sides as distributions over bins."""
+"""GFL: one anchor per location, box sides as distributions over bins."""
 from collections.abc import Callable
 
 from mmdet.models.dense_heads import GFLHead
@@ -14,10 +14,10 @@ from .records import Geometry
 class GFLHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``GFLHead``, and subclasses (Li et al., arXiv 2006.04388).
 
-    Its ``reg`` are logits of the bins of four distributions, of the distances
-    to the four sides in units of the stride.
+    ``reg`` holds the bin logits of four distributions: the distances to the
+    four sides, in units of the stride.
 
-    Example config: ``bbox_head=dict(type='GFLHead')`` finds it.
+    Example config: ``bbox_head=dict(type='GFLHead')``.
     """
 
     head_type = GFLHead

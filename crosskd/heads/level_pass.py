@@ -8,15 +8,15 @@ T = TypeVar('T')
 
 
 class LevelPass:
-    """What an adapter makes the outputs of one level from.
+    """The features and outputs of one level, for ``HeadAdapter.predict``.
 
-    Whatever is asked for is made when it is first asked for, and once.
+    Each is computed when it is first asked for, and only once.
 
     Args:
         index: of the level.
         run_branch: runs the layers of a branch, given its name.
-        predict: makes an output of this level, given its name and this:
-            :meth:`crosskd.heads.HeadAdapter.predict`.
+        predict: :meth:`crosskd.heads.HeadAdapter.predict`, which makes an
+            output of this level, given its name and this object.
     """
 
     def __init__(self, index: int, run_branch: Callable[[str], Tensor],
@@ -30,23 +30,23 @@ class LevelPass:
         self._steps: dict[str, Any] = {}
 
     def branch(self, name: str) -> Tensor:
-        """(N, C, H, W), what the layers of a branch return."""
+        """(N, C, H, W), the result of the layers of a branch."""
         if name not in self._branches:
             self._branches[name] = self._run_branch(name)
         return self._branches[name]
 
     def output(self, name: str) -> Tensor:
-        """(N, A * K, H, W), an output, as ``predict`` returns it."""
+        """(N, A * K, H, W), an output of ``predict``."""
         if name not in self._outputs:
             self._outputs[name] = self._predict(name, self)
         return self._outputs[name]
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What a step of ``predict`` makes that several outputs share.
+        """The result of a step of ``predict`` that several outputs share.
 
         Args:
-            name: of the step, any but those of other steps.
-            make: takes it; called for the first of the outputs alone.
+            name: of the step; different steps have different names.
+            make: makes the result; called only by the first of the outputs.
         """
         if name not in self._steps:
             self._steps[name] = make()

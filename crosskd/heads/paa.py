@@ -12,14 +12,14 @@ from .records import HeadRecord, Targets
 class PAAHeadAdapter(ATSSHeadAdapter):
     """mmdet's ``PAAHead``, and subclasses (Kim et al., arXiv 2007.08103).
 
-    Its ``reg`` are deltas of one anchor a location, its ``quality`` the IoU of
-    a box, predicted from the regression tower.
+    ``reg`` holds the deltas of one anchor per location; ``quality`` is the
+    IoU of the box, predicted from the regression tower.
 
-    Example config: ``bbox_head=dict(type='PAAHead')`` finds it.
+    Example config: ``bbox_head=dict(type='PAAHead')``.
     """
 
     head_type = PAAHead
-    target_methods = ('paa_reassign', )  # called once an image
+    target_methods = ('paa_reassign', )  # called once per image
 
     def check_learns(self) -> None:
         if paa_head.skm is None:

@@ -1,4 +1,4 @@
-"""The priors of a head, kept for batches of a size that was seen before."""
+"""The priors of a head, cached by the size of the batch."""
 import math
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from .records import Geometry
 
 
 class HeadPriors:
-    """What a head adapter knows of the priors of its head.
+    """The part of a head adapter that is about priors (anchors or points).
 
     Args:
         head: an mmdet head with a ``prior_generator``.
     """
 
-    #: whether the head's own loss takes priors in the padding, too
+    #: whether the head's own loss also counts priors in the padding
     counts_every_prior = False
 
     def __init__(self, head: BaseModule) -> None:
@@ -38,12 +38,12 @@ class HeadPriors:
 
     def geometry(self, sizes: Sequence[Sequence[int]], levels: Sequence[int],
                  device: torch.device) -> Geometry:
-        """The priors of some levels; kept for the next batch of this size.
+        """The priors of some levels; cached for the next batch of this size.
 
         Args:
             sizes: height and width of the maps of every level of the head.
-            levels: indices of the levels that are asked for.
-            device: where the priors shall be.
+            levels: indices of the wanted levels.
+            device: of the priors.
         """
         return self._geometries.get(
             _key(sizes, levels, device),
@@ -77,10 +77,9 @@ class HeadPriors:
                      device: torch.device) -> Tensor | None:
         """(N, P) float: 1 for priors inside the padded image; None for all.
 
-        They are the weights where student and teacher have different priors;
-        None if :attr:`counts_every_prior`.
-        Arguments as those of :meth:`geometry`, and the meta information of
-        the N images.
+        They are the weights if student and teacher have different priors.
+        None if :attr:`counts_every_prior`.  Arguments: those of
+        :meth:`geometry`, and the meta information of the N images.
         """
         if self.counts_every_prior:
             return None
@@ -109,13 +108,13 @@ class HeadPriors:
     def log_sizes(self) -> tuple[float, ...]:
         """Binary logarithm of the size of boxes that each level is for.
 
-        Where a head assigns objects by what it predicts, eight strides, as
-        mmdet's anchors of one a location.
+        If a head assigns objects by its predictions, the size is eight
+        strides, like mmdet's anchors in heads with one anchor per location.
         """
         return tuple(3 + math.log2(x * y) / 2 for x, y in self.strides)
 
     def level_of(self, boxes: Tensor) -> Tensor:
-        """The level that is for boxes of such a size.
+        """The level that is for boxes of this size.
 
         Args:
             boxes: (n, 4), xyxy in pixels.
@@ -129,7 +128,7 @@ class HeadPriors:
 
 def log_size(boxes: Tensor) -> Tensor:
     """Binary logarithm of the size of (n, 4) boxes, the root of their area."""
-    # of boxes that are inside out, too, whichever corner is the first
+    # also for boxes whose corners are swapped
     sides = (boxes[:, 2:4] - boxes[:, :2]).abs().clamp(min=1e-6)
     return sides.log2().mean(1)
 

@@ -16,13 +16,13 @@ def record(adapter: HeadAdapter,
            split: int | None = None) -> Iterator[HeadRecord]:
     """Record the pass through ``adapter.head`` that happens in the block.
 
-    The head runs its own code, forward as well as loss, and hooks record what
-    passes; so nothing of it is copied, and subclasses keep their behaviour.
+    The head runs its own forward and loss, and hooks record what passes.  So
+    none of its code is copied here, and subclasses keep their behaviour.
 
     Args:
         adapter: the head, in its adapter.
-        split: record the intermediate features after so many layers of each
-            branch; None for none.
+        split: record the intermediate features after this many layers of each
+            branch; None to record none.
 
     Yields:
         HeadRecord: filled while the block runs.
@@ -49,7 +49,7 @@ def record(adapter: HeadAdapter,
         if split:
             for branch in adapter.branches:
                 found = seen.intermediates[branch] = []
-                # shared by all levels, or one a level
+                # shared by all levels, or one per level
                 last = {id(m): m for m in (
                     adapter.layers(branch, level)[split - 1]
                     for level in range(len(adapter.strides)))}
@@ -65,7 +65,7 @@ def record(adapter: HeadAdapter,
 
 
 class _NamedOutputs(Mapping[str, list[Tensor]]):
-    """Outputs by name; in CrossKD nobody asks for the student's."""
+    """Outputs by name, made on demand; CrossKD never needs the student's."""
 
     def __init__(self, make: Callable[[], dict[str, list[Tensor]]]) -> None:
         self._make = make
@@ -107,7 +107,7 @@ def _set_on_instance(owner: Module, name: str,
 
     def undo() -> None:
         if own.get(name) is not value:
-            return  # somebody else has set another since
+            return  # something else has replaced it since
         if was_there:
             own[name] = before
         else:

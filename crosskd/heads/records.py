@@ -1,8 +1,8 @@
-"""Records of a pass through a head, of its priors, and of its targets.
+"""Records of a pass through a head, its priors and its targets.
 
-Those of all heads are alike.  Priors (anchors or points) are numbered as
-mmdet's prior generators do: level by level, row by row, and those of one
-location side by side.
+They have the same layout for all heads.  Priors (anchors or points) are
+numbered as in mmdet's prior generators: level by level, row by row, and the
+priors of one location next to each other.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Geometry:
     Attributes:
         priors: (P, 2 or 4), points or boxes in pixels.
         strides: (P, 1), the stride of each prior's level, in pixels.
-        counts: how many of them each level has.
+        counts: how many priors each level has.
     """
     priors: Tensor
     strides: Tensor
@@ -31,7 +31,7 @@ class Geometry:
     @cached_property
     @torch.inference_mode(False)  # a backward pass may need them
     def centers(self) -> Tensor:
-        """(P, 2), their middle points."""
+        """(P, 2), the centres of the priors."""
         if self.priors.size(1) == 2:
             return self.priors
         return (self.priors[:, :2] + self.priors[:, 2:]) * 0.5
@@ -39,24 +39,25 @@ class Geometry:
     @cached_property
     @torch.inference_mode(False)
     def sizes(self) -> Tensor:
-        """(P, 2), width and height of those that are boxes."""
+        """(P, 2), width and height of priors that are boxes."""
         return self.priors[:, 2:] - self.priors[:, :2]
 
 
 @dataclass
 class Targets:
-    """What distillation reads of the student's own target assignment.
+    """The part of the student's own target assignment that distillation uses.
 
-    Terms are named as outputs are: ``'cls'``, ``'reg'``, …  A term that is not
-    there is as ``'cls'``.
+    Terms have the names of outputs: ``'cls'``, ``'reg'``, …  A missing term is
+    the same as ``'cls'``.
 
     Attributes:
         labels: by term, per level (N, P), the class of the object that a prior
-            is assigned to, as mmdet counts them: what is no class is none.
+            is assigned to, numbered as in mmdet; any other number is
+            background.
         weights: by term, per level (N, P); 0 for priors that the head's own
             loss of that term ignores.  None for a term that ignores none.
-        normalizers: by term, what the losses of that term are divided by; a
-            number, or a tensor on the device.
+        normalizers: by term, the divisor of its losses; a number, or a tensor
+            on the device.
     """
     labels: dict[str, list[Tensor]]
     weights: dict[str, list[Tensor] | None]
@@ -66,7 +67,7 @@ class Targets:
     def of_all_terms(cls, terms: Sequence[str], labels: Sequence[Tensor],
                      weights: Sequence[Tensor] | None,
                      normalizer: float | Tensor) -> 'Targets':
-        """Targets that are those of all terms."""
+        """The same targets for all terms."""
         by_level = None if weights is None else list(weights)
         labels = list(labels)
         return cls({term: labels for term in terms},
@@ -80,19 +81,18 @@ class HeadRecord(Record):
 
     Attributes:
         adapter: the head, a :class:`~crosskd.heads.HeadAdapter`.
-        given: per level (N, C, H, W), what the head was given; empty if it
-            was not run.
-        outputs: by name, per level (N, A * K, H, W), those that were asked
-            for.
-        raw: what the head's forward returned; None if it was not called.
-        training: whether the head made the maps in training mode, in which
-            some return more, or in other units.
+        given: per level (N, C, H, W), the input of the head; empty if it was
+            not run.
+        outputs: by name, per level (N, A * K, H, W), the needed outputs.
+        raw: the result of the head's forward; None if it was not called.
+        training: whether the head made the maps in training mode; some heads
+            then return more, or use other units.
         intermediates: by branch, per level (N, C, H, W), the features after
-            ``split`` layers (for a split of 0, what the head was given);
-            empty if none were asked for.
-        split: after how many layers; None if none were asked for.
-        returned: by the name of a method that tells targets, what each call
-            of it returned.
+            ``split`` layers (for a split of 0, the head's input); empty if
+            they are not needed.
+        split: after how many layers; None if they are not needed.
+        returned: by the name of a method that returns targets, the results of
+            its calls.
     """
     adapter: Any
     given: Sequence[Tensor] = ()
@@ -110,7 +110,7 @@ class HeadRecord(Record):
 
     @property
     def device(self) -> torch.device:
-        """Where the maps are."""
+        """The device of the maps."""
         return self._maps[0].device
 
     @property

@@ -1,4 +1,4 @@
-"""RetinaNet: several anchors a location, deltas, no quality."""
+"""RetinaNet: several anchors per location, deltas, no quality."""
 from mmdet.models.dense_heads import RetinaHead
 from torch import Tensor
 
@@ -11,9 +11,9 @@ from .level_pass import LevelPass
 class RetinaHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``RetinaHead``, and subclasses (Lin et al., arXiv 1708.02002).
 
-    Its ``reg`` are deltas of several anchors a location.
+    ``reg`` holds the deltas of several anchors per location.
 
-    Example config: ``bbox_head=dict(type='RetinaHead')`` finds it.
+    Example config: ``bbox_head=dict(type='RetinaHead')``.
     """
 
     head_type = RetinaHead

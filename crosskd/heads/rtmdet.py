@@ -1,4 +1,4 @@
-"""RTMDet: points, distances, layers of a level with norms of its own."""
+"""RTMDet: points, distances, layers with separate norms for each level."""
 from mmdet.models.dense_heads.rtmdet_head import RTMDetSepBNHead
 from mmdet.models.layers.transformer import inverse_sigmoid
 from mmdet.models.utils import sigmoid_geometric_mean
@@ -15,10 +15,10 @@ from .records import HeadRecord, Targets
 class RTMDetHeadAdapter(HeadAdapter):
     """mmdet's ``RTMDetSepBNHead`` (Lyu et al., arXiv 2212.07784).
 
-    Its ``reg`` are distances from a point to the four sides, in pixels.  With
-    ``with_objectness`` its ``cls`` are made of both branches.
+    ``reg`` holds the distances from a point to the four sides, in pixels.
+    With ``with_objectness``, ``cls`` is made from both branches.
 
-    Example config: ``bbox_head=dict(type='RTMDetSepBNHead')`` finds it.
+    Example config: ``bbox_head=dict(type='RTMDetSepBNHead')``.
     """
 
     head_type = RTMDetSepBNHead
@@ -33,7 +33,7 @@ class RTMDetHeadAdapter(HeadAdapter):
 
     @property
     def boxes_have_area(self) -> bool:  # type: ignore[override]
-        return self.head.exp_on_reg  # else distances of any sign
+        return self.head.exp_on_reg  # else distances may be negative
 
     def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head

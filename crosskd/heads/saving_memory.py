@@ -1,4 +1,4 @@
-"""Keeping little for the backward pass through layers that do not train."""
+"""Saving memory in the backward pass through layers that do not train."""
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,12 +15,12 @@ T = TypeVar('T')
 
 
 class SavingMemory(TorchFunctionMode):
-    """In it, layers keep what the gradient of their *input* needs alone.
+    """In this mode, layers keep only what the gradient of their *input* needs.
 
-    A convolution of torch's keeps its input, for the gradient of its weight;
-    where the weight does not train, nobody asks for that.  A ReLU keeps its
-    output; a bit of each value would do, and here it is a byte.  Results and
-    gradients are those of torch.  Whatever else a layer calls is as it was.
+    torch's convolution keeps its input for the gradient of its weight, which
+    is not needed if the weight does not train.  torch's ReLU keeps its output;
+    one bit per value would do, and this one keeps a byte.  Results and
+    gradients are equal to torch's.  All other functions are unchanged.
     """
 
     def __torch_function__(self, func: Callable, types: Any,
@@ -35,17 +35,17 @@ class SavingMemory(TorchFunctionMode):
 
 
 def run_saving_memory(run: Callable[[], T]) -> T:
-    """Run something in :class:`SavingMemory`, and in no compiler.
+    """Run a function in :class:`SavingMemory`, outside torch's compiler.
 
-    torch's compiler mistakes the mode for another where it breaks a graph
-    inside (seen with torch 2.13: other regression outputs).
+    If torch's compiler breaks the graph inside the mode, it confuses the mode
+    with another (seen with torch 2.13: wrong regression outputs).
     """
 
     def within() -> T:
         with SavingMemory():
             return run()
 
-    if 'torch._dynamo' in sys.modules:  # which something has brought in
+    if 'torch._dynamo' in sys.modules:  # something has imported it
         return torch.compiler.disable(within)()
     return within()
 
@@ -96,7 +96,7 @@ class _Conv2d(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, = ctx.saved_tensors
-        # under autocast the three may differ
+        # under autocast the three types may differ
         found = conv2d_input(
             ctx.shape, weight.to(grad.dtype), grad, *ctx.how)
         return found.to(ctx.dtype), *[None] * 6

@@ -17,35 +17,35 @@ from .anchor import AnchorHeadAdapter
 from .level_pass import LevelPass
 from .records import Geometry, HeadRecord, Targets
 
-CERTAIN = 1e-6  # scores are kept so far from 0 and 1
+CERTAIN = 1e-6  # scores are kept at least this far from 0 and 1
 
 
 @HEAD_ADAPTERS.register_module()
 class TOODHeadAdapter(AnchorHeadAdapter):
     """mmdet's ``TOODHead``, and subclasses (Feng et al., arXiv 2108.07755).
 
-    Both tasks read the outputs of all layers of one trunk, so no layer has
-    features from which the rest of the head could go on: it is split before
-    the trunk alone.  ``cls`` are the logits of the scores that the head's
-    forward returns, ``reg`` boxes, xyxy in units of the stride.
+    Both tasks read the outputs of all layers of one trunk, so the head cannot
+    continue from the features of a single layer: it can only be split before
+    the trunk.  ``cls`` holds the logits of the scores that the head's forward
+    returns; ``reg`` holds boxes, xyxy in units of the stride.
 
-    Example config: ``bbox_head=dict(type='TOODHead')`` finds it.
+    Example config: ``bbox_head=dict(type='TOODHead')``.
     """
 
     head_type = TOODHead
     towers = dict(cls='inter_convs', reg='inter_convs')
     predictors = ('cls_decomp', 'reg_decomp', 'tood_cls', 'tood_reg',
                   'cls_prob_module', 'reg_offset_module', 'scales')
-    boxes_have_area = True  # :meth:`predict` turns back what is inside out
+    boxes_have_area = True  # :meth:`predict` swaps corners if needed
     calls_mmcv_ops = True
-    loops_over_images = True  # a copy of the priors for each
+    loops_over_images = True  # copies the priors for each image
     why_no_deeper = (
-        '; the two tasks of a TOOD head read all layers of its trunk, so it '
-        'is split before them')
+        '; both tasks of a TOOD head read all layers of its trunk, so it can '
+        'only be split before them')
 
     def __init__(self, head: BaseModule) -> None:
         super().__init__(head)
-        # those of a single level, too
+        # also those of a single level
         self._geometries = LastFew(FEW_SIZES * (1 + len(self.strides)))
         self._middles: LastFew[Tensor] = LastFew(FEW_SIZES * len(self.strides))
 
@@ -64,7 +64,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
 
     def predict(self, name: str, level: LevelPass) -> Tensor:
         head = self.head
-        # once, where nothing has made the features of the tasks differ
+        # once, if the features of the two tasks are still the same
         alike = level.branch('cls') is level.branch('reg')
         x, mean = level.once(
             'trunk of both' if alike else f'trunk of {name}',
@@ -84,7 +84,7 @@ class TOODHeadAdapter(AnchorHeadAdapter):
         return torch.where(inverted, boxes, found)
 
     def _trunk(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs of all its layers, side by side, and their mean."""
+        """The outputs of all layers of the trunk, concatenated, and a mean."""
         made = []
         for layer in self.head.inter_convs:
             x = layer(x)
@@ -125,7 +125,7 @@ def _logits(scores: Tensor) -> Tensor:
 def _logits_of_mean(a: Tensor, b: Tensor) -> Tensor:
     """Logits of the geometric mean of two sigmoid scores.
 
-    Not by the scores, whose gradient is beyond what float16 has.
+    Computed without the scores, whose gradient would overflow float16.
     """
     log = (F.logsigmoid(at_least_float32(a)) +
            F.logsigmoid(at_least_float32(b))) / 2

@@ -1,4 +1,4 @@
-"""VFNet: boxes, and what is seen at their sides refines them."""
+"""VFNet: boxes, refined with features sampled at their sides."""
 from functools import cached_property, partial
 
 import torch
@@ -18,12 +18,12 @@ from .records import HeadRecord, Targets
 class VFNetHeadAdapter(HeadAdapter):
     """mmdet's ``VFNetHead``, and subclasses (Zhang et al., arXiv 2008.13367).
 
-    Its ``reg`` are the refined distances from a point to the four sides, in
-    pixels, and its ``cls`` scores of these boxes.  Both are made of features
-    that a deformable convolution gathers at the sides of the ``initial`` box,
-    which the head returns in training alone.
+    ``reg`` holds the refined distances from a point to the four sides, in
+    pixels, and ``cls`` the scores of these boxes.  Both are made from features
+    that a deformable convolution samples at the sides of the ``initial`` box.
+    The head returns that box only in training.
 
-    Example config: ``bbox_head=dict(type='VFNetHead')`` finds it.
+    Example config: ``bbox_head=dict(type='VFNetHead')``.
     """
 
     head_type = VFNetHead
@@ -56,7 +56,7 @@ class VFNetHeadAdapter(HeadAdapter):
             initial.detach())
 
     def _initial(self, level: LevelPass) -> tuple[Tensor, Tensor]:
-        """The initial boxes, and where the deformable convolutions look."""
+        """The initial boxes, and where the deformable convolutions sample."""
         head, features = self.head, level.branch('reg')
         reg = head.vfnet_reg(head.vfnet_reg_conv(features))
         unit = (head.reg_denoms if head.bbox_norm_type == 'reg_denom' else
@@ -65,9 +65,9 @@ class VFNetHeadAdapter(HeadAdapter):
         return boxes, self._sides(boxes, level.index).to(features.dtype)
 
     def _sides(self, boxes: Tensor, level: int) -> Tensor:
-        """Where the deformable convolutions look.
+        """Where the deformable convolutions sample.
 
-        As the head's own ``star_dcn_offset`` says, in three kernels and
+        Same as the head's own ``star_dcn_offset``, but in three kernels and
         without a copy to the device.
         """
         at, sides, signs = self._star
@@ -81,7 +81,8 @@ class VFNetHeadAdapter(HeadAdapter):
 
     @cached_property
     def _star(self) -> tuple[tuple, tuple, tuple]:
-        """Of each offset: without a box, which side moves it, and by what."""
+        """For each offset: its value without a box, and what each side adds.
+        """
         star = partial(self.head.star_dcn_offset, gradient_mul=1.0, stride=1)
         with torch.device('cpu'), torch.no_grad():
             none = star(torch.zeros(1, 4, 1, 1))
@@ -104,7 +105,7 @@ class VFNetHeadAdapter(HeadAdapter):
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         labels, weights, *_ = seen.returned['get_targets'][-1]
         levels = [level.view(num_images, -1) for level in labels]
-        # varifocal loss takes no weights
+        # the varifocal loss has no weights
         if self.head.use_vfl or weights is None:
             by_level = None
         else:

@@ -1,4 +1,4 @@
-"""YOLOX: layers of each level, objectness beside the classes."""
+"""YOLOX: separate layers for each level, and an objectness output."""
 import math
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,14 @@ from .records import Geometry, HeadRecord, Targets
 class YOLOXHeadAdapter(HeadAdapter):
     """mmdet's ``YOLOXHead``, and subclasses (Ge et al., arXiv 2107.08430).
 
-    The head learns its classes at positives alone, and elsewhere they mean
-    nothing; the score of a detection is their product with the objectness.
-    So ``cls`` are the logits of that product here, at every location.  The
-    ``objectness`` is an output of its own.  Its ``reg`` are the offset of the
-    middle of a box and the logarithm of its sides, in units of the stride.
+    The head learns class scores only at positives; elsewhere they mean
+    nothing.  The score of a detection is the class score times the
+    objectness, so here ``cls`` holds the logits of that product, at every
+    location.  ``objectness`` is a separate output.  ``reg`` holds the offset
+    of the centre of a box and the logarithm of its sides, in units of the
+    stride.
 
-    Example config: ``bbox_head=dict(type='YOLOXHead')`` finds it.
+    Example config: ``bbox_head=dict(type='YOLOXHead')``.
     """
 
     head_type = YOLOXHead
@@ -36,8 +37,8 @@ class YOLOXHeadAdapter(HeadAdapter):
     outputs = ('cls', 'reg', 'objectness')
     predictors = ('multi_level_conv_cls', 'multi_level_conv_reg',
                   'multi_level_conv_obj')
-    target_methods = ('_get_targets_single', )  # called once an image
-    # it assigns by the middle of a location, and counts boxes from its corner
+    target_methods = ('_get_targets_single', )  # called once per image
+    # it assigns by the centre of a location, but boxes start at its corner
     offset = 0.5
 
     def branches_of(self, output: str) -> tuple[str, ...]:
@@ -51,7 +52,7 @@ class YOLOXHeadAdapter(HeadAdapter):
         return maps
 
     def unnamed(self, maps: Mapping[str, list[Tensor]]) -> list[list[Tensor]]:
-        # classes are products with it already
+        # cls already holds the product with it
         return super().unnamed(dict(maps, objectness=[
             torch.full_like(x, math.inf) for x in maps['objectness']]))
 
@@ -73,7 +74,7 @@ class YOLOXHeadAdapter(HeadAdapter):
     def targets(self, seen: HeadRecord, num_images: int) -> Targets:
         positive, classes, *_, counts = zip(
             *seen.returned['_get_targets_single'][-num_images:])
-        # of positives with an IoU of 0 the class is not told: it is the first
+        # positives with an IoU of 0 do not tell their class: take the first
         places, found = torch.stack(positive), torch.cat(classes).argmax(1)
         labels = torch.full_like(
             places, self.head.num_classes,
@@ -87,7 +88,7 @@ class YOLOXHeadAdapter(HeadAdapter):
 def logits_of_product(a: Tensor, b: Tensor) -> Tensor:
     """Logits of the product of two sigmoid scores.
 
-    Of odds a and b they are the logarithm of ab / (1 + a + b).
+    For odds a and b, this is the logarithm of ab / (1 + a + b).
     """
     a, b = at_least_float32(a), at_least_float32(b)
     return a + b - F.softplus(torch.logaddexp(a, b))

@@ -1,4 +1,4 @@
-"""mmdet's IoU and GIoU loss of pairs of boxes, without copies to a device."""
+"""mmdet's IoU and GIoU losses, without copies to the device."""
 import torch
 from mmdet.models import losses as mmdet_losses
 from torch import Tensor
@@ -7,10 +7,10 @@ MIN_AREA = 1e-6  # mmdet's eps of an overlap
 
 
 class IoULoss(mmdet_losses.IoULoss):
-    """mmdet's ``IoULoss``, for ``loss_reg_kd``: the same values.
+    """mmdet's ``IoULoss``, for ``loss_reg_kd``, with the same values.
 
-    mmdet's sends the smallest area that it divides by to the device in each
-    call, and asks the device whether any weight is above 0.
+    In each call, mmdet's class copies a constant to the device and asks the
+    device whether any weight is above 0.  This class does neither.
     """
 
     def forward(self, pred: Tensor, target: Tensor,
@@ -26,7 +26,7 @@ class IoULoss(mmdet_losses.IoULoss):
 
 
 class GIoULoss(mmdet_losses.GIoULoss):
-    """mmdet's ``GIoULoss``, for ``loss_reg_kd``, as :class:`IoULoss`.
+    """mmdet's ``GIoULoss``, for ``loss_reg_kd``; see :class:`IoULoss`.
 
     Rezatofighi et al., arXiv 1902.09630, algorithm 1.
     """
@@ -42,7 +42,7 @@ class GIoULoss(mmdet_losses.GIoULoss):
         return loss if self.loss_weight == 1 else self.loss_weight * loss
 
 
-#: what they stand in for
+#: by mmdet's class, ours that replaces it
 OURS: dict[type, type] = {
     mmdet_losses.IoULoss: IoULoss, mmdet_losses.GIoULoss: GIoULoss}
 
@@ -56,6 +56,6 @@ def _overlap_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _area(low: Tensor, high: Tensor) -> Tensor:
-    """Area between two corners, 0 where they are the other way round."""
+    """Area between two corners; 0 if they are the wrong way round."""
     sides = (high - low).clamp(min=0)
     return sides[:, 0] * sides[:, 1]

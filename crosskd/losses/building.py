@@ -11,6 +11,8 @@ from ..registry import in_our_scope
 from . import box_losses
 from .comparing import FORMS, MMDETS_FORMS, REFUSED, compared_forms
 
+NOT_SAID = "an unknown form (it has no attribute 'compares')"
+
 
 def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     """Build a loss and check that it can be used.
@@ -26,7 +28,7 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
     check_has_type(key, cfg)
     with naming(f'{key}: '):
         loss = MODELS.build(in_our_scope(MODELS, cfg))
-    if type(loss) in box_losses.OURS:  # the same one, as we call it
+    if type(loss) in box_losses.OURS:  # the same values, without copies
         loss.__class__ = box_losses.OURS[type(loss)]
     found = compared_forms(loss)
     if not found and type(loss) in REFUSED:
@@ -38,7 +40,7 @@ def build_loss(key: str, cfg: dict, forms: Sequence[str]) -> nn.Module:
             f'{key}: expected a loss that compares '
             f'{" or ".join(f"{f} {FORMS[f]}" for f in forms)}, such as '
             f'{", ".join(_examples(forms))}; found {type(loss).__name__}, '
-            f'which compares {", ".join(found) or "nothing that it names"}')
+            f'which compares {", ".join(found) or NOT_SAID}')
     # mmdet's own losses take any weight
     check_number(f'{key}: {type(loss).__name__}', 'loss_weight',
                  getattr(loss, 'loss_weight', 1.0), 0)

@@ -10,7 +10,7 @@ from mmdet.models.losses.iou_loss import (
 )
 from torch import nn
 
-#: the forms, and what a loss is given of each
+#: the forms, and what a loss gets in each
 FORMS = dict(
     logits='(n, C) class logits',
     boxes='(n, 4) boxes, xyxy in pixels',
@@ -20,12 +20,12 @@ FORMS = dict(
     features='(N, C, H, W) feature maps',
     regions='(B, K, H, W) logit maps')
 
-# Ours say it themselves.  mmdet's bounded IoU takes no weight a box.
+# Our losses say it themselves.  mmdet's bounded IoU has no weight per box.
 MMDETS_FORMS: dict[type[nn.Module], str] = {
     IoULoss: 'boxes', GIoULoss: 'boxes', DIoULoss: 'boxes', EIoULoss: 'boxes',
     L1Loss: 'encoded', SmoothL1Loss: 'encoded', CrossEntropyLoss: 'scores'}
 
-#: those of mmdet that compare boxes and are refused, and why
+#: mmdet's box losses that are refused, and why
 REFUSED: dict[type[nn.Module], str] = {
     CIoULoss: 'is NaN for two equal boxes',
     SIoULoss: 'is 0 for boxes that are far apart, unless neg_gamma is set, '
@@ -35,14 +35,14 @@ REFUSED: dict[type[nn.Module], str] = {
 def compared_forms(loss: nn.Module) -> tuple[str, ...]:
     """What a loss compares: keys of ``FORMS``.
 
-    A loss says it by an attribute ``compares``, such as ``compares =
-    ('logits', )``; of mmdet's own it is known.  It is called as
-    ``loss(pred, target, reduction_override='none')`` on all priors at once
-    and returns a loss for each row (on ``'features'`` as ``loss(pred,
-    target)``, one level at a time, and returns a scalar).
+    A loss says it in an attribute ``compares``, such as ``compares =
+    ('logits', )``; for mmdet's own losses it is known.  A loss is called as
+    ``loss(pred, target, reduction_override='none')`` on all priors at once,
+    and returns a loss for each row.  A loss of ``'features'`` is called as
+    ``loss(pred, target)`` on one level at a time, and returns a scalar.
 
     Returns:
-        tuple: empty for a loss that does not say.
+        tuple: empty if the loss does not say.
     """
     said = getattr(loss, 'compares', None)
     if said is not None:

@@ -35,7 +35,7 @@ def kd_quality_focal_loss(pred: Tensor,
 
 
 class _QualityFocal(Function):
-    """Keeps its gradient, once the logits, where autograd keeps six times."""
+    """Keeps one tensor (its gradient) where autograd would keep six."""
 
     @staticmethod
     def forward(ctx: Any, pred: Tensor, target: Tensor,
@@ -45,13 +45,13 @@ class _QualityFocal(Function):
         difference = score - soft
         distance = difference.abs()
         if beta != 1:
-            # bounded away from 0, where a power below 1 has no finite slope
+            # kept above 0, where a power below 1 has an infinite slope
             distance.clamp_(min=torch.finfo(logits.dtype).tiny)
         factor = distance if beta == 1 else distance.pow(beta)
         bce = F.binary_cross_entropy_with_logits(
             logits, soft, reduction='none')
         if ctx.needs_input_grad[0]:
-            # of the factor, by its score, and of the cross-entropy
+            # the slopes of the factor and of the cross-entropy
             slope = difference.sign().mul_(bce)
             if beta != 1:
                 slope *= beta * distance.pow(beta - 1)
@@ -69,7 +69,7 @@ class _QualityFocal(Function):
 
 @MODELS.register_module()
 class KDQualityFocalLoss(nn.Module):
-    """Quality focal loss towards a teacher's scores, for ``loss_cls_kd``.
+    """Quality focal loss with a teacher's scores as targets (``loss_cls_kd``).
 
     The module of :func:`kd_quality_focal_loss` (CrossKD, arXiv 2306.11369,
     section 3.3).
@@ -83,7 +83,7 @@ class KDQualityFocalLoss(nn.Module):
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: a parameter is no number or out of its range.
+        TypeError, ValueError: a parameter is not a number or out of range.
     """
 
     compares = ('logits', )
@@ -109,8 +109,8 @@ class KDQualityFocalLoss(nn.Module):
         Args:
             pred: (n, C) logits that learn.
             target: (n, C) logits of the teacher.
-            weight: (n, ), one weight a location.
-            avg_factor: what a 'mean' divides the sum by.
+            weight: (n, ), one weight per location.
+            avg_factor: a 'mean' divides the sum by it.
             reduction_override: used instead of ``reduction``.
 
         Returns:

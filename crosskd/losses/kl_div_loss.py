@@ -1,4 +1,4 @@
-"""Temperature KL divergence between two sets of softmax logits."""
+"""KL divergence with a temperature, between two sets of softmax logits."""
 from typing import Any
 
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ def kl_div_loss(pred: Tensor,
                 target: Tensor,
                 temperature: float = 1.0,
                 class_reduction: str = 'sum') -> Tensor:
-    """Distillation by KL divergence.
+    """KL divergence between two sets of softmax logits.
 
     ``T² Σ_k p_k (log p_k − log q_k)``, where ``p = softmax(t / T)`` and
     ``q = softmax(x / T)``.
@@ -45,7 +45,7 @@ def kl_div_loss(pred: Tensor,
 
 
 class _KLDiv(Function):
-    """Keeps its gradient, once the logits, where autograd keeps twice."""
+    """Keeps one tensor (its gradient) where autograd would keep two."""
 
     @staticmethod
     def forward(ctx: Any, pred: Tensor, target: Tensor,
@@ -74,8 +74,8 @@ class _KLDiv(Function):
 class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
     """mmdet's loss of that name with one more argument, ``class_reduction``.
 
-    The module of :func:`kl_div_loss`.  It replaces mmdet's in the registry,
-    and computes the same where ``class_reduction`` has its default.
+    The module of :func:`kl_div_loss`.  It replaces mmdet's class in the
+    registry, and by default it computes the same.
 
     Example config: ``loss_reg_kd=dict(type='KnowledgeDistillationKLDivLoss',
     class_reduction='sum', T=1, loss_weight=4.0)``.
@@ -87,7 +87,7 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
         T: temperature, > 0.
 
     Raises:
-        TypeError, ValueError: a parameter is no number or out of its range.
+        TypeError, ValueError: a parameter is not a number or out of range.
     """
 
     compares = ('logits', 'bins')
@@ -120,8 +120,8 @@ class KnowledgeDistillationKLDivLoss(_MMDetKLDivLoss):
         Args:
             pred: (n, K) logits that learn.
             soft_label: (n, K) logits of the teacher.
-            weight: (n, ), one weight a distribution.
-            avg_factor: what a 'mean' divides the sum by.
+            weight: (n, ), one weight per distribution.
+            avg_factor: a 'mean' divides the sum by it.
             reduction_override: used instead of ``reduction``.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Pairs of logit maps, as they are given to ``SDDLoss``."""
+"""Pairs of logit maps, the input of ``SDDLoss``."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +14,14 @@ class LogitMaps:
     Attributes:
         student: (B, K, H, W) logits that learn.
         teacher: (B, K, H, W) logits of the teacher.
-        labels: (B, ) classes where they are known.
-        extents: height and width, in locations from the first on, of what is
-            inside each image.  The maps of an image lie side by side, and all
-            images have as many.  None where all of every map is inside.
-        shares: (B, L), how much a map counts in each of L losses, which are
-            logged apart; None for one loss in which every map counts 1.
+        labels: (B, ) classes; None if they are not known.
+        extents: for each image, the height and width of the part of its maps
+            that is inside the image, counted in locations from the first.
+            The maps of an image are adjacent, and all images have equally
+            many.  None if all maps are inside completely.
+        shares: (B, L), how much each map counts in each of L losses, which
+            are logged separately; None for one loss in which each map
+            counts 1.
     """
     student: Tensor
     teacher: Tensor
@@ -31,9 +33,9 @@ class LogitMaps:
         if self.extents is not None and (
                 not self.extents or len(self.student) % len(self.extents)):
             raise ConfigValueError(
-                'extents must be a height and a width of images that have as '
-                f'many of the {len(self.student)} maps each, found '
-                f'{self.extents!r}')
+                'extents must be a (height, width) for each image, and the '
+                'number of images must divide the number of maps '
+                f'({len(self.student)}), found {self.extents!r}')
 
     @property
     def confidence(self) -> Tensor:

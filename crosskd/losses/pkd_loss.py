@@ -10,9 +10,9 @@ from ..numerics.statistics import standardize
 def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
     """Half the mean squared error of standardised feature maps.
 
-    Both maps are standardised per channel over batch and space, which makes
-    the loss a function of their Pearson correlation alone (Cao et al., arXiv
-    2207.02039, equations 3 and 5).
+    Both maps are standardised per channel over batch and space.  So the loss
+    depends only on their Pearson correlation (Cao et al., arXiv 2207.02039,
+    equations 3 and 5).
 
     Args:
         pred: (N, C, H, W) feature map that learns.
@@ -40,7 +40,7 @@ class PKDLoss(nn.Module):
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: ``loss_weight`` is no number or below 0.
+        TypeError, ValueError: ``loss_weight`` is not a number or below 0.
     """
 
     compares = ('features', )
@@ -51,7 +51,7 @@ class PKDLoss(nn.Module):
             type(self).__name__, 'loss_weight', loss_weight, 0)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of one FPN level towards the teacher's.
+        """The loss of one FPN level.
 
         Args:
             pred: (N, C, H, W) feature map that learns.

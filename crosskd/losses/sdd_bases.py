@@ -1,4 +1,4 @@
-"""Base losses of SDD: the loss of one cell, on its two vectors of logits.
+"""Base losses of SDD: each compares the two logit vectors of one cell.
 
 Each takes (n, K) logits that learn, (n, K) logits of a teacher that get no
 gradient, and (n, ) target classes, and returns (n, ) losses.
@@ -68,9 +68,9 @@ def normalized_kd(student: Tensor, teacher: Tensor, target: Tensor,
 
     Cross-entropy of the target class with the teacher's score for it, without
     temperature, plus ``gamma T²`` times a cross-entropy with the teacher's
-    scores at temperature T.  The paper's second term is among the other
-    classes, renormalised; SDD's reference figures agree only with all classes
-    in it.
+    scores at temperature T.  In the paper, the second term covers only the
+    other classes, renormalised; SDD's reference figures agree only if it
+    covers all classes.
     """
     of_target = -(F.softmax(teacher, -1) * F.log_softmax(student, -1)).gather(
         -1, target.unsqueeze(-1)).squeeze(-1)
@@ -95,7 +95,7 @@ def bernoulli_kl(student: Tensor, teacher: Tensor,
 
 
 def _without(logits: Tensor, target: Tensor) -> Tensor:
-    """Logits with that of the target class at (about) minus infinity."""
+    """Logits, with the target class at (about) minus infinity."""
     return logits.scatter(-1, target.unsqueeze(-1), EXCLUDED)
 
 

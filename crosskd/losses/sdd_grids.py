@@ -1,8 +1,8 @@
 """The grids of SDD: means of maps over the cells of every scale.
 
-A map's grid lies over a rectangle, so a mean over a cell is a mean over rows
-of means over columns, two matrix products.  The matrices follow from sizes
-alone; they are made on the host, and the last ones are kept on the device.
+A map's grid covers a rectangle, so the mean over a cell is a mean over rows
+of means over columns: two matrix products.  The matrices depend on sizes
+only; they are made on the host, and the latest ones are kept on the device.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import ConfigValueError
 from ..numerics.constants import to_device
 
-# The published method pools to this grid first; its divisors come from it.
+# The published method pools to this grid first, and from it to its divisors.
 GRID = 4
 KEPT_GRIDS = 16
 
@@ -26,11 +26,11 @@ Sizes = tuple[tuple[int, int], ...]
 class Grids:
     """Grids over maps of several sizes, of G images each.
 
-    Of every map the first cell is the whole of it.  There are n cells.
+    The first cell of each map is the whole map.  There are n cells.
 
     Attributes:
         columns: per size (G, c, W), what each column of cells averages.
-        rows: per size (G * c, r, H), the same of the rows beside it.
+        rows: per size (G * c, r, H), what the rows of each column average.
         used: (n, ), which of the c * r products of all sizes are cells.
         first: (n, ), for each cell the first one of the same size.
         exists: (G, n, 1), 1 for cells that count, else 0.
@@ -65,19 +65,20 @@ class Grids:
 
 
 @lru_cache(KEPT_GRIDS)
-@torch.inference_mode(False)  # a backward pass needs them, too
+@torch.inference_mode(False)  # backward passes need them, too
 def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
               scales: tuple[int, ...], dtype: torch.dtype,
               device: torch.device) -> Grids:
     """Lay the grids of several scales over maps.
 
-    A size does without the scales that are finer than its map, and an image
-    without those finer than its extent.
+    Scales that are finer than a map, or than the part of it inside its image,
+    are left out.
 
     Args:
         sizes: height and width of the maps.
-        extents: for every size, those of what is inside each of G images.
-        scales: cells a side.
+        extents: for every size, height and width of the part that is inside
+            each of G images.
+        scales: cells per side.
         dtype: of the maps.
         device: where they are.
 
@@ -96,7 +97,7 @@ def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
                 f'the size of the logit maps, found {images}')
         rows, columns = (_bins(inside[:, axis], size[axis], fits)
                          for axis in (0, 1))
-        # the last, of nothing, stands in where cells have fewer rows
+        # the last one, empty, fills up cells that have fewer rows
         matrices += [columns[:, :-1], rows]
         scale = np.repeat(fits, np.square(fits))  # of each cell
         exists.append(np.isin(scale, scales)
@@ -104,7 +105,7 @@ def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
     *parts, existing = to_device(
         [*matrices, np.concatenate(exists, 1)[..., None]], dtype, device)
     used, first, size_of, *beside = _cells(fitting, dtype, device)
-    # of every column of cells its own rows alone
+    # each column of cells gets only its own rows
     own = [x.index_select(1, which).view(-1, max(fits), x.size(2))
            for x, which, fits in zip(parts[1::2], beside, fitting)]
     return Grids(parts[::2], own, used, first, existing, size_of)
@@ -113,12 +114,12 @@ def lay_grids(sizes: Sizes, extents: tuple[Sizes, ...],
 @lru_cache(KEPT_GRIDS)
 def _cells(fitting: tuple[tuple[int, ...], ...], dtype: torch.dtype,
            device: torch.device) -> list[Tensor]:
-    """What follows from the scales of each size alone.
+    """Everything that depends only on the scales of each size.
 
     Returns:
         list: ``used``, ``first`` and ``sizes`` of :class:`Grids`, and for
-        every size the rows beside each column of cells: those of its scale,
-        filled up with the last.
+        every size the rows of each column of cells: those of its scale,
+        filled up with the last row.
     """
     used: list[int] = []
     first: list[int] = []
@@ -145,9 +146,9 @@ def _cells(fitting: tuple[tuple[int, ...], ...], dtype: torch.dtype,
 
 def _bins(extents: np.ndarray, size: int,
           scales: tuple[int, ...]) -> np.ndarray:
-    """What each bin averages of a map's side.
+    """Which part of a map's side each bin averages.
 
-    The bins are those of adaptive pooling, laid over the (G, ) extents.
+    The bins are those of adaptive pooling, over the (G, ) extents.
 
     Returns:
         ndarray: (G, sum of scales + 1, size); the last averages nothing.
@@ -165,7 +166,7 @@ def _bins(extents: np.ndarray, size: int,
 
 @lru_cache(KEPT_GRIDS)
 def _mix(scales: tuple[int, ...]) -> tuple[list[int], np.ndarray]:
-    """The scales that are pooled to, and how all are made of their bins."""
+    """The scales that are pooled, and how to make all scales from them."""
     of = {m: GRID if GRID % m == 0 else m for m in scales}
     fine = sorted(set(of.values()))
     starts = dict(zip(fine, np.cumsum([0, *fine]).tolist()))

@@ -28,14 +28,14 @@ def sdd_loss(student_logits: Tensor,
     """Distil logit maps cell by cell, at several scales.
 
     Wei et al., CVPR 2024, arXiv 2403.13512.  The maps are average-pooled to
-    ``m × m`` cells for every ``m`` in ``scales``, and every cell is a
-    distillation of its own.  Cells that contradict the teacher's global
-    prediction are *complementary* and weigh ``complementary_weight``.
+    ``m × m`` cells for each ``m`` in ``scales``, and each cell is distilled
+    separately.  Cells that contradict the teacher's global prediction are
+    *complementary* and have the weight ``complementary_weight``.
 
-    With ``labels``, a cell is complementary where exactly one of the teacher's
-    global class and the teacher's class of the cell is the label; without,
-    where the two differ (and the global class stands in for the label in
-    'dkd' and 'nkd').
+    With ``labels``, a cell is complementary if exactly one of two classes is
+    the label: the teacher's global class, and the teacher's class of the
+    cell.  Without labels, it is complementary if the two classes differ; 'dkd'
+    and 'nkd' then use the global class as the label.
 
     Args:
         student_logits: (B, K, H, W) logits that learn.
@@ -43,19 +43,19 @@ def sdd_loss(student_logits: Tensor,
         labels: (B, ) classes.
         base: 'kd', 'dkd' or 'nkd' on softmax scores, 'bernoulli' or 'qfl' on
             sigmoid scores.
-        scales: cells a side of the grids; each at most H and W.
+        scales: cells per side of the grids; each at most H and W.
         temperature: > 0.
         alpha, beta: weights of target and non-target classes in 'dkd'.
         gamma: weight of the second term of 'nkd'.
-        complementary_weight: >= 0; consistent cells weigh 1.
+        complementary_weight: >= 0; other cells have weight 1.
 
     Returns:
         Tensor: scalar, the weighted sum over all cells of all images divided
         by their number.
 
     Raises:
-        TypeError, ValueError: a parameter is out of its range, a scale is
-            larger than the map, or shapes or labels do not fit.
+        TypeError, ValueError: a parameter is out of range, a scale is larger
+            than the map, or shapes or labels do not fit.
     """
     loss = SDDLoss(base, scales, temperature, alpha, beta, gamma,
                    complementary_weight)
@@ -69,8 +69,8 @@ def sdd_loss(student_logits: Tensor,
 class SDDLoss(nn.Module):
     """Scale decoupled distillation of logit maps, for ``loss_sdd``.
 
-    The module of :func:`sdd_loss` (Wei et al., CVPR 2024, arXiv 2403.13512),
-    which also takes weights of locations and extents of images.
+    The module of :func:`sdd_loss` (Wei et al., CVPR 2024, arXiv 2403.13512).
+    It also takes weights of locations and extents of images.
 
     Example config: ``loss_sdd=dict(type='SDDLoss', base='bernoulli',
     scales=(1, 2, 4), temperature=1.0, loss_weight=1.0)``.
@@ -80,13 +80,13 @@ class SDDLoss(nn.Module):
             as in :func:`sdd_loss`.
         label_free: whether labels are ignored when deciding which cells are
             complementary.
-        warmup_iters: in a detector that is distilled, the loss grows linearly
-            to its weight over so many iterations of the run
+        warmup_iters: in a distilled detector, the weight of the loss grows
+            linearly over this many iterations of the run
             (:class:`~crosskd.distillers.schedules.LinearWarmup`).
         loss_weight: >= 0.
 
     Raises:
-        TypeError, ValueError: a parameter is of another type or out of its
+        TypeError, ValueError: a parameter has the wrong type or is out of
             range.
     """
 
@@ -142,15 +142,15 @@ class SDDLoss(nn.Module):
             student: (B, K, H, W) logits that learn.
             teacher: (B, K, H, W) logits; no gradient flows into them.
             labels: (B, ) classes.
-            weight: (B, H, W), how much each location counts; a cell counts
-                their mean.
-            extents: height and width, in locations from the first on, of what
-                counts of each map.  The grids are laid over it, and what is
-                beyond does not count.
+            weight: (B, H, W), how much each location counts; a cell has the
+                mean weight of its locations.
+            extents: for each map, the height and width of the part that
+                counts, in locations from the first.  The grids cover that
+                part.
 
         Returns:
-            Tensor: scalar, the mean over cells by their weight; in distributed
-            training over the cells of all ranks.
+            Tensor: scalar, the weighted mean over cells; in distributed
+            training, over the cells of all processes.
 
         Raises:
             ValueError: shapes, labels or scales do not fit.
@@ -167,14 +167,14 @@ class SDDLoss(nn.Module):
              maps: Sequence[LogitMaps],
              weights: Sequence[Tensor] | None = None
              ) -> tuple[Tensor, Tensor]:
-        """The losses before they are divided: sums, and what divides them.
+        """Sums over cells, and the number to divide them by.
 
-        Maps do without scales that are finer than they are.
+        Scales that are finer than a map are left out for it.
 
         Args:
-            maps: regions of one or of several sizes.
-            weights: for each (B, H, W), how much each location counts; a cell
-                counts their mean.
+            maps: regions of one or several sizes.
+            weights: for each region (B, H, W), how much each location counts;
+                a cell has the mean weight of its locations.
 
         Returns:
             tuple: (L, ) weighted sums over cells, one for each of ``maps``
@@ -194,7 +194,7 @@ class SDDLoss(nn.Module):
 
     def _sums_of(self, maps: Sequence[LogitMaps],
                  weights: Sequence[Tensor] | None) -> tuple[Tensor, Tensor]:
-        """As :meth:`sums`, of maps of one layout."""
+        """As :meth:`sums`, for maps of one layout."""
         first = maps[0]
         regions, classes = first.student.shape[:2]
         students = [at_least_float32(m.student) for m in maps]
@@ -243,21 +243,21 @@ class SDDLoss(nn.Module):
 
 
 def _shared_out(values: Tensor, shares: Tensor) -> Tensor:
-    """Sums of (n, ) values by their (n, L) shares: (L, ).
+    """Sums of (n, ) values, weighted by their (n, L) shares: (L, ).
 
-    No product of matrices: a NaN is no part of a sum it has no share in.
+    Not a matrix product: a NaN must not reach sums in which it has no share.
     """
     shares = shares.t()
     return torch.where(shares > 0, shares * values, 0).sum(1)
 
 
 def at_least_one_of(count: Tensor) -> Tensor:
-    """``count``, or 1 where it is 0: a sum over nothing stays 0."""
+    """``count``, or 1 if it is 0, so that a sum over nothing stays 0."""
     return count + (count <= 0)
 
 
 def _of_one_layout(maps: Sequence[LogitMaps]) -> list[list[int]]:
-    """Indices of maps by what can be computed at once, in their order."""
+    """Indices of maps, grouped by what can be computed at once, in order."""
 
     def key(i: int) -> tuple:
         m = maps[i]
@@ -284,7 +284,7 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
                 extents: Sequence[tuple[int, int]] | None = None) -> None:
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ConfigValueError(
-            'student and teacher logits must be of one shape (B, K, H, W), '
+            'student and teacher logits must have one shape (B, K, H, W), '
             f'found {tuple(student.shape)} and {tuple(teacher.shape)}')
     b, classes, *size = student.shape
     if max(scales, default=0) > min(size):
@@ -294,19 +294,19 @@ def _check_maps(base: str, scales: Sequence[int], student: Tensor,
     if base in SOFTMAX_BASES and classes < 2:
         raise ConfigValueError(
             f'base {base!r} compares classes with each other; '
-            f'expected at least 2, found {classes}')
+            f'expected at least 2 classes, found {classes}')
     if labels is not None:
         if labels.shape != (b, ):
-            raise ConfigValueError(f'labels must be of shape ({b}, ), found '
+            raise ConfigValueError(f'labels must have shape ({b}, ), found '
                                    f'{tuple(labels.shape)}')
         if b and not 0 <= labels.min() <= labels.max() < classes:
             raise ConfigValueError(
                 f'labels must be between 0 and {classes - 1}, '
                 f'found {labels.min()} to {labels.max()}')
     if weight is not None and weight.shape != (b, *size):
-        raise ConfigValueError(f'weight must be of shape {(b, *size)}, found '
+        raise ConfigValueError(f'weight must have shape {(b, *size)}, found '
                                f'{tuple(weight.shape)}')
     if extents is not None and len(extents) != b:
         raise ConfigValueError(
-            f'extents must be a height and a width for each of '
+            f'extents must be a (height, width) for each of '
             f'{b} maps, found {extents!r}')

@@ -1,1 +1,1 @@
-"""Floating point and random numbers: what all other folders may use."""
+"""Floating point and random numbers; all other folders may use it."""

@@ -1,4 +1,4 @@
-"""Keeping a few results that are expensive to make anew."""
+"""A cache for a few results that are expensive to compute."""
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -11,12 +11,12 @@ FEW_SIZES = 8  # batches have few sizes at a time
 
 
 class LastFew(Generic[T]):
-    """The results of the last few keys that were asked for.
+    """A cache of the results for the last few keys.
 
-    For tensors that depend on the sizes of a batch alone.
+    It is for tensors that depend only on the sizes of a batch.
 
     Args:
-        limit: how many are kept.
+        limit: how many results are kept.
     """
 
     def __init__(self, limit: int = FEW_SIZES) -> None:
@@ -24,7 +24,7 @@ class LastFew(Generic[T]):
         self._made: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made for a key, now or before."""
+        """The result for a key, from the cache or by calling ``make``."""
         if key in self._made:
             self._made.move_to_end(key)
             return self._made[key]

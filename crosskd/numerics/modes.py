@@ -1,4 +1,4 @@
-"""Having a module in eval mode for a while."""
+"""Putting a module in eval mode for a while."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,7 +7,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Have all of a model in eval mode, and each part as it was afterwards."""
+    """Put a whole model in eval mode, and restore the mode of each part."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

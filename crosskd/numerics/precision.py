@@ -4,5 +4,5 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` in float32; float64 stays (so that gradients can be checked)."""
+    """``x`` in float32, or float64 if it is (to check gradients)."""
     return x if x.dtype == torch.float64 else x.float()

@@ -1,4 +1,4 @@
-"""Numbers of all ranks."""
+"""Means over all processes."""
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def mean_of_sums(levels: Sequence[Tensor], at_least: float) -> Tensor:
-    """The mean over ranks of the sum of all levels.
+    """The mean over processes of the sum of all levels.
 
     Args:
         levels: (N, P) each.
@@ -20,15 +20,15 @@ def mean_of_sums(levels: Sequence[Tensor], at_least: float) -> Tensor:
 
 def mean_over_ranks(count: float, device: torch.device,
                     at_least: float = 0) -> float | Tensor:
-    """The mean over ranks of a number that each knows on the host.
+    """The mean over processes of a number that each has on the host.
 
     Args:
         count: the number.
-        device: where the mean is, if there are several ranks.
+        device: of the mean, if there are several processes.
         at_least: a lower bound of the mean.
 
     Returns:
-        Tensor: without dimensions; a number if there is one rank.
+        Tensor: without dimensions; a number if there is one process.
     """
     if get_world_size() == 1:
         return max(count, at_least)

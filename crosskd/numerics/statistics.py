@@ -1,4 +1,4 @@
-"""Giving feature maps other means and deviations, channel by channel."""
+"""Changing the mean and deviation of feature maps, channel by channel."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from .precision import at_least_float32
 
 EPS = 1e-6
-# Far below EPS**2: bounds the gradient of the square root, changes no value.
+# Far below EPS**2: it bounds the square root's gradient, and changes no value.
 TINY_VARIANCE = 1e-24
 ALL_BUT_CHANNELS = (0, 2, 3)
 
@@ -18,28 +18,28 @@ ALL_BUT_CHANNELS = (0, 2, 3)
 def standardize(maps: Sequence[Tensor]) -> list[Tensor]:
     """``(x - mean) / (std + 1e-6)`` per channel over batch and space.
 
-    The deviation is that of a sample, as ``torch.std``; a single value has
-    none, and 0 is taken for it.
+    The deviation is that of a sample, as in ``torch.std``; for a single value
+    it is 0.
 
     Args:
-        maps: each (N, C, H, W), of any floating type and sizes of their own.
+        maps: each (N, C, H, W), of any floating type; sizes may differ.
 
     Returns:
         list[Tensor]: in the same shapes, in float32 at least.
     """
-    # casts would be kept, or computed with, in half precision
+    # autocast would keep the casts, or compute, in half precision
     with torch.autocast(maps[0].device.type, enabled=False):
         return list(_Rescale.apply(None, None, None, *maps))
 
 
 def align_statistics(students: Sequence[Tensor],
                      teachers: Sequence[Tensor]) -> list[Tensor]:
-    """Give a student's feature maps the channel statistics of the teacher's.
+    """Give the student's feature maps the teacher's channel statistics.
 
     ``(h_s - mean(h_s)) / (std(h_s) + 1e-6) * std(h_t) + mean(h_t)`` per
-    channel over batch and space, so that the teacher's layers see values in
-    the range they were trained on.  Gradients flow through the student's
-    statistics, too.
+    channel over batch and space, so that the teacher's layers get values in
+    the range they were trained on.  Gradients also flow through the student's
+    statistics.
 
     Args:
         students: each (N, C, H, W), intermediate feature maps of the student's
@@ -57,11 +57,11 @@ def align_statistics(students: Sequence[Tensor],
 
 
 class _Rescale(Function):
-    """Standardise maps, times a deviation, plus a mean.
+    """Standardise maps, multiply by a deviation, and add a mean.
 
-    One function for all maps, because what is done to the statistics is small,
-    and because autograd would keep three times each map for the backward pass
-    where the map itself, which the student has anyway, is enough.
+    It handles all maps at once, because operations on statistics are small.
+    It keeps only the maps, which the student keeps anyway; autograd would keep
+    three copies of each for the backward pass.
     """
 
     @staticmethod
@@ -81,7 +81,7 @@ class _Rescale(Function):
             values, _by_map(factor, values), _by_map(shift, values)))
         if dtype is None or dtype.itemsize >= 4:
             return tuple(made)
-        # a lone peak of the student's is many deviations high
+        # a single peak in the student's map is many deviations high
         limit = torch.finfo(dtype).max
         return tuple(x.clamp_(-limit, limit).to(dtype) for x in made)
 
@@ -99,7 +99,7 @@ class _Rescale(Function):
             torch.cat([g.new_full((x.size(1), ), 1 / max(n - less, 1))
                        for g, x, n in zip(grads, values, counts)])
             for less in (0, 1))
-        # through the deviation: its own gradient is (x - mean) / (n - 1) / std
+        # through the deviation, whose gradient is (x - mean) / (n - 1) / std
         slope = -(products - mean * sums) * factor * sample / (
             (std + EPS) * std)
         slope = torch.where(std > 2 * TINY_VARIANCE**0.5, slope, 0)

@@ -1,4 +1,4 @@
-"""Pairs: all that is about two detectors, a student and a teacher."""
+"""Pairs: everything that concerns both a student and its teacher."""
 from .channel_adapters import ChannelAdapter
 from .classes import SharedClasses, match_classes
 from .dense_pair import DensePair

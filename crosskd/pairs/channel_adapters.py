@@ -1,4 +1,4 @@
-"""Layers between a student's features and a teacher's of another width."""
+"""Layers that convert a student's features to the teacher's channels."""
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -7,19 +7,19 @@ from torch import Tensor, nn
 class ChannelAdapter(nn.Module):
     """A 1×1 convolution from the student's channels to the teacher's.
 
-    Its bias counts where a loss compares features as they are; CrossKD and PKD
-    compare them standardised.  The layer with which FitNets (Romero et al.,
-    arXiv 1412.6550, section 2.2) and later work compare features of different
-    widths.
+    FitNets (Romero et al., arXiv 1412.6550, section 2.2) and later work use
+    this layer to compare features with different numbers of channels.  Its
+    bias only matters for losses that compare features directly; CrossKD and
+    PKD standardise them first.
 
-    Example config: ``kd_cfg=dict(adapter=dict(type='ChannelAdapter'))``, which
-    is the default.  Another class is registered in mmdet's ``MODELS``
-    and takes the same two arguments; where it is a ``BaseModule``, its
-    ``init_weights`` is called when it is built.
+    Example config: ``kd_cfg=dict(adapter=dict(type='ChannelAdapter'))``, the
+    default.  To use another class, register it in mmdet's ``MODELS``, with
+    the same two arguments; if it is a ``BaseModule``, its ``init_weights`` is
+    called when it is built.
 
     Args:
-        in_channels: of the student's features.
-        out_channels: of the teacher's.
+        in_channels: channels of the student's features.
+        out_channels: channels of the teacher's features.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

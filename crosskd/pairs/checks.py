@@ -1,4 +1,4 @@
-"""Checking that the passes of two detectors can be compared."""
+"""Checking that the outputs of two detectors can be compared."""
 from ..errors import ConfigTypeError, ConfigValueError
 from ..heads import HeadRecord
 from ..taps import Record
@@ -10,17 +10,17 @@ KEYS = ('model', 'teacher_config.model')
 
 def check_passes(pair: Pair, learned: Record, taught: Record,
                  size: tuple[int, ...]) -> None:
-    """Check what two detectors made of a batch, before it is compared.
+    """Check the outputs of two detectors for a batch before comparing them.
 
     Args:
-        pair: what bridges the two.
+        pair: the pair of the two detectors.
         learned, taught: records of the passes of student and teacher.
         size: (N, C, H, W) of the batch.
 
     Raises:
-        TypeError: a head returned something else than its family does.
-        ValueError: there are fewer levels than were matched, or the maps of a
-            level of two heads differ in size.
+        TypeError: a head returned other outputs than its family does.
+        ValueError: there are fewer levels than were matched, or the two heads'
+            maps of a level differ in size.
     """
     for at, (key, seen) in enumerate(zip(KEYS, (learned, taught))):
         for name, maps in seen.features.items():
@@ -28,7 +28,7 @@ def check_passes(pair: Pair, learned: Record, taught: Record,
             if len(maps) <= expected:
                 raise ConfigValueError(
                     f'{key}: expected {expected + 1} feature maps of {name} '
-                    f'in one pass, as of the blank image, found {len(maps)}')
+                    f'in one pass, as for the blank image, found {len(maps)}')
         if isinstance(seen, HeadRecord):
             _check_head(key, seen)
     if isinstance(pair, DensePair) and isinstance(
@@ -50,7 +50,7 @@ def _check_head(key: str, seen: HeadRecord) -> None:
                 f'{key}.bbox_head: {len(features)} of {levels} levels '
                 f'went through the {branch} branch of '
                 f'{type(adapter.head).__name__}; CrossKD needs a head '
-                'whose layers are run, once a level')
+                'that runs these layers once per level')
 
 
 def _check_sizes(pair: DensePair, learned: HeadRecord, taught: HeadRecord,
@@ -60,11 +60,11 @@ def _check_sizes(pair: DensePair, learned: HeadRecord, taught: HeadRecord,
         if ours != theirs:
             raise ConfigValueError(
                 f'teacher_config: at stride {learned.adapter.strides[i][0]} '
-                f'the maps of the teacher are {_text(theirs)} and those of '
-                f'the student {_text(ours)}, for a batch of {_text(size[2:])} '
-                'pixels. They are equal where the sides of a batch are '
+                f"the teacher's maps are {_text(theirs)} and the student's "
+                f'{_text(ours)}, for a batch of {_text(size[2:])} pixels. '
+                'They are equal if height and width of the batch are '
                 'multiples of the strides of both backbones: set '
-                'model.data_preprocessor.pad_size_divisor, to 32 for most')
+                'model.data_preprocessor.pad_size_divisor (32 for most)')
 
 
 def _text(size: tuple[int, ...]) -> str:

@@ -14,12 +14,12 @@ MOST = 100  # classes that a message lists
 
 @dataclass
 class SharedClasses:
-    """The classes that both detectors of a pair know.
+    """The classes that both detectors of a pair have.
 
     Attributes:
         student: their indices among the student's classes.
         teacher: their indices among the teacher's, in the same order.
-        message: what to say of it in the log; empty where names are equal.
+        message: what the log says about them; empty if all names are equal.
     """
     student: list[int]
     teacher: list[int]
@@ -32,18 +32,18 @@ def match_classes(student: Sequence[str] | None,
                   synonyms: Mapping[str, str]) -> SharedClasses:
     """Match classes by name.
 
-    A name is matched with the same one, else with one that differs from it by
-    capitals, spaces, underscores and hyphens alone, unless another class of
-    the student's does so, too, or has that very name.  Where names are not
-    known, classes of an equal number are matched in their order.
+    A name is matched with the same name, or else with one that differs only
+    in capitals, spaces, underscores and hyphens, unless another class of the
+    student would match it, too, or has exactly that name.  If names are not
+    known and the numbers of classes are equal, classes are matched by index.
 
     Args:
-        student, teacher: names of the classes, where they are known.
+        student, teacher: names of the classes, if they are known.
         counts: how many classes the two heads predict.
-        synonyms: the teacher's name for some of the student's.
+        synonyms: the teacher's name for some of the student's classes.
 
     Raises:
-        ValueError: no class is shared, names are needed and not known, or
+        ValueError: no class is shared, names are needed but not known, or
             names do not fit the heads or the synonyms.
     """
     for key, names, count in (
@@ -52,8 +52,8 @@ def match_classes(student: Sequence[str] | None,
              teacher, counts[1])):
         if names is not None and len(names) != count:
             raise ConfigValueError(
-                f'{key}: expected {count} names, as many as the head predicts '
-                f'classes, found {len(names)}: {_listed(names)}')
+                f'{key}: expected {count} names, one for each class of the '
+                f'head, found {len(names)}: {_listed(names)}')
     if student is None or teacher is None:
         return _by_number(student, teacher, counts, synonyms)
     pairs = _pairs(student, teacher, synonyms)
@@ -61,7 +61,8 @@ def match_classes(student: Sequence[str] | None,
         raise ConfigValueError(
             f'{KEY}: student and teacher have no class in common. The '
             f'student has {_listed(student)}, the teacher {_listed(teacher)}; '
-            "synonyms are written classes=dict(pedestrian='person')")
+            'to match different names, set '
+            "kd_cfg.classes=dict(pedestrian='person')")
     shared = SharedClasses([i for i, _ in pairs], [j for _, j in pairs])
     if list(student) != list(teacher) or shared.student != shared.teacher:
         shared.message = _message(student, teacher, shared)
@@ -70,17 +71,17 @@ def match_classes(student: Sequence[str] | None,
 
 def _pairs(student: Sequence[str], teacher: Sequence[str],
            synonyms: Mapping[str, str]) -> list[tuple[int, int]]:
-    """Indices of classes that have one name."""
+    """Indices of classes that have the same name."""
     ours, theirs = _index(student), _index(teacher)
     renamed: dict[int, str] = {}
     for name, other in synonyms.items():
         if not ours(name):
             raise ConfigValueError(
-                f'{KEY}: {name!r} is no class of the student, '
+                f'{KEY}: {name!r} is not a class of the student, '
                 f'which has {_listed(student)}')
         if not theirs(other):
             raise ConfigValueError(
-                f'{KEY}: {other!r} is no class of the teacher, '
+                f'{KEY}: {other!r} is not a class of the teacher, '
                 f'which has {_listed(teacher)}')
         renamed.update(dict.fromkeys(ours(name), other))
     alike = Counter(map(_plain, student))
@@ -95,14 +96,14 @@ def _pairs(student: Sequence[str], teacher: Sequence[str],
                     f'{KEY}={{{own!r}: {spelled[0]!r}}}'
                     if len({*spelled}) == len(spelled) else '')
             raise ConfigValueError(
-                f'{KEY}: the teacher has several classes of the name {name!r},'
-                f' expected one: {_listed(teacher)}{hint}')
+                f'{KEY}: the teacher has several classes called {name!r}, '
+                f'expected one: {_listed(teacher)}{hint}')
         pairs += [(i, j) for j in found]
     return pairs
 
 
 def _index(names: Sequence[str]) -> Callable[[str], list[int]]:
-    """Where a name is: as it is spelled, else in another spelling."""
+    """Find the indices of a name: exactly as spelled, else in any spelling."""
     same, alike = defaultdict(list), defaultdict(list)
     for i, name in enumerate(names):
         same[name].append(i)
@@ -138,7 +139,7 @@ def _by_number(student: Sequence[str] | None, teacher: Sequence[str] | None,
 
 def _message(student: Sequence[str], teacher: Sequence[str],
              shared: SharedClasses) -> str:
-    """What is distilled, what is not, and which names nearly match."""
+    """Which classes are distilled, which are not, and near matches."""
     names = [student[i] if student[i] == teacher[j]
              else f'{student[i]} (the teacher\'s {teacher[j]})'
              for i, j in zip(shared.student, shared.teacher)]
@@ -159,7 +160,7 @@ def _message(student: Sequence[str], teacher: Sequence[str],
 
 
 def _plain(name: str) -> str:
-    """A name without what its spellings differ in."""
+    """A name without capitals, spaces, underscores and hyphens."""
     return re.sub(r'[\s_-]', '', str(name)).casefold() or str(name)
 
 

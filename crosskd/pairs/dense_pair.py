@@ -1,4 +1,4 @@
-"""A student and a teacher with dense heads, with all that bridges them."""
+"""A student and a teacher with dense heads, and how they are matched."""
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -16,25 +16,25 @@ SPLIT = 'kd_cfg.reused_teacher_head_idx'
 
 
 class DensePair(Pair):
-    """All that is about two dense heads: levels, classes, priors, channels.
+    """Matches two dense heads: levels, classes, priors, channels.
 
     Args:
-        split: how many layers of its branches the student keeps for
-            cross-head predictions, and how many of the teacher's are left
-            out; None if there are no such predictions.
+        split: for cross-head predictions, how many layers of its branches the
+            student keeps, and how many of the teacher's are skipped; None if
+            there are no such predictions.
         adapter: config of the channel adapters.
         synonyms: the teacher's name for some of the student's classes.
         teacher_classes: names of the teacher's classes; by default those in
             its checkpoint.
 
     Attributes:
-        student, teacher: the two heads, for what is checked when they have
-            been joined; not in copies of the pair.
+        student, teacher: the two heads, for checks after they are joined; not
+            in copies of the pair.
         levels: indices of the levels that both have, as (student's,
             teacher's), matched by stride.
         same_priors: whether the priors of these levels are equal.
-        same_encoding: whether the two heads are of one family, and equal
-            encoded boxes are equal boxes of both.
+        same_encoding: whether the two heads belong to one family, and equal
+            encoded boxes mean equal boxes.
         num_classes: how many classes both have.
     """
 
@@ -61,7 +61,7 @@ class DensePair(Pair):
         self._branches_of: dict[str, tuple[str, ...]] = {}
 
     def __getstate__(self) -> dict:
-        # copies of a student share its teacher, which would be copied here
+        # copies of a student share its teacher; do not copy it here
         return {key: value for key, value in vars(self).items()
                 if key not in ('student', 'teacher')}
 
@@ -69,15 +69,15 @@ class DensePair(Pair):
 
     def join(self, student: Side, teacher: Side, plan: Plan,
              like: Tensor) -> None:
-        """Match the two heads, too.
+        """Match the detectors and their heads.
 
         Raises:
-            ValueError: they have no level or no class in common, or a split
-                is beyond a head's layers.
+            ValueError: they have no level or no class in common, or a head
+                has fewer layers than the split.
             TypeError: an adapter cannot be built.
         """
         if student.head is None or teacher.head is None:
-            raise TypeError('a dense pair needs the heads of both')
+            raise TypeError('a DensePair needs the heads of both detectors')
         self.student, self.teacher = student.head, teacher.head
         self._branches_of = {output: teacher.head.branches_of(output)
                              for output in teacher.head.outputs}
@@ -104,11 +104,11 @@ class DensePair(Pair):
             check_split('teacher', self.split[1], theirs)
             if ours.branches != theirs.branches:
                 raise ConfigValueError(
-                    'teacher_config does not fit the student: the branches '
-                    f'of a {theirs.name} head are {theirs.branches}, those '
-                    f'of a {ours.name} head {ours.branches}; cross-head '
-                    "predictions need the same; set kd_cfg.prediction="
-                    "'student'")
+                    'teacher_config does not fit the student: cross-head '
+                    'predictions need heads with the same branches, found '
+                    f'{ours.branches} ({ours.name}, student) and '
+                    f'{theirs.branches} ({theirs.name}, teacher); set '
+                    "kd_cfg.prediction='student'")
             for branch in ours.branches:
                 self._bridge(branch, f'{branch} branch',
                              ours.channels(branch, self.split[0]),
@@ -136,16 +136,16 @@ class DensePair(Pair):
             self.register_buffer(name, value, persistent=False)
 
     def check_priors_per_location(self) -> None:
-        """Check that a student's own predictions lie beside the teacher's.
+        """Check that both heads have equally many priors per location.
 
         Raises:
-            ValueError: the heads have different numbers of priors a location.
+            ValueError: they do not.
         """
         ours, theirs = self.student.num_priors, self.teacher.num_priors
         if ours != theirs:
             raise ConfigValueError(
-                'teacher_config does not fit the student: priors per location '
-                f'must be equal, found {ours} (student) and {theirs} '
+                'teacher_config does not fit the student: anchors per '
+                f'location must be equal, found {ours} (student) and {theirs} '
                 "(teacher); with kd_cfg.prediction='cross_head' they may "
                 'differ')
 
@@ -158,7 +158,7 @@ class DensePair(Pair):
                 yield from self._branches_of[output]
 
     def select(self, classes: Tensor, whose: str, dim: int) -> Tensor:
-        """The shared ones of the classes along a dimension.
+        """Select the shared classes along a dimension.
 
         Args:
             classes: a tensor with a dimension of all classes.
@@ -170,7 +170,7 @@ class DensePair(Pair):
         return classes.index_select(dim, getattr(self, f'shared_{whose}'))
 
     def shared_labels(self, labels: Tensor) -> Tensor:
-        """Labels of the student as indices of shared classes; -1 for none."""
+        """The student's labels as indices of shared classes; -1 if none."""
         if self.all_classes:
             return labels
         return torch.where(labels >= 0, self.shared_label[labels.clamp(0)],
@@ -178,7 +178,7 @@ class DensePair(Pair):
 
 
 def check_split(whose: str, split: int, head: HeadAdapter) -> None:
-    """Check that a head's branches can be split after so many layers.
+    """Check that a head's branches can be split after ``split`` layers.
 
     Raises:
         ValueError: they have fewer layers.
@@ -187,6 +187,6 @@ def check_split(whose: str, split: int, head: HeadAdapter) -> None:
         raise ConfigValueError(
             f'{SPLIT} must be between 0 and the number '
             f"of tower layers ({head.depth} in the {whose}'s head), "
-            f'found {split}{head.why_no_deeper}; two numbers '
-            '(student, teacher) may differ')
+            f'found {split}{head.why_no_deeper}; you can give two different '
+            'numbers (student, teacher)')
 

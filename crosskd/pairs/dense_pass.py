@@ -1,4 +1,4 @@
-"""What two dense heads made of one batch, ready to be compared."""
+"""The outputs of two dense heads for one batch, ready to be compared."""
 from functools import cached_property
 from typing import TypeVar
 
@@ -17,17 +17,16 @@ T = TypeVar('T')
 
 
 class DensePass(PairedPass):
-    """The passes of two dense heads over one batch, brought together.
+    """The outputs of two dense heads for one batch, matched.
 
-    On the levels and in the classes that both have.  P counts the *teacher's*
-    priors on these levels: distillation happens in its prediction space.
-    ``prediction`` in the methods says whose predictions imitate the
-    teacher's: ``'cross_head'`` (the student's intermediate features, run
-    through the rest of the teacher's head) or the ``'student'``'s own; where
-    it is ``'teacher'``, the teacher's themselves.
+    It covers the levels and classes that both heads have.  P counts the
+    *teacher's* priors on these levels: distillation happens in its prediction
+    space.  The argument ``prediction`` of the methods says whose predictions
+    are meant: ``'cross_head'`` (from the student's intermediate features, by
+    the remaining layers of the teacher's head), the ``'student'``'s own, or
+    the ``'teacher'``'s.
 
-    Arguments as those of :class:`PairedPass`; the records are those of dense
-    heads.
+    Arguments: see :class:`PairedPass`; the records are those of dense heads.
     """
 
     pair: DensePair
@@ -63,18 +62,18 @@ class DensePass(PairedPass):
     # -- predictions -------------------------------------------------------
 
     def begin(self) -> None:
-        """Make the cross-head predictions, where they are needed.
+        """Make the cross-head predictions, if they are needed.
 
-        Not when they are first asked for: that may be in another precision.
+        This is not left to their first use, which may be in another precision.
         """
         if self.pair.split is not None and self._learned.intermediates:
             self._cross_head = self.make_cross_head(self.pair.split)
 
     def make_cross_head(self, split: tuple[int, int]) -> Maps:
         """Cross-head predictions (CrossKD, arXiv 2306.11369, section 3.2)."""
-        # those that lead to what is needed
+        # only branches that lead to a needed output
         branches = list(self._taught.intermediates)
-        # before the layers of both heads, all branches have the same features
+        # before any layers of both heads, all branches have the same features
         alike = not any(split) and not any(
             branch in self.pair.adapters for branch in branches)
         own = branches[:1] if alike else branches
@@ -97,17 +96,17 @@ class DensePass(PairedPass):
                                              self._taught.needs.outputs)
 
     def predictor(self, prediction: str) -> HeadAdapter:
-        """The head whose coder and priors such predictions are made with."""
+        """The head whose box coder and priors belong to these predictions."""
         return self.student if prediction == 'student' else self.teacher
 
     def maps(self, prediction: str, name: str) -> list[Tensor]:
         """Per level (N, A * K, H, W) maps of an output.
 
-        As :meth:`crosskd.heads.HeadAdapter.named` has them.
+        See :meth:`crosskd.heads.HeadAdapter.named`.
         """
         if prediction == 'cross_head':
             if self._cross_head is None:
-                raise KeyError('cross-head predictions are not in needs')
+                raise KeyError("no distiller's needs have 'cross_head'")
             return self._cross_head[name]
         adapter, seen, levels = (
             (self.student, self._learned, self.student_levels)
@@ -116,7 +115,7 @@ class DensePass(PairedPass):
         return [seen.outputs[name][i] for i in levels]
 
     def geometry(self, prediction: str) -> Geometry:
-        """The priors of such predictions."""
+        """The priors of these predictions."""
         if prediction == 'student':
             return self._student_geometry
         return self._teacher_geometry
@@ -132,13 +131,13 @@ class DensePass(PairedPass):
                                      self._taught.device)
 
     def flat(self, prediction: str, name: str) -> Tensor:
-        """(N, P, K) of an output."""
+        """(N, P, K) values of an output."""
         return self.predictor(prediction).flatten(
             name, self.maps(prediction, name), self.geometry(prediction),
             training=prediction == 'student' and self._learned.training)
 
     def logits(self, prediction: str) -> tuple[Tensor, Tensor]:
-        """(N, P, C) logits of the C shared classes, of both."""
+        """(N, P, C) logits of the C shared classes, of both heads."""
         return (self.pair.select(self.flat(prediction, 'cls'),
                                  _space(prediction), -1),
                 self._teacher_logits)
@@ -153,7 +152,8 @@ class DensePass(PairedPass):
         return self._teacher_logits.detach().sigmoid().amax(-1)
 
     def class_maps(self, prediction: str) -> list[tuple[Tensor, Tensor]]:
-        """Per level (N, A * C, H, W) logit maps of shared classes, of both."""
+        """Per level (N, A * C, H, W) logits of shared classes, of both heads.
+        """
         return list(zip(self._class_maps(prediction),
                         self._class_maps('teacher')))
 
@@ -171,10 +171,10 @@ class DensePass(PairedPass):
                    form: str) -> tuple[Tensor, Tensor]:
         """Regression outputs of both, in a form of ``HeadAdapter.forms``.
 
-        Encoded boxes of the student's own are those of the teacher's coder.
+        The student's own boxes are encoded with the teacher's box coder.
 
         Returns:
-            tuple: (n, ...) each, as many rows a prior as the form has.
+            tuple: (n, ...) each; the form says how many rows a prior has.
         """
         ours, theirs = (
             self.predictor(which).forms[form](self.flat(which, 'reg'),
@@ -189,7 +189,8 @@ class DensePass(PairedPass):
         return ours, theirs
 
     def scores(self, prediction: str, name: str) -> tuple[Tensor, Tensor]:
-        """(N, P) logits of ``'quality'`` or ``'objectness'``, of both."""
+        """(N, P) logits of ``'quality'`` or ``'objectness'``, of both heads.
+        """
         return (self.flat(prediction, name).squeeze(-1),
                 self.flat('teacher', name).squeeze(-1))
 
@@ -206,10 +207,10 @@ class DensePass(PairedPass):
         return self.student.targets(self._learned, len(self.samples))
 
     def positives(self, term: str) -> Tensor:
-        """(N, P), bool: an object of a shared class is assigned there.
+        """(N, P), bool: priors with an assigned object of a shared class.
 
-        Where the priors of the two differ, a prior of the teacher's is
-        positive if any of the student's at that location is.
+        If the priors of the two heads differ, a teacher's prior is positive if
+        any of the student's priors at that location is.
         """
         labels = self._joined(_of_term(self._targets.labels, term))
         positives = self.student.is_class(labels)
@@ -222,10 +223,10 @@ class DensePass(PairedPass):
             theirs, dim=1)
 
     def weights(self, term: str) -> Tensor | None:
-        """(N, P): 0 where the student's own loss of that term ignores priors.
+        """(N, P): 0 for priors that the student's own loss of a term ignores.
 
-        There are none for priors that are the teacher's alone: of those, the
-        valid ones (inside the padded image) have 1.  None where all count.
+        If the priors of the two heads differ, it is 1 for priors inside the
+        padded image instead.  None if all priors count.
         """
         if not self.pair.same_priors:
             return self._valid
@@ -252,9 +253,9 @@ class DensePass(PairedPass):
             self._taught.device)
 
     def normalizer(self, term: str) -> float | Tensor:
-        """What the student's own losses of that term are divided by.
+        """The divisor of the student's own losses of a term.
 
-        Its classification losses, where it has no such term.  A teacher with
+        That of its classification losses if it has no such term.  A head with
         more priors a location has as many times the terms in its sums
         (docs/results.md).
         """
@@ -263,18 +264,18 @@ class DensePass(PairedPass):
         return normalizer * more if more > 1 else normalizer
 
     def by_level(self, values: Tensor) -> list[Tensor]:
-        """Sums of (N, P) values over each level, for the log."""
+        """The sum of (N, P) values over each level, for the log."""
         return [x.sum() for x in values.split(
             self._teacher_geometry.counts, 1)]
 
     def nothing(self, name: str | None = None) -> list[Tensor]:
-        """0 for each level, as of predictions, or of features of a name."""
+        """0 for each level, of predictions or of the features of a name."""
         return ([self._zero] * len(self.pair.levels) if name is None else
                 super().nothing(name))
 
 
 def pass_of(pair: Pair) -> type[PairedPass]:
-    """The paired pass that a pair has."""
+    """The class of paired pass that a pair makes."""
     return DensePass if isinstance(pair, DensePair) else PairedPass
 
 
@@ -283,5 +284,5 @@ def _of_term(every: dict[str, T], term: str) -> T:
 
 
 def _space(prediction: str) -> str:
-    """Whose classes such predictions have."""
+    """Whose classes these predictions have."""
     return 'student' if prediction == 'student' else 'teacher'

@@ -11,8 +11,8 @@ def match_levels(ours: Sequence[Stride], theirs: Sequence[Stride],
     """Indices of the levels that both have, as (student's, teacher's).
 
     Args:
-        ours, theirs: the stride of each level.  Levels of one stride are
-            matched in their order.
+        ours, theirs: the stride of each level.  Levels of equal stride are
+            matched in order.
         what: the features, for the message.
 
     Raises:
@@ -34,7 +34,7 @@ def match_levels(ours: Sequence[Stride], theirs: Sequence[Stride],
 
 def left_over(ours: Sequence[Stride], theirs: Sequence[Stride],
               matched: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """What is said of levels that only one of the two has."""
+    """Notes about levels that only one of the detectors has."""
     for whose, strides, used in zip(('student', 'teacher'), (ours, theirs),
                                     zip(*matched)):
         alone = [f'{s[0]:g}' for i, s in enumerate(strides) if i not in used]

@@ -1,4 +1,4 @@
-"""A student and a teacher, with all that bridges their features."""
+"""A student and a teacher, and how their features are matched."""
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ ADAPTER = dict(type='ChannelAdapter')
 
 @dataclass
 class Side:
-    """One of the two detectors of a pair, as it is joined.
+    """One of the two detectors of a pair, when they are joined.
 
     Attributes:
         levels: by the name of features, the levels that were measured.
-        head: its dense head, where predictions are distilled.
-        classes: names of its classes, where they are known.
+        head: its dense head, if predictions are distilled.
+        classes: names of its classes, if they are known.
     """
     levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
     head: HeadAdapter | None = None
@@ -37,24 +37,24 @@ class Side:
 
 
 class Pair(Auxiliary):
-    """All that is about two detectors whose features are distilled.
+    """Matches two detectors whose features are distilled.
 
-    What the two are like is known when the teacher has been read, so
-    :meth:`join` does the matching, once, when training begins.  Its channel
-    adapters train with the student and are saved beside its ``state_dict``,
-    see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
+    Both detectors are known only after the teacher is read, so :meth:`join`
+    does the matching, once, when training begins.  The channel adapters train
+    with the student and are saved beside its ``state_dict``, see
+    :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
 
     Args:
         adapter: config of the channel adapters.
 
     Attributes:
         is_joined: whether the two have been matched and checked.
-        notes: what was bridged, as the log says it.
+        notes: what was adapted, in the words of the log.
         matched: by the name of features, indices of the levels that both
             have, as (student's, teacher's), matched by stride.
         strides: by the name of features, the stride of each of these levels.
         split: after how many layers the heads of student and teacher are
-            split; None where they are not.
+            split; None if they are not split.
     """
 
     split: tuple[int, int] | None = None
@@ -78,7 +78,7 @@ class Pair(Auxiliary):
 
         Args:
             student, teacher: the two detectors.
-            plan: what is settled of them.
+            plan: the plan for the pair.
             like: a parameter of the student, for device and data type.
 
         Raises:
@@ -88,10 +88,10 @@ class Pair(Auxiliary):
         self.adapters.clear()
         self.notes.clear()
         self._match(student, teacher, plan)
-        # the same seed is the same student, whatever is distilled
+        # the same seed gives the same student, whatever is distilled
         with untouched_randomness(), torch.device('cpu'):
             self._bridge_all(student, teacher, plan)
-        # DDP wants a gradient for whatever trains
+        # DDP needs a gradient for every parameter that trains
         for adapter in self.idle(plan.needs):
             adapter.requires_grad_(False)
         self.to(like.device, like.dtype)
@@ -106,14 +106,14 @@ class Pair(Auxiliary):
             self.note(*left_over(ours, theirs, self.matched[name]))
 
     def _bridge_all(self, student: Side, teacher: Side, plan: Plan) -> None:
-        """Build the channel adapters of what will be compared."""
+        """Build the channel adapters that the comparison needs."""
         for name, matched in self.matched.items():
             tap = plan.student[name]
             widths = [(student.levels[name][i].channels,
                        teacher.levels[name][j].channels) for i, j in matched]
-            key = name.replace('.', '_')  # as names of modules are
+            key = name.replace('.', '_')  # names of modules have no dots
             what = 'FPN' if tap == HEAD_INPUT else str(tap)
-            if len(set(widths)) == 1:  # as of an FPN
+            if len(set(widths)) == 1:  # as in an FPN
                 self._keys[name] = [key] * len(matched)
                 self._bridge(key, what, *widths[0])
                 continue
@@ -124,7 +124,7 @@ class Pair(Auxiliary):
                              *widths[k])
 
     def _bridge(self, key: str, what: str, ours: int, theirs: int) -> None:
-        """Build a channel adapter where widths differ."""
+        """Build a channel adapter if the channels differ."""
         if ours == theirs:
             return
         with naming('kd_cfg.adapter: '):
@@ -140,19 +140,19 @@ class Pair(Auxiliary):
             "trained to convert the student's")
 
     def note(self, *messages: str, level: int = logging.INFO) -> None:
-        """Keep and log what was bridged; once each."""
+        """Keep and log notes about what was adapted, each of them once."""
         for message in messages:
             if message not in self.notes:
                 self.notes.append(message)
                 print_log(f'distillation: {message}', 'current', level)
 
     def init_weights(self) -> None:
-        """Nothing: channel adapters are initialised when they are built."""
+        """Do nothing: channel adapters are initialised when they are built."""
 
     # -- in a training step ------------------------------------------------
 
     def idle(self, needs: Needs) -> list[nn.Module]:
-        """The channel adapters that lead to nothing that is needed.
+        """The channel adapters that no needed output uses.
 
         Args:
             needs: what the distillers need.
@@ -166,7 +166,7 @@ class Pair(Auxiliary):
             yield from self._keys[name]
 
     def adapt(self, key: str, features: Tensor) -> Tensor:
-        """A student's (N, C, H, W) features in the teacher's width."""
+        """A student's (N, C, H, W) features with the teacher's channels."""
         if key not in self.adapters:
             return features
         adapted = self.adapters[key](features)
@@ -180,22 +180,22 @@ class Pair(Auxiliary):
 
     def features(self, name: str, ours: Sequence[Tensor],
                  theirs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Features of both on the levels that both have, in one shape.
+        """Features of both detectors on their common levels, in equal shapes.
 
         Args:
             name: of the features.
             ours, theirs: per level of each detector (N, C, H, W).
 
         Returns:
-            list: per common level, the student's in the width and the size of
-            the teacher's, and the teacher's.
+            list: per common level, the student's features with the channels
+            and the size of the teacher's, and the teacher's.
         """
         return [(self._resize(name, self.adapt(key, ours[i]), theirs[j]),
                  theirs[j])
                 for key, (i, j) in zip(self._keys[name], self.matched[name])]
 
     def _resize(self, name: str, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Maps of one stride differ in size where one of them was padded."""
+        """Resize the student's map if it differs, as after padding."""
         if ours.shape[2:] == theirs.shape[2:]:
             return ours
         sizes = ['×'.join(map(str, x.shape[2:])) for x in (ours, theirs)]

@@ -1,4 +1,4 @@
-"""What both detectors made of one batch, ready to be compared."""
+"""The outputs of both detectors for one batch, ready to be compared."""
 from functools import cached_property
 
 import torch
@@ -10,12 +10,12 @@ from .pair import Pair
 
 
 class PairedPass:
-    """The passes of student and teacher over one batch, brought together.
+    """The outputs of student and teacher for one batch, matched.
 
-    On the levels that both have.  Making it computes nothing.
+    It covers the levels that both have.  Making it computes nothing.
 
     Args:
-        pair: what bridges the two detectors.
+        pair: the pair of the two detectors.
         learned, taught: records of the passes of student and teacher.
         samples: ground truth and meta information of the batch.
     """
@@ -29,26 +29,26 @@ class PairedPass:
 
     @property
     def device(self) -> torch.device:
-        """Where all of it is."""
+        """The device of all tensors."""
         return self._learned.device
 
     def begin(self) -> None:
-        """Compute what has to be computed in the precision of the passes."""
+        """Compute everything that needs the precision of the passes."""
 
     def features(self, name: str = FEATURES) -> list[tuple[Tensor, Tensor]]:
-        """Per level (N, C, H, W) features of both, of one width and size.
+        """Per level (N, C, H, W) features of both, in equal shapes.
 
         Args:
-            name: of the features, as ``needs`` of a distiller has it.
+            name: of the features, as in the ``needs`` of a distiller.
         """
         return self.pair.features(name, self._learned.features[name],
                                   self._taught.features[name])
 
     def nothing(self, name: str = FEATURES) -> list[Tensor]:
-        """0 for each level, for what is not computed.
+        """0 for each level, in place of a loss that is not computed.
 
-        Channel adapters that are idle meanwhile get a gradient of 0 by it,
-        because DDP wants one for whatever trains.
+        It gives channel adapters that are idle a gradient of 0, because DDP
+        needs a gradient for every parameter that trains.
 
         Args:
             name: of the features whose levels count.

@@ -1,4 +1,4 @@
-"""What images a detector takes."""
+"""Finding out how many channels a detector's images have."""
 from contextlib import suppress
 from typing import Any
 
@@ -8,20 +8,20 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-TRIED = 3  # channels of an image that the first layer is found with
+TRIED = 3  # channels of the image that is used to find the first layer
 
 
 class _FirstLayer(Exception):
-    """The first layer is reached, and nothing needs to be computed."""
+    """The first layer is reached, so the pass can stop."""
 
 
 def input_channels(detector: BaseDetector) -> int:
     """How many channels the images of a detector have.
 
-    It is what its first convolution (or norm) asks for, measured with an image
-    of three: some stems make more channels of an image before.  Of a detector
-    that refuses such an image earlier it is the number of the preprocessor's
-    means.
+    The first convolution (or norm) decides it, relative to its input for an
+    image of three channels, because some stems rearrange channels first.  If
+    the detector refuses such an image earlier, the number of means in its
+    preprocessor decides.
     """
     found: list[int] = []
 
@@ -36,7 +36,7 @@ def input_channels(detector: BaseDetector) -> int:
              if isinstance(layer, (_ConvNd, _BatchNorm))]
     image = torch.zeros(1, TRIED, 64, 64,
                         device=next(detector.parameters()).device)
-    # also of a backbone that wants other images
+    # also for a backbone that needs other images
     with suppress(Exception), torch.no_grad():
         detector.extract_feat(image)
     for hook in hooks:

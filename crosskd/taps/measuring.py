@@ -13,18 +13,18 @@ from .images import input_channels
 from .running import check_each_image, run_to
 from .tap import Level, Tap
 
-# of the blank image: divided evenly by the strides of common detectors, and
-# larger where a detector cannot take it
+# sides of the blank image: multiples of the strides of common detectors; the
+# larger one is for detectors that fail with the smaller
 SIDES = (256, 512, 1024)
 Levels = dict[str, list[Level]]
 
 
 def measure(detectors: Mapping[str, BaseDetector],
             taps: Sequence[Mapping[str, Tap]]) -> list[Levels]:
-    """Measure what there is at taps, on one blank image.
+    """Measure the features at taps, with one blank image.
 
-    Both detectors are given an image of one size, so that equal strides are
-    equal numbers.  Nothing of them changes.
+    Both detectors get an image of the same size, so that equal strides are
+    equal numbers.  The detectors do not change.
 
     Args:
         detectors: by a key that messages name, such as ``'model'``.
@@ -34,8 +34,8 @@ def measure(detectors: Mapping[str, BaseDetector],
         list: for each detector, the levels of each tap.
 
     Raises:
-        ValueError: a module is not there or does not run, or a detector cannot
-            take a blank image.
+        ValueError: a module does not exist or does not run, or a detector
+            fails with a blank image.
     """
     if not any(taps):
         return [{} for _ in detectors]
@@ -50,8 +50,9 @@ def measure(detectors: Mapping[str, BaseDetector],
         except Exception as e:
             failed, error = key, e
     raise ConfigValueError(
-        f'{failed}: its features cannot be measured: a blank image of '
-        f'{SIDES[-1]} pixels a side ends in {describe(error)}') from None
+        f'{failed}: cannot measure its features: a blank image of '
+        f'{SIDES[-1]}×{SIDES[-1]} pixels fails with {describe(error)}'
+    ) from None
 
 
 @torch.inference_mode(False)

@@ -1,4 +1,4 @@
-"""What distillers ask of the passes of two detectors."""
+"""What distillers need from the passes of two detectors."""
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from .tap import FEATURES, Tap
 
 @dataclass(frozen=True)
 class Needs:
-    """What is asked of the passes of a student and its teacher.
+    """What is needed from the passes of a student and its teacher.
 
     Attributes:
         outputs: names of outputs that the teacher's dense head must have
             (``'cls'``, ``'reg'``, ``'quality'``, …).
-        cross_head: whether cross-head predictions are asked for.
-        features: by a name, the student's and the teacher's tap; None for the
-            default one of the detector.
+        cross_head: whether cross-head predictions are needed.
+        features: by name, the student's and the teacher's tap; None for the
+            detector's default tap.
     """
     outputs: frozenset[str] = frozenset()
     cross_head: bool = False
@@ -31,8 +31,7 @@ class Needs:
 
     @property
     def dense(self) -> bool:
-        """Whether it takes dense heads with adapters, and not features alone.
-        """
+        """Whether dense heads with adapters are needed, not just features."""
         return self.cross_head or bool(self.outputs)
 
     @classmethod
@@ -40,8 +39,8 @@ class Needs:
         """Needs that are given as names.
 
         Args:
-            names: of outputs; ``'cross_head'`` and ``'features'`` (those of
-                the default taps) are no outputs.
+            names: of outputs; and ``'cross_head'``, or ``'features'`` for
+                features at the default taps.
         """
         if isinstance(names, Needs):
             return names
@@ -52,13 +51,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is settled of a pair when training begins.
+    """What is decided about a pair when training begins.
 
     Attributes:
-        needs: what the distillers may ever need.
+        needs: what the distillers may need during the run.
         student, teacher: by the name of features, the tap in that detector.
-        split: after how many layers intermediate features of the student's
-            and of the teacher's head are recorded; None for never.
+        split: after how many layers the intermediate features of the
+            student's and of the teacher's head are recorded; None if they are
+            not recorded.
     """
     needs: Needs
     student: Mapping[str, Tap]

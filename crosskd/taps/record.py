@@ -1,4 +1,4 @@
-"""What was recorded of one pass of a detector."""
+"""The record of one pass of a detector."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,5 +21,5 @@ class Record:
 
     @property
     def device(self) -> torch.device:
-        """Where the maps are."""
+        """The device of the maps."""
         return next(iter(self.features.values()))[0].device

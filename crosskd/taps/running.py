@@ -1,4 +1,4 @@
-"""Running of a detector what leads to its taps."""
+"""Running only the part of a detector that leads to its taps."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +15,11 @@ BODY = ('backbone', 'neck')
 
 def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
            samples: SampleList) -> dict[str, list[Tensor]]:
-    """Run no more of a detector than its taps need, and record these.
+    """Run only the part of a detector that its taps need, and record them.
 
-    That is ``extract_feat`` for taps in its backbone and neck, and for the
-    input of a single-stage detector's head.  For others it is all that comes
-    before losses and boxes: a single-stage detector's head, too, or the
+    For taps in its backbone and neck, and for the input of a single-stage
+    detector's head, that is ``extract_feat``.  For other taps it is everything
+    before losses and boxes: also a single-stage detector's head, or the
     forward of another detector (``mode='tensor'``).
 
     Args:
@@ -32,7 +32,7 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
         dict: by name, per level (N, C, H, W).
 
     Raises:
-        ValueError: a module is not there, or did not run.
+        ValueError: a module does not exist or did not run.
     """
     if take_features_alone(detector, taps):
         with tapped(detector, hooked(detector, taps)) as found:
@@ -41,7 +41,7 @@ def run_to(detector: BaseDetector, taps: Mapping[str, Tap], inputs: Tensor,
     else:
         with tapped(detector, taps) as found:
             if isinstance(detector, SingleStageDetector):
-                # its own forward passes the hooks of the head over
+                # its own forward would not call the hooks of the head
                 detector.bbox_head(detector.extract_feat(inputs))
             else:
                 detector(inputs, samples, mode='tensor')
@@ -59,26 +59,26 @@ def take_features_alone(detector: BaseDetector,
 
 
 def is_given_to_head(detector: BaseDetector, tap: Tap) -> bool:
-    """Whether features are what ``extract_feat`` of a detector returns."""
+    """Whether a tap's features are the result of ``extract_feat``."""
     return tap == HEAD_INPUT and isinstance(detector, SingleStageDetector)
 
 
 def hooked(detector: BaseDetector, taps: Mapping[str, Tap]
            ) -> dict[str, Tap]:
-    """The taps that take a hook, where the head is not run by its forward."""
+    """The taps that need a hook if the head is not run by its forward."""
     return {name: tap for name, tap in taps.items()
             if not is_given_to_head(detector, tap)}
 
 
 def add_given(detector: BaseDetector, taps: Mapping[str, Tap],
               found: dict[str, list[Tensor]], features: Any) -> None:
-    """Add what a single-stage detector gives its head.
+    """Add the input of a single-stage detector's head to the features.
 
     Args:
         detector: the detector.
         taps: by the name of the features.
-        found: features by name, to which those are added.
-        features: what ``extract_feat`` returned.
+        found: features by name, to be extended.
+        features: the result of ``extract_feat``.
     """
     found.update({name: list(features) for name, tap in taps.items()
                   if is_given_to_head(detector, tap)})
@@ -92,31 +92,31 @@ def check_ran(tap: Tap, maps: list[Tensor]) -> None:
     """
     if not maps:
         raise ConfigValueError(
-            f'there were no feature maps at the {tap}: either the module does '
-            'not run in a forward pass, or what passes is of another form '
-            'than (N, C, H, W) and (N, L, C)')
+            f'found no feature maps at the {tap}: either the module does not '
+            'run in a forward pass, or its tensors are not of shape '
+            '(N, C, H, W) or (N, L, C)')
 
 
 def check_each_image(taps: Mapping[str, Tap],
                      found: Mapping[str, Sequence[Tensor]],
                      images: int) -> None:
-    """Check that there is one feature map of each image.
+    """Check that there is one feature map per image.
 
     Args:
         taps: by the name of the features.
-        found: what was recorded there, per level (N, C, H, W).
+        found: the features recorded there, per level (N, C, H, W).
         images: how many the batch has.
 
     Raises:
-        ValueError: there are others, such as of boxes, or of branches that
-            train together.
+        ValueError: the numbers differ, such as for maps of boxes, or of
+            branches that train together.
     """
     for name, maps in found.items():
         check_ran(taps[name], list(maps))
         counts = {len(x) for x in maps}
         if counts != {images}:
             raise ConfigValueError(
-                f'there were {", ".join(map(str, sorted(counts)))} feature '
-                f'maps at the {taps[name]} for {images} images. Features are '
-                'compared image by image: name a module that has one map of '
-                'each (student and teacher of the FeatureDistiller)')
+                f'found {", ".join(map(str, sorted(counts)))} feature maps '
+                f'at the {taps[name]} for {images} images. Features are '
+                'compared image by image: name a module with one map per '
+                'image (student and teacher of the FeatureDistiller)')

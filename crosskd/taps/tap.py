@@ -12,13 +12,13 @@ FEATURES = 'features'
 
 @dataclass(frozen=True)
 class Tap:
-    """What a module of a detector returns, or what it is given.
+    """The output or the input of a module of a detector.
 
-    Levels are the tensors in it, and those of every further call of the module
-    in one pass (as of a layer of a head, which runs once a level).
+    Each tensor in it is a level.  If the module is called several times in one
+    pass, such as a layer of a head, each call adds its levels.
 
     Attributes:
-        module: its dotted name, as ``named_modules()`` has it.
+        module: its dotted name, as in ``named_modules()``.
         io: ``'output'`` or ``'input'``.
     """
     module: str
@@ -29,8 +29,8 @@ class Tap:
         return f'{before}{self.module}'
 
 
-#: What a single-stage detector gives its head, which is what its
-#: ``extract_feat`` returns: it can be had without running the head.
+#: The input of a single-stage detector's head: the result of its
+#: ``extract_feat``, which does not need the head to run.
 HEAD_INPUT = Tap('bbox_head', 'input')
 
 
@@ -40,7 +40,7 @@ class Level:
 
     Attributes:
         channels: C of its (N, C, H, W).
-        stride: pixels of the image a location, in y and x.
+        stride: pixels of the image per location, in y and x.
     """
     channels: int
     stride: tuple[float, float]
@@ -55,7 +55,7 @@ def read_tap(key: str, value: Any) -> Tap | None:
             and ``io``; None for the default.
 
     Raises:
-        TypeError, ValueError: it is neither.
+        TypeError, ValueError: it is none of these.
     """
     if value is None or isinstance(value, Tap):
         return value

@@ -14,15 +14,15 @@ from .tap import Tap
 @contextmanager
 def tapped(detector: nn.Module,
            taps: Mapping[str, Tap]) -> Iterator[dict[str, list[Tensor]]]:
-    """Record features of the pass that happens in the block.
+    """Record features of the pass that runs in the block.
 
     Args:
-        detector: whose modules run.
+        detector: the detector whose modules run.
         taps: by the name of the features.
 
     Yields:
         dict: by name, per level (N, C, H, W), filled while the block runs.
-            (N, L, C) tokens are (N, C, L, 1) maps.
+            (N, L, C) tokens become (N, C, L, 1) maps.
 
     Raises:
         ValueError: the detector has no such module.
@@ -43,7 +43,7 @@ def module_of(detector: nn.Module, tap: Tap) -> nn.Module:
     """The module of a tap.
 
     Raises:
-        ValueError: there is none of that name; the message has a near one.
+        ValueError: no module has that name; the message suggests one.
     """
     try:
         return detector.get_submodule(tap.module)
@@ -57,7 +57,7 @@ def module_of(detector: nn.Module, tap: Tap) -> nn.Module:
 
 
 def _below(tap: Tap, modules: Mapping[str, nn.Module]) -> str:
-    """The end of a message: what there is where the name stops to fit."""
+    """The end of a message: which modules exist where the name goes wrong."""
     known = tap.module
     while known and known not in modules:
         known = known.rpartition('.')[0]
@@ -76,7 +76,7 @@ def _after(found: list[Tensor], _: nn.Module, args: tuple, out: Any) -> None:
 
 
 def _maps(value: Any) -> Iterator[Tensor]:
-    """The feature maps in what a module was given or returned."""
+    """The feature maps in the input or output of a module."""
     if isinstance(value, Tensor):
         if value.dim() == 4:
             yield value

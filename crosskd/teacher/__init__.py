@@ -1,4 +1,4 @@
-"""The teacher: found, strictly loaded, frozen, and run beside a student."""
+"""The teacher: finding, strict loading, freezing and running it."""
 from .reading import RANDOM
 from .teacher import Teacher
 

@@ -1,4 +1,4 @@
-"""Batch norms of a frozen detector become part of their convolutions."""
+"""Fusing the batch norms of a frozen detector into its convolutions."""
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from ..numerics.same_function import same_function
 from ..taps import HEAD_INPUT
 from .probe import exact_copy, has_hooks, pattern
 
-SIDE = 256  # two locations a side at stride 128: a norm needs more than one
+SIDE = 256  # two locations per side at stride 128: a norm needs two values
 
 
 class FusedNorms:
-    """The batch norms of a detector, each a part of the convolution before it.
+    """The batch norms of a detector, fused into the convolutions before them.
 
-    They are found by the order in which layers were registered, as mmcv finds
-    them, which is not always the order in which they run.  So a copy of the
-    detector is run before and after, on an input of our own; none is fused
-    where the two are not one function.
+    As in mmcv, a norm belongs to the convolution registered before it, which
+    is not always the order in which layers run.  So a copy of the detector
+    runs before and after fusing, on a test input; no norm is fused if the
+    results differ.
 
-    A layer with hooks runs as itself: it is not fused while it has any.  Norms
-    come back when weights with norms are loaded, and are fused again in the
-    next run; a state dict of fused layers is loaded as it is.
+    A layer is not fused while it has hooks.  When weights with norms are
+    loaded, the norms come back, and they are fused again in the next run.  A
+    state dict of fused layers is loaded as it is.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class FusedNorms:
 
     def settle(self, detector: nn.Module, fuse: bool, channels: int,
                parts: Sequence[str]) -> str:
-        """Fuse what can be, unless it has hooks, and undo it where it has.
+        """Fuse layers without hooks, and undo it for layers with hooks.
 
         Args:
             detector: in eval mode, the same each time; its layers are
@@ -44,7 +44,7 @@ class FusedNorms:
             parts: names of its parts that run, one after the other.
 
         Returns:
-            str: what has changed, for the log; empty where nothing has.
+            str: what has changed, for the log; empty if nothing has.
         """
         first = self._pairs is None
         if first:
@@ -76,7 +76,8 @@ class FusedNorms:
                 f'{self._count} batch norms are fused into convolutions')
 
     def _free(self, detector: nn.Module) -> None:
-        """Keep on the host what would come back, and nothing runs now."""
+        """Move the layers that fusing replaced to the host; they do not run.
+        """
         used = {id(p) for p in detector.parameters()}
         for pair in self._pairs or ():
             for layer in (pair.conv, pair.norm):
@@ -87,7 +88,8 @@ class FusedNorms:
 class _Pair:
     """A convolution and the norm of its output, in one module.
 
-    What stands in for each of them has its hooks, those registered later, too.
+    The stand-ins for the two layers share their hooks, also hooks that are
+    registered later.
     """
 
     def __init__(self, owner: nn.Module, names: tuple[str, str],
@@ -112,7 +114,7 @@ class _Pair:
         conv, identity = copy.copy(self.conv), nn.Identity().eval()
         conv._parameters = conv._parameters.copy()
         conv.weight, conv.bias = (
-            # rounded once
+            # computed exactly, then rounded once
             nn.Parameter(x.detach().to(weight.dtype), requires_grad=False)
             for x in fuse_conv_bn_weights(
                 parts[0], parts[1], parts[2], parts[3], norm.eps, parts[4],
@@ -164,7 +166,7 @@ def _pairs_of(detector: nn.Module, parts: Sequence[str]) -> Iterator[_Pair]:
 
 
 def _is_linear(conv: nn.Conv2d) -> bool:
-    """Whether its weight is a parameter, and it does what torch's does."""
+    """Whether it computes what torch's does, with a weight parameter."""
     return (type(conv).forward is nn.Conv2d.forward
             and type(conv)._conv_forward is nn.Conv2d._conv_forward
             and 'forward' not in vars(conv)
@@ -172,7 +174,7 @@ def _is_linear(conv: nn.Conv2d) -> bool:
 
 
 def _is_affine(norm: _BatchNorm) -> bool:
-    """The same of a norm, which has to go by what it has seen in training."""
+    """The same for a norm, which must use its running statistics."""
     return (type(norm).forward in (_BatchNorm.forward,
                                    nn.SyncBatchNorm.forward)
             and 'forward' not in vars(norm)
@@ -182,7 +184,7 @@ def _is_affine(norm: _BatchNorm) -> bool:
 
 def _objection(detector: nn.Module, channels: int,
                parts: Sequence[str]) -> str:
-    """Why fusing is not right; empty where it is."""
+    """Why fusing is wrong; empty if it is right."""
     device = next(detector.parameters()).device
     images = pattern(1, channels, SIDE, SIDE, device=device)
     try:
@@ -199,7 +201,7 @@ def _objection(detector: nn.Module, channels: int,
 
 
 def _maps(detector: Any, images: Tensor, parts: Sequence[str]) -> list[Tensor]:
-    """What the parts make of images."""
+    """The outputs of the parts for images."""
     features = detector.extract_feat(images)
     if HEAD_INPUT.module not in parts:
         return list(features)

@@ -1,4 +1,4 @@
-"""Running of a teacher's head what is needed."""
+"""Running only the needed part of a teacher's head."""
 import logging
 from collections.abc import Collection, Sequence
 
@@ -11,17 +11,18 @@ from ..numerics.randomness import untouched_randomness
 from ..numerics.same_function import same_function
 from .probe import exact_copy, has_hooks, pattern
 
-SIDE = 16  # of the largest map that a head is looked at with
+SIDE = 16  # of the largest map that a head is tested with
 
 
 class HeadRun:
     """Runs a head for its scores, and for the outputs that are needed.
 
-    Where those are all, the head's own forward runs.  Else its adapter runs
-    the layers that lead to them, if that is what the head's own forward does:
-    it has to be the forward of the adapter's family, and to make the same of
-    an input of our own.  A subclass with a forward of its own may do more, and
-    hooks want to see all of the head: its own forward runs then.
+    If all outputs are needed, the head's own forward runs.  Otherwise its
+    adapter runs only the layers that lead to the needed outputs, if the head
+    inherits the forward of the adapter's family and both give the same results
+    for a test input.  The own forward also runs if a subclass overrides it,
+    because it may do more, and if there are hooks, which must see the whole
+    head.
     """
 
     def __init__(self) -> None:
@@ -33,10 +34,10 @@ class HeadRun:
         """Run a head without gradients.
 
         Args:
-            head: in eval mode, in its adapter.
+            head: the adapter of a head in eval mode.
             features: per level (N, C, H, W).
-            split: record the intermediate features after so many layers;
-                None for none.
+            split: record the intermediate features after this many layers;
+                None to record none.
             needs: names of outputs.
         """
         outputs = {'cls', *needs} & set(head.outputs)
@@ -55,7 +56,7 @@ class HeadRun:
         if split == 0:
             seen.intermediates = {
                 branch: list(features) for branch in head.branches}
-        # those that lead to these outputs
+        # only branches that lead to these outputs
         seen.intermediates = {
             branch: maps for branch, maps in seen.intermediates.items()
             if maps}
@@ -63,10 +64,10 @@ class HeadRun:
 
     def _look_at(self, head: HeadAdapter, features: Sequence[Tensor],
                  split: int | None) -> bool:
-        """Whether its layers tell what it does; a warning where they do not.
+        """Whether its layers give what its forward returns; warn if not.
 
         Args:
-            features: of which the channels and the device count alone.
+            features: only their channels and their device are used.
         """
         same = _make_the_same(head, [x.size(1) for x in features],
                               features[0].device)
@@ -82,7 +83,7 @@ class HeadRun:
 
 
 def _runs_as_its_family(head: HeadAdapter) -> bool:
-    """Whether its forward is the family's; an instance may get another."""
+    """Whether its forward is the family's; also looks at the instance."""
     return all(
         name not in vars(head.head) and
         getattr(type(head.head), name, None) is
@@ -92,7 +93,7 @@ def _runs_as_its_family(head: HeadAdapter) -> bool:
 
 def _make_the_same(head: HeadAdapter, channels: Sequence[int],
                    device: torch.device) -> bool | None:
-    """Whether layers and forward do; None where it cannot be told."""
+    """Whether layers and forward give equal results; None if unknown."""
     features = tuple(
         pattern(1, c, max(SIDE >> i, 1), max(SIDE >> i, 1), device=device)
         for i, c in enumerate(channels))
@@ -100,7 +101,7 @@ def _make_the_same(head: HeadAdapter, channels: Sequence[int],
         with untouched_randomness():
             copied = type(head)(exact_copy(head.head))
             raw = copied.head(features)
-            # which is said when the passes are checked
+            # the check of the passes reports that
             copied.check_outputs(raw, training=False)
             theirs = copied.named(raw, training=False)
             ours = _run_layers(copied, features, head.outputs)

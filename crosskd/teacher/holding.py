@@ -1,4 +1,4 @@
-"""Holding a teacher in the type that it runs in, with its norms fused."""
+"""Storing a teacher in the type that it runs in, with its norms fused."""
 from typing import Any
 
 import torch
@@ -24,12 +24,13 @@ Types = tuple[torch.dtype, torch.dtype]
 
 
 class Holding:
-    """In which types a teacher is held, and its fused norms.
+    """The data types in which a teacher is stored, and its fused norms.
 
-    Types come in two: that of all but the head, and that of the head.
+    There are always two types: one for the head, one for everything else.
 
     Args:
-        asked: ``teacher_dtype``, read; None for that of student or autocast.
+        asked: the type that ``teacher_dtype`` names; None for the student's
+            or autocast's.
 
     Attributes:
         norms: the fused norms of the detector.
@@ -49,13 +50,13 @@ class Holding:
 
         Args:
             detector: the teacher.
-            head: its dense head, if that is known.
-            alone: whether no more of it runs than backbone, neck and head.
+            head: its dense head, if crosskd knows it.
+            alone: whether only its backbone, neck and head run.
             device: type of the device that it is on.
         """
         now = autocast_type(device)
         self._autocasts = now or self._autocasts
-        # autocast leaves float64 alone
+        # autocast does not change float64
         default = (torch.float64 if self._students == torch.float64 else
                    self._autocasts or self._students)
         if self._knows is None:
@@ -68,15 +69,16 @@ class Holding:
 
     def hold(self, detector: BaseDetector, head: HeadAdapter | None,
              types: Types, inputs: Tensor) -> None:
-        """Fuse norms, and cast what is not in its type.
+        """Fuse norms, and cast every part to its type.
 
         Args:
-            detector, head: the teacher, and its dense head, if that is known.
-            types: as :meth:`types` told.
+            detector, head: the teacher, and its dense head, if crosskd knows
+                it.
+            types: as :meth:`types` returned them.
             inputs: a batch of images.
         """
         dense = () if head is None else (HEAD_INPUT.module, )
-        # not in float64, where results are exact to more than its rounding
+        # not in float64, where the rounding that fusing adds would matter
         fused = self.norms.settle(
             detector, torch.float64 not in (types[0], inputs.dtype),
             inputs.size(1), [name for name in (*BODY, *dense)
@@ -92,9 +94,9 @@ class Holding:
 
     def follow(self, detector: BaseDetector, head: HeadAdapter | None,
                student: torch.dtype) -> None:
-        """Take the student's type, which it has from now on.
+        """Take the student's new type.
 
-        Half precision waits for the next run.
+        Half precision is applied at the next run only.
         """
         self._students = student
         if student in HALVES:
@@ -105,7 +107,7 @@ class Holding:
 
 def _know_bfloat16(detector: BaseDetector, head: HeadAdapter | None,
                    alone: bool) -> tuple[bool, bool]:
-    # RoIAlign and the like, in parts that do not run, do not count
+    # ops such as RoIAlign do not count if their part does not run
     body = [child for name, child in detector.named_children()
             if (name in BODY if alone else child is not _module(head))]
     return knows_bfloat16(body), head is None or knows_bfloat16(

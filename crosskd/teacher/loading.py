@@ -11,16 +11,16 @@ from torch import Tensor, nn
 from ..arguments import few
 from ..errors import ConfigValueError
 
-# torch's wrappers (compile, activation checkpointing, FSDP) stand in names
+# torch's wrappers (compile, activation checkpointing, FSDP) appear in names
 WRAPPERS = re.compile(r'(^|(?<=\.))(_orig_mod|_checkpoint_wrapped_module|'
                       r'_fsdp_wrapped_module)\.')
-# what thop and torch count in layers: no weights
+# counters that thop and torch put into layers; they are not weights
 COUNTS = ('total_ops', 'total_params', 'num_batches_tracked')
 DEPTH = 2  # of dicts in dicts; the state of an optimizer lies deeper
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...] | None:
-    """Names of the classes a checkpoint was trained on, where it says so."""
+    """Names of the classes that a checkpoint was trained on, if it says."""
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
         return None
@@ -36,10 +36,10 @@ class Reading:
 
     Attributes:
         where: the keys of the dicts around them.
-        prefix: what their names begin with.
+        prefix: the start of their names.
         weights: by name, without the prefix.
-        others: names of the weights beside them.
-        versions: of the layers, by which they rename old keys.
+        others: names of weights in the same dict that lack the prefix.
+        versions: of the layers, which use them to rename old keys.
     """
     where: tuple[str, ...]
     prefix: str
@@ -49,7 +49,7 @@ class Reading:
 
     @property
     def is_plain(self) -> bool:
-        """Whether mmengine would look for weights there."""
+        """Whether mmengine would also read the weights from there."""
         return self.where in ((), ('state_dict', )) and self.prefix in (
             '', 'module.')
 
@@ -60,17 +60,19 @@ class Reading:
 
 def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
                   config: str = 'teacher_config') -> None:
-    """Load weights; missing, misshapen and unexpected ones are errors.
+    """Load weights; missing, misshapen and unexpected weights are errors.
 
-    So are those that are not finite (of a training that diverged), and whole
-    or complex numbers for real ones (of a quantised detector).
+    Weights that are not finite (from a training that diverged) are errors,
+    too, and so are integer or complex numbers in place of real ones (from a
+    quantised detector).
 
-    mmengine's ``state_dict`` is read, with or without ``module.`` before the
-    names.  If that does not fit, the only other dict or prefix that does.
-    Weights outside the parts of the detector (``data_preprocessor.mean``,
-    ``ema_…``) and counts in layers (``total_ops``) are left out, and the log
-    says so.  Other weights that no layer has are unexpected: a deeper
-    backbone has all weights of a shallow one.
+    It reads mmengine's ``state_dict``, with or without ``module.`` before the
+    names.  If that does not fit, it reads the only other dict or prefix that
+    fits.  Weights outside the parts of the detector
+    (``data_preprocessor.mean``, ``ema_…``) and counters in layers
+    (``total_ops``) are left out, and the log says so.  All other weights that
+    no layer has are errors: a deeper backbone has all weights of a shallow
+    one.
 
     Args:
         detector: gets the weights.
@@ -79,7 +81,7 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
             for messages.
 
     Raises:
-        ValueError: the weights do not fit, or more than one set of them does.
+        ValueError: no set of weights fits, or more than one does.
     """
     readings = list(_readings(checkpoint, detector))
     if not readings:
@@ -101,8 +103,8 @@ def load_strictly(detector: nn.Module, checkpoint: dict, found: str,
         raise ConfigValueError(
             f'{found}: more than one set of its weights fits the model of '
             f'{config} ({name}): {"; ".join(map(str, chosen))}. Expected '
-            'one: save the set that you mean in a file of its own, as '
-            "dict(state_dict=…), with the detector's names")
+            'one: save the set that you want to a new file, as '
+            "dict(state_dict=…) with the detector's parameter names")
     (taken, ) = chosen
     if readings[-1] is not taken:
         _load(detector, taken)
@@ -120,7 +122,7 @@ def _readings(checkpoint: dict, detector: nn.Module) -> Iterator[Reading]:
             prefixes |= {'.'.join([*words[:i], '']) for i, word in
                          enumerate(words) if word in parts
                          and '.'.join(words[i:]) in own}
-        # without any, what is missing is said of the names as they are
+        # without any, the message about missing weights uses plain names
         for prefix in sorted(prefixes) or ['']:
             versions = getattr(saved, '_metadata', None)
             yield Reading(
@@ -134,7 +136,7 @@ def _readings(checkpoint: dict, detector: nn.Module) -> Iterator[Reading]:
 
 def _dicts(saved: dict, where: tuple[str, ...] = ()
            ) -> Iterator[tuple[tuple[str, ...], dict]]:
-    """Every dict that holds tensors, and the keys around it."""
+    """Every dict that holds tensors, and the keys that lead to it."""
     if any(isinstance(v, Tensor) for v in saved.values()):
         yield where, saved
     for key, value in saved.items():
@@ -143,7 +145,7 @@ def _dicts(saved: dict, where: tuple[str, ...] = ()
 
 
 def _parts(detector: nn.Module) -> set[str]:
-    """Parts of a detector that have weights, or would have if it had them."""
+    """Parts that have weights, or would have them if the detector had them."""
     children = {name for name, _ in detector.named_children()}
     return children - {'data_preprocessor'} | {'backbone', 'neck', 'bbox_head'}
 
@@ -154,7 +156,7 @@ def _is_left_out(key: str, parts: set[str]) -> bool:
 
 
 def _load(detector: nn.Module, reading: Reading) -> list[str]:
-    """Load weights as far as they fit; what does not."""
+    """Load the weights that fit, and return what is wrong with the others."""
     own, parts, weights = detector.state_dict(), _parts(detector), (
         reading.weights)
     misshapen = [
@@ -169,13 +171,13 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
     fitting: Any = OrderedDict(
         (k, v) for k, v in weights.items() if not (
             k in own and v.shape != own[k].shape))
-    # layers decide by the version in it whether to rename old keys
+    # layers use the version in it to decide whether to rename old keys
     fitting._metadata = reading.versions
     try:
         result = detector.load_state_dict(fitting, strict=False)
-    except RuntimeError as e:  # a renamed key of another shape
+    except RuntimeError as e:  # a renamed key with a different shape
         return [' '.join(str(e).split())]
-    # mmengine's own loader looks over these, too
+    # mmengine's own loader ignores these, too
     missing = [k for k in result.missing_keys
                if 'num_batches_tracked' not in k and k not in weights]
     unexpected = [k for k in result.unexpected_keys
@@ -196,14 +198,14 @@ def _load(detector: nn.Module, reading: Reading) -> list[str]:
 
 def _tell(detector: nn.Module, taken: Reading, fitting: list[Reading],
           found: str) -> None:
-    """Log what was read, if not all of a plain state dict."""
+    """Log what was read, unless it was all of a plain state dict."""
     said = []
     if not taken.is_plain:
         said.append(f'read from {taken}')
     others = [str(r) or 'its own names' for r in fitting if r is not taken]
     if others:
-        said.append(f'{", ".join(others)} would fit, too, and '
-                    'was not taken')
+        said.append(f'{", ".join(others)} would fit, too, but '
+                    'was not used')
     parts = _parts(detector)
     own = detector.state_dict().keys()
     left_out = taken.others + [taken.prefix + k for k in taken.weights

@@ -11,19 +11,19 @@ KEY = 'teacher_config'
 
 def model_config(config: str | Path | dict | Config, scope: str | None,
                  beside: Path | None = None) -> ConfigDict:
-    """The ``model`` of a teacher config, whatever form it came in.
+    """The ``model`` of a teacher config, given in any form.
 
-    A teacher that was distilled itself is the plain detector that it is.
+    A teacher that was distilled itself becomes the plain detector.
 
     Args:
         config: as for :class:`~crosskd.teacher.Teacher`.
-        scope: the registry scope it is built in, if it has no
+        scope: the registry scope to build it in, if it has no
             ``default_scope`` of its own.
-        beside: the folder of the student's config, where it is known.
+        beside: the folder of the student's config, if it is known.
 
     Raises:
-        FileNotFoundError, ValueError: it is not there, cannot be read, or has
-            no model of a registered type.
+        FileNotFoundError, ValueError: it does not exist, cannot be read, or
+            has no model of a registered type.
     """
     if isinstance(config, (str, Path)):
         config = read_config(str(config), KEY, beside)

@@ -1,4 +1,4 @@
-"""Normalisation that stands in pipelines, not in a data preprocessor."""
+"""Normalisation in pipelines instead of in a data preprocessor."""
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from ..errors import ConfigValueError
 
-# where a config says what its images go through, first what tests it;
-# those in 'data' are mmdet 2's
+# where a config may have pipelines, those for testing first; 'data' is from
+# mmdet 2
 PLACES = (('test_dataloader', ), ('data', 'test'), ('test_pipeline', ),
           ('val_dataloader', ), ('data', 'val'), ('train_dataloader', ),
           ('data', 'train'), ('train_pipeline', ))
 
 
 class Normalized(NamedTuple):
-    """What a ``Normalize`` of a pipeline does.
+    """The effect of a ``Normalize`` in a pipeline.
 
     Attributes:
         mean, std: of each channel, after the swap.
-        swapped: whether the first and the last channel change places.
+        swapped: whether the first and the last channel are swapped.
     """
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -42,7 +42,7 @@ class Normalized(NamedTuple):
         return mean, std
 
     def __call__(self, image: Tensor) -> Tensor:
-        """What it makes of an image (C, H, W)."""
+        """Normalise an image (C, H, W)."""
         mean, std = self.tensors()
         return ((image.flip(0) if self.swapped else image) - mean) / std
 
@@ -52,7 +52,7 @@ def normalized_by(key: str, dataset: Any) -> Normalized | None:
 
     Args:
         key: of the data set in the config, for messages.
-        dataset: may be a wrapper of others; None for none.
+        dataset: the data set, which may wrap others, or None.
 
     Raises:
         ValueError: not all images are normalised in the same way.
@@ -65,14 +65,14 @@ def normalized_by(key: str, dataset: Any) -> Normalized | None:
 
 
 def with_preprocessor(model: ConfigDict, config: Mapping) -> None:
-    """Let a model's preprocessor do what the config's pipelines do.
+    """Let a model's preprocessor normalise as the config's pipelines do.
 
-    mmdet 2 normalised in pipelines.  What is found is logged, unless the
-    preprocessor normalises or says by its presence that nothing does.
+    mmdet 2 normalised in pipelines.  The result is logged, unless the config
+    has a preprocessor, which says whether images are normalised.
 
     Args:
-        model: of the config; gets a ``data_preprocessor``.
-        config: all of it.
+        model: the model's config; gets a ``data_preprocessor``.
+        config: the whole config.
 
     Raises:
         ValueError: pipelines and preprocessor both normalise, or pipelines
@@ -89,26 +89,26 @@ def with_preprocessor(model: ConfigDict, config: Mapping) -> None:
     if found and mean is not None:
         raise ConfigValueError(
             f'teacher_config.{place} normalises ({next(iter(found))}), and so '
-            f'does data_preprocessor (mean={list(mean)}); expected one of '
-            'them: remove the one that its checkpoint was not trained with')
+            f'does data_preprocessor (mean={list(mean)}); expected only one: '
+            'remove the one that its checkpoint was not trained with')
     if not pipelines and mean is None and config.get('img_norm_cfg'):
         place, found = 'img_norm_cfg', {_read(config['img_norm_cfg'])}
     if found:
         _set_preprocessor(model, next(iter(found)))
         print_log(f'teacher_config.{place} normalises ({next(iter(found))}), '
-                  "so the teacher's input is normalised like that", 'current')
+                  "so the teacher's input is normalised that way", 'current')
     elif given is None and pipelines:
         model.data_preprocessor = dict(type='mmdet.DetDataPreprocessor')
         print_log('teacher_config has no data_preprocessor and no Normalize '
                   f'in {place}, so the teacher gets pixels that are not '
-                  'normalised. If it was trained with others, set '
+                  'normalised. If it was trained on normalised ones, set '
                   'teacher_config.model.data_preprocessor', 'current',
                   logging.WARNING)
     elif given is None:
         print_log('teacher_config has no data_preprocessor and no pipeline '
-                  'that say how images are normalised, so the teacher gets '
-                  'the same pixels as the student. If it was trained with '
-                  'others, set teacher_config.model.data_preprocessor',
+                  'that normalises images, so the teacher gets the same '
+                  'pixels as the student. If it was trained on other pixel '
+                  'values, set teacher_config.model.data_preprocessor',
                   'current',
                   logging.WARNING)
 
@@ -120,14 +120,14 @@ def _set_preprocessor(model: ConfigDict, way: Normalized) -> None:
         given['type'] = 'mmdet.DetDataPreprocessor'
     swaps = bool(given.pop('bgr_to_rgb', False)
                  or given.pop('rgb_to_bgr', False))
-    order = -1 if swaps else 1  # it would swap what is normalised by then
+    order = -1 if swaps else 1  # its swap came after Normalize, not before
     given.update(mean=list(way.mean[::order]), std=list(way.std[::order]),
                  bgr_to_rgb=way.swapped != swaps)
     model.data_preprocessor = given
 
 
 def _places(config: Mapping) -> Iterator[tuple[str, list]]:
-    """Where a config has pipelines, and these."""
+    """Places in a config that have pipelines, and the pipelines."""
     for place in PLACES:
         part: Any = config
         for key in place:
@@ -152,7 +152,7 @@ def _pipelines(part: Any) -> Iterator[Any]:
 
 def _ways(dataset: Any, around: frozenset = frozenset()
           ) -> Iterator[frozenset[Normalized]]:
-    """For each data set in a wrapper, what its images go through."""
+    """For each data set in a wrapper, the transforms of its images."""
     ways = around | set(_found(getattr(dataset, 'pipeline', None)))
     inner = getattr(dataset, 'datasets', None) or [
         one for one in [getattr(dataset, 'dataset', None)] if one is not None]

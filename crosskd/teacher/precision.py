@@ -1,4 +1,4 @@
-"""In which floating type a teacher is held."""
+"""The floating point types in which a teacher is stored."""
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,11 +14,11 @@ HALVES = (torch.bfloat16, torch.float16)
 
 
 def read_type(name: Any) -> torch.dtype | None:
-    """The type that ``teacher_dtype`` names; None where it is None.
+    """The type that ``teacher_dtype`` names; None if it is None.
 
     Raises:
-        TypeError: it is no string.
-        ValueError: it names no type that a teacher can be held in.
+        TypeError: it is not a string.
+        ValueError: it does not name a type that a teacher can have.
     """
     if name is None:
         return None
@@ -34,11 +34,11 @@ def read_type(name: Any) -> torch.dtype | None:
 
 
 def autocast_type(device: str) -> torch.dtype | None:
-    """What autocast computes in on a type of device; None where it is off."""
+    """The type that autocast uses on a type of device; None if it is off."""
     try:
         if torch.is_autocast_enabled(device):
             return torch.get_autocast_dtype(device)
-    except RuntimeError:  # a device that torch has no autocast for
+    except RuntimeError:  # torch has no autocast for this device
         pass
     except TypeError:  # before torch 2.4
         if device == 'cpu' and torch.is_autocast_cpu_enabled():
@@ -49,7 +49,7 @@ def autocast_type(device: str) -> torch.dtype | None:
 
 
 def knows_bfloat16(modules: Iterable[nn.Module]) -> bool:
-    """Whether these can run in bfloat16: layers of mmcv's own ops cannot."""
+    """Whether these can run in bfloat16; layers with mmcv's ops cannot."""
     return not any(type(m).__module__.startswith('mmcv.ops')
                    for module in modules for m in module.modules())
 
@@ -57,18 +57,18 @@ def knows_bfloat16(modules: Iterable[nn.Module]) -> bool:
 def types_to_hold(asked: torch.dtype | None, default: torch.dtype,
                   autocast: torch.dtype | None
                   ) -> tuple[torch.dtype, torch.dtype]:
-    """In which types a teacher runs now: all of it but the head, and the head.
+    """The types in which a teacher runs now: without its head, and its head.
 
-    Gradients of the student's go through the head, and in float16 the small
-    ones among them become 0 unless the loss is scaled.  It is where autocast
-    computes in float16; without that, the head of a float16 teacher is
-    float32.  So is the head where teacher and autocast have one half type
-    each, which autocast refuses to bring together.
+    The student's gradients pass through the head, and in float16 small ones
+    become 0 unless the loss is scaled.  The loss is scaled if autocast uses
+    float16; otherwise the head of a float16 teacher is float32.  The head is
+    also float32 if teacher and autocast have different half types, which
+    autocast refuses to combine.
 
     Args:
-        asked: ``teacher_dtype``, read.
-        default: the type where none is asked for.
-        autocast: as :func:`autocast_type` tells.
+        asked: the type that ``teacher_dtype`` names.
+        default: the type if it names none.
+        autocast: as :func:`autocast_type` returns it.
     """
     if asked is None:
         return default, default
@@ -79,11 +79,11 @@ def types_to_hold(asked: torch.dtype | None, default: torch.dtype,
 
 def held_in(detector: BaseDetector,
             head: nn.Module | None) -> tuple[torch.dtype, torch.dtype]:
-    """The types of all but the head, and of the head.
+    """The types of everything but the head, and of the head.
 
     Args:
         detector: the teacher.
-        head: its head, where that is run by itself.
+        head: its head, if it is run separately.
     """
     heads = [] if head is None else [p.dtype for p in head.parameters()]
     inside = set() if head is None else {id(p) for p in head.parameters()}
@@ -98,12 +98,12 @@ def cast(detector: BaseDetector, head: nn.Module | None, body: torch.dtype,
 
     Args:
         detector: the teacher.
-        head: its head, where that is run by itself.
-        body: the type of all but the head.
-        to: that of the head.
+        head: its head, if it is run separately.
+        body: the type of everything but the head.
+        to: the type of the head.
     """
     for child in detector.children():
-        # means and deviations of pixels are no weights
+        # means and deviations of pixels are not weights
         if child is not detector.data_preprocessor:
             child.to(to if child is head else body)
     for own in detector.parameters(recurse=False):  # such as level embeddings

@@ -1,4 +1,4 @@
-"""Looking at what layers do: at hooks on them, and on an input of our own."""
+"""Testing layers: whether they have hooks, and their output for an input."""
 import copy
 
 import torch
@@ -11,14 +11,14 @@ ON_ALL_MODULES = [getattr(torchs, f'_global{kind}') for kind in HOOKS]
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether calling a module calls hooks, too, its own or global ones."""
+    """Whether calling a module also calls hooks, its own or global ones."""
     return any(getattr(module, kind) for kind in HOOKS) or any(ON_ALL_MODULES)
 
 
 def exact_copy(module: nn.Module) -> nn.Module:
-    """A copy in float64, to be run without anybody's hooks.
+    """A copy in float64, without hooks.
 
-    Those with which torch computes a weight stay.
+    Only hooks with which torch computes a weight stay.
     """
     memo: dict = {}
     for part in module.modules():
@@ -31,7 +31,7 @@ def exact_copy(module: nn.Module) -> nn.Module:
 
 
 def pattern(*size: int, device: torch.device) -> Tensor:
-    """An input of that size in float64, the same each time, of both signs."""
+    """A fixed test input of a size, in float64, with values of both signs."""
     count = int(torch.Size(size).numel())
     return torch.arange(
         count, dtype=torch.float64, device=device).sin().view(size)

@@ -30,8 +30,8 @@ def read_teacher(config: str | Path | dict | Config | None,
     Args:
         config, ckpt, trust_ckpt, dense: as for
             :class:`~crosskd.teacher.Teacher`.
-        scope: the registry scope it is built in, if its config names none.
-        beside: the folder of the student's config, where it is known.
+        scope: the registry scope to build it in, if its config names none.
+        beside: the folder of the student's config, if it is known.
 
     Returns:
         tuple: the detector, frozen and in eval mode, and the names of the
@@ -39,7 +39,7 @@ def read_teacher(config: str | Path | dict | Config | None,
 
     Raises:
         FileNotFoundError: config or checkpoint do not exist.
-        TypeError: ``teacher_config`` is no config, or one of no detector.
+        TypeError: ``teacher_config`` is not the config of a detector.
         ValueError: no checkpoint is named, or its weights do not fit.
     """
     if not isinstance(config, (str, Path, dict, Config)):
@@ -58,7 +58,7 @@ def read_teacher(config: str | Path | dict | Config | None,
     with untouched_randomness(), torch.device('cpu'):
         detector = _build(model_config(config, scope, beside))
         if str(ckpt) == RANDOM:
-            # DETR's level embeddings hold whatever was in memory
+            # DETR leaves its level embeddings uninitialised
             for own in detector.parameters(recurse=False):
                 nn.init.normal_(own)
     if dense:
@@ -69,7 +69,7 @@ def read_teacher(config: str | Path | dict | Config | None,
     classes = None
     if str(ckpt) == RANDOM:
         for values in detector.state_dict().values():
-            broadcast(values)  # ranks may have seeds of their own
+            broadcast(values)  # processes may have different seeds
         print_log("teacher_ckpt='random': the teacher has random weights",
                   logger='current')
     else:
@@ -93,6 +93,6 @@ def _build(model: ConfigDict) -> BaseDetector:
             f'teacher_config: {words(readable(e))}') from None
     if not isinstance(detector, BaseDetector):
         raise ConfigTypeError(
-            f'teacher_config: {type(detector).__name__} is no detector of '
-            "mmdet's")
+            f'teacher_config: {type(detector).__name__} is not an mmdet '
+            'detector')
     return detector

@@ -1,4 +1,4 @@
-"""Normalising a student's input in the way of its teacher."""
+"""Converting a student's input to the normalisation of its teacher."""
 import logging
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from ..errors import ConfigValueError
 from .pipelines import Normalized
 
-FAR = 10  # times what a teacher expects, or pixels
-#: of preprocessors that change pixels as mean, std, order and padding say
+FAR = 10  # times the values that a teacher expects, or pixels
+#: of preprocessors that change pixels only by mean, std, order and padding
 KNOWN = (BaseDataPreprocessor.forward, ImgDataPreprocessor.forward,
          DetDataPreprocessor.forward)
 
@@ -21,16 +21,16 @@ KNOWN = (BaseDataPreprocessor.forward, ImgDataPreprocessor.forward,
 class Renormalization:
     """Undoes a student's normalisation and applies its teacher's.
 
-    What it takes is decided and sent to the device once, so that a step does
-    nothing where both normalise alike, and else waits for nothing.
+    The constants are computed and copied to the device once.  So a step does
+    nothing if both normalise in the same way, and otherwise never waits.
 
     Args:
         student, teacher: the data preprocessors.
         like: (N, C, H, W), an input of the student.
 
     Raises:
-        ValueError: the teacher normalises another number of channels than the
-            images have, or divides by 0.
+        ValueError: the teacher normalises a different number of channels than
+            the images have, or divides by 0.
     """
 
     def __init__(self, student: BaseDataPreprocessor,
@@ -58,8 +58,8 @@ class Renormalization:
         if t_mean.size(0) not in (1, channels):
             raise ConfigValueError(
                 'teacher_config.model.data_preprocessor normalises '
-                f'{t_mean.size(0)} channels, and the images of the student '
-                f'have {channels}; expected a teacher of images with '
+                f"{t_mean.size(0)} channels, but the student's images have "
+                f'{channels}; expected a teacher for images with '
                 f'{channels}')
         if not (t_std > 0).all():
             raise ConfigValueError(
@@ -76,13 +76,13 @@ class Renormalization:
     def suits(self, student: BaseDataPreprocessor,
               teacher: BaseDataPreprocessor, like: Tensor,
               before: Normalized | None = None) -> bool:
-        """Whether it was made for these; arguments as those of the class."""
+        """Whether it was made for these arguments, those of the class."""
         given = _given(student, teacher, like, before)
         return all(a is b if isinstance(a, Tensor) else a == b
                    for a, b in zip(self._made_for, given))
 
     def __call__(self, inputs: Tensor, samples: SampleList) -> Tensor:
-        """The teacher's input; the student's itself if both are alike.
+        """The teacher's input; the student's own if both are the same.
 
         Args:
             inputs: (N, C, H, W), preprocessed for the student.
@@ -100,7 +100,7 @@ class Renormalization:
             out = inputs.clone()
         else:
             return inputs
-        # padding is laid around the normalised image, so it is not transformed
+        # padding is added after normalisation, so it is not transformed
         for i, rows, columns in places:
             out[i, :, rows, columns].fill_(self._padding)
         return out
@@ -108,10 +108,10 @@ class Renormalization:
 
 def look_at_classes(student: BaseDataPreprocessor,
                     teacher: BaseDataPreprocessor) -> None:
-    """Warn if one does what its mean, std, order and padding do not say.
+    """Warn if a preprocessor may do more than its mean, std, order, padding.
 
-    Nothing else is known of a class of a project.  Where both have the same
-    forward, the student's has done it; so it has for a teacher without any.
+    Nothing else is known about a project's own class.  If both have the same
+    forward, or the teacher has none, the student's forward has done it all.
     """
     if type(teacher) is BaseDataPreprocessor or (
             type(student).forward is type(teacher).forward):
@@ -120,23 +120,23 @@ def look_at_classes(student: BaseDataPreprocessor,
         if type(one).forward not in KNOWN:
             print_log(
                 f'{key}model.data_preprocessor is a {type(one).__name__}, '
-                'which has a forward of its own. Of what it does, mean, std, '
-                "order of channels and padding alone count in the teacher's "
-                'input. If it changes pixels in other ways, let student and '
-                'teacher have the same data_preprocessor', 'current',
+                'which has a forward of its own. Only its mean, std, channel '
+                "order and padding are used for the teacher's input. If it "
+                'changes pixels in other ways, give student and teacher the '
+                'same data_preprocessor', 'current',
                 logging.WARNING)
 
 
 def look_at_pixels(inputs: Tensor, samples: SampleList,
                    teacher: BaseDataPreprocessor) -> None:
-    """Warn if a teacher's input is plainly not what it normalises.
+    """Warn if a teacher's input clearly does not suit its normalisation.
 
-    Such as pixels that a pipeline has normalised already, without this
-    package's Runner, which would know.  The host waits for it.
+    An example is pixels that a pipeline has already normalised; crosskd's
+    Runner knows about these, other runners do not.  The host waits for it.
 
     Args:
-        inputs: (N, C, H, W), the teacher's input; the first image is looked
-            at.
+        inputs: (N, C, H, W), the teacher's input; only the first image is
+            checked.
         samples: of the N images.
         teacher: its data preprocessor.
     """
@@ -155,9 +155,9 @@ def look_at_pixels(inputs: Tensor, samples: SampleList,
         print_log(
             'teacher_config.model.data_preprocessor normalises with '
             f'mean={_shown(mean)}, std={_shown(std)}, '
-            f'and the first image has values from {low:.3g} to {high:.3g} '
-            'before that. If the pipeline of the training data normalises or '
-            'scales them, let model.data_preprocessor do that; else correct '
+            f'but the first image has values from {low:.3g} to {high:.3g} '
+            'before that. If the training pipeline normalises or scales '
+            'images, let model.data_preprocessor do it instead; else correct '
             'mean and std', 'current', logging.WARNING)
 
 
@@ -180,14 +180,14 @@ def _given(student: BaseDataPreprocessor, teacher: BaseDataPreprocessor,
 
 
 def _paddings(preprocessor: Any) -> set[float]:
-    """The values that may stand around images in a batch."""
+    """The padding values that may surround images in a batch."""
     augments = getattr(preprocessor, 'batch_augments', None) or ()
     return {getattr(preprocessor, 'pad_value', 0), *(
         a.img_pad_value for a in augments if hasattr(a, 'img_pad_value'))}
 
 
 def _around(image: tuple, batch: tuple) -> list[tuple[slice, slice]]:
-    """Rows and columns below an image and right of it, if there are any."""
+    """The padding below an image and to its right, if there is any."""
     (h, w), (height, width) = image[:2], batch
     below, right = (slice(h, None), slice(None)), (slice(h), slice(w, None))
     return [below] * (h < height) + [right] * (w < width)
@@ -195,7 +195,7 @@ def _around(image: tuple, batch: tuple) -> list[tuple[slice, slice]]:
 
 def _after(before: Normalized, mean: Tensor, std: Tensor, swapped: bool
            ) -> tuple[Tensor, Tensor, bool]:
-    """A normalisation and what was done before it, as one."""
+    """Combine two normalisations, one after the other, into one."""
     first, deviation = before.tensors()
     if swapped:
         first, deviation = first.flip(0), deviation.flip(0)

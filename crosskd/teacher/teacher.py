@@ -1,4 +1,4 @@
-"""The teacher: built, loaded, frozen, and run beside a student."""
+"""The teacher: a frozen detector that runs beside its student."""
 import copy
 from pathlib import Path
 from typing import Any
@@ -27,37 +27,36 @@ from .renormalize import Renormalization, look_at_classes, look_at_pixels
 class Teacher:
     """A frozen detector that a student learns from.
 
-    It is no ``nn.Module`` on purpose: as a plain attribute of the student it
-    stays out of ``parameters()``, ``state_dict()``, optimizers and DDP.
-    Copies of the student (EMA) share it until they train themselves.
+    It is deliberately not an ``nn.Module``: as a plain attribute of the
+    student it stays out of ``parameters()``, ``state_dict()``, optimizers and
+    DDP.  Copies of the student (EMA) share it until they train themselves.
 
-    Config and checkpoint are opened when training begins (:meth:`join`), so
-    that testing and inference need neither.
+    Config and checkpoint are read when training begins (:meth:`join`), so
+    testing and inference need neither.
 
     Args:
         config: dict or Config with a ``model``, path of a config file, or
             ``'mmdet::gfl/….py'``.  A relative path is looked up from the
             working directory, then in the folder of the student's config
-            (:attr:`beside`), then among mmdet's installed configs.  It is
-            built in the registry scope that its own ``default_scope`` names,
-            else in the student's.
+            (:attr:`beside`), then among mmdet's installed configs.  The
+            teacher is built in the registry scope of its own
+            ``default_scope``, or else in the student's.
         ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
             random weights.
         trust_ckpt: unpickle the checkpoint without restriction.
-        dtype: ``'float32'``, ``'bfloat16'`` or ``'float16'``, in which it is
-            held and runs.  By default that of autocast from when that is seen
-            on (``--amp``), else the student's.  The head of a float16 teacher
-            is float32 unless autocast computes in float16, because losses are
-            scaled then, and without that small gradients through the head
-            become 0.  mmcv's own ops (deformable convolutions) know no
-            bfloat16: backbone and neck, or head, are float32 if they have
-            any.
-
-        dense: whether predictions of its head are distilled, so that it has to
-            have a dense one that is known.
+        dtype: the data type in which the teacher is stored and runs:
+            ``'float32'``, ``'bfloat16'`` or ``'float16'``.  By default
+            autocast's type as soon as autocast is on (``--amp``), else the
+            student's.  The head of a float16 teacher stays float32 unless
+            autocast uses float16: only then are losses scaled, and without
+            scaling small gradients through the head become 0.  mmcv's own ops
+            (deformable convolutions) do not support bfloat16: a head, or a
+            backbone and neck, that has any runs in float32.
+        dense: whether predictions of its head are distilled; it then needs a
+            dense head that crosskd knows.
 
     Raises:
-        TypeError, ValueError: ``dtype`` is no such type.
+        TypeError, ValueError: ``dtype`` is not one of these types.
 
     Attributes:
         beside: the folder of the student's config; None if it is not known.
@@ -65,8 +64,8 @@ class Teacher:
             :mod:`crosskd.compat.mmengine_runner`.
         classes: names of the classes that its checkpoint was trained on;
             None if the checkpoint does not say.
-        before: what the pipeline of the student's data does before the
-            student's preprocessor, see :meth:`look_at_data`.
+        before: the normalisation in the student's data pipeline, before the
+            student's preprocessor; see :meth:`look_at_data`.
     """
 
     def __init__(self, config: str | Path | dict | Config | None,
@@ -94,7 +93,7 @@ class Teacher:
 
     @property
     def is_read(self) -> bool:
-        """Whether the detector is there with its weights."""
+        """Whether the detector is built and its weights are loaded."""
         return self._detector is not None
 
     @property
@@ -106,16 +105,16 @@ class Teacher:
         """
         if self._detector is None:
             raise RuntimeError(
-                f'teacher_ckpt={self.ckpt!r}: not read yet; that happens when '
-                'training begins (Teacher.join)')
+                f'teacher_ckpt={self.ckpt!r}: not read yet; Teacher.join '
+                'reads it when training begins')
         return self._detector
 
     @property
     def head(self) -> HeadAdapter:
-        """The teacher's dense head, in its adapter.
+        """The adapter of the teacher's dense head.
 
         Raises:
-            TypeError: it has none that is known.
+            TypeError: the teacher has no dense head that crosskd knows.
         """
         if self._head is None or self._head.head is not getattr(
                 self.detector, HEAD_INPUT.module, None):
@@ -126,11 +125,11 @@ class Teacher:
         return self._head
 
     def read(self) -> None:
-        """Read config and checkpoint, unless that has happened.
+        """Read config and checkpoint, unless they are read already.
 
         Raises:
             FileNotFoundError: config or checkpoint do not exist.
-            TypeError: ``teacher_config`` is no config, or one of no detector.
+            TypeError: ``teacher_config`` is not the config of a detector.
             ValueError: no checkpoint is named, or its weights do not fit.
         """
         if self._detector is None:
@@ -140,10 +139,10 @@ class Teacher:
             self._holding.norms = FusedNorms()
 
     def join(self, student: BaseDetector) -> None:
-        """Read the teacher, unless that has happened, and move it.
+        """Read the teacher, unless it is read already, and move it.
 
-        Called when training begins.  From then on the teacher follows the
-        student's device and data type.
+        It is called when training begins.  From then on the teacher follows
+        the student's device and data type.
 
         Args:
             student: the detector that will learn from this teacher.
@@ -152,53 +151,53 @@ class Teacher:
             FileNotFoundError, TypeError, ValueError: as for :meth:`read`.
         """
         self.read()
-        self._preprocessor = student.data_preprocessor  # it may be another now
+        self._preprocessor = student.data_preprocessor  # it may have changed
         if not self._follows:
             self._follows = True
-            if self._shared:  # with a student that may train elsewhere
+            if self._shared:  # the other student may train elsewhere
                 self._shared = False
                 self._detector, self._holding.norms = copy.deepcopy(
                     (self._detector, self._holding.norms))
             self.follow(student)
 
     def settle(self, plan: Plan) -> None:
-        """Keep what is settled of the pair, which each run goes by."""
+        """Store the plan for the pair, which every later run follows."""
         self._plan = plan
 
     def look_at_data(self, key: str, dataset: Any) -> None:
-        """See how the pipeline of the student's data normalises images.
+        """Find out how the student's data pipeline normalises images.
 
         Args:
             key: of the data set in the config, for messages.
-            dataset: the built data set; None for none.
+            dataset: the built data set, or None.
 
         Raises:
-            ValueError: it normalises some images in another way than others.
+            ValueError: it does not normalise all images in the same way.
         """
         self.before = normalized_by(key, dataset)
 
-    @torch.inference_mode(False)  # what it keeps may serve in training
+    @torch.inference_mode(False)  # cached tensors may be used in training
     @torch.no_grad()
     def __call__(self, inputs: Tensor, samples: SampleList,
                  needs: Needs | None = None) -> Record:
         """Run the teacher on a batch that was preprocessed for the student.
 
-        After :meth:`join` and :meth:`settle`.
+        Call it after :meth:`join` and :meth:`settle`.
 
         Args:
             inputs: (N, 3, H, W).
             samples: of the N images; their ``img_shape`` says where the
                 padding begins.
-            needs: what the distillers need now; no more of the teacher runs.
-                By default what they may ever need.
+            needs: what the distillers need now; the rest of the teacher does
+                not run.  By default all that they may need during the run.
 
         Returns:
-            Record: of the features; where outputs of its head are needed, a
-            :class:`~crosskd.heads.HeadRecord`.
+            Record: of the features; a :class:`~crosskd.heads.HeadRecord` if
+            outputs of the teacher's head are needed.
         """
         plan = self._plan
         if plan is None:
-            raise RuntimeError('a teacher runs after Teacher.settle')
+            raise RuntimeError('call Teacher.settle before running a teacher')
         needs = plan.needs if needs is None else needs
         if not needs:  # all losses have a weight of 0
             return Record()
@@ -206,7 +205,7 @@ class Teacher:
         device = inputs.device.type
         body, head = self._holding.types(self.detector, self._dense_head,
                                          self._runs_alone, device)
-        # the weights are in the type that it runs in: nothing casts them anew
+        # the weights are stored in the type that it runs in: no casts needed
         with torch.autocast(device, enabled=False):
             self._holding.hold(self.detector, self._dense_head,
                                (body, head), inputs)
@@ -245,7 +244,7 @@ class Teacher:
         inputs = self._renormalized(inputs, samples, self._preprocessor)
         detector = self.detector
         if any(p.dtype in HALVES for p in detector.parameters()):
-            # of boxes, NMS and mmcv's ops, some have no shorter types
+            # some of boxes, NMS and mmcv's ops do not support shorter types
             detector = copy.deepcopy(detector).float()
         like = next(detector.parameters())
         with torch.autocast(inputs.device.type, enabled=False):
@@ -254,19 +253,19 @@ class Teacher:
 
     @property
     def has_dense_head(self) -> bool:
-        """Whether it has a dense head that is known."""
+        """Whether it has a dense head that crosskd knows."""
         return self._dense_head is not None
 
     @property
     def _runs_alone(self) -> bool:
-        """Whether no more runs than backbone, neck and a dense head."""
+        """Whether only backbone, neck and a dense head run."""
         plan = self._plan
         return plan is None or plan.needs.dense or take_features_alone(
             self.detector, plan.teacher)
 
     @property
     def _dense_head(self) -> HeadAdapter | None:
-        """The head, if it is known, and can be run by itself."""
+        """The head, if crosskd knows it and can run it separately."""
         try:
             return self.head
         except TypeError:
@@ -288,13 +287,12 @@ class Teacher:
     def follow(self, student: nn.Module) -> None:
         """Move to the student's device, data type and memory layout.
 
-        A type that was asked for stays, and that of autocast is not widened
-        with the student.  Half precision waits for the next run, so that a
-        student that goes there and comes back, as for an evaluation, finds
-        its teacher's weights unrounded.  Does nothing before training begins.
-        The student's own ``_apply`` is not repeated here, because some of
-        what it does leaves tensors without values (``to_empty``, the meta
-        device).
+        A type set by ``dtype`` stays, and autocast's type is not widened with
+        the student.  Half precision is applied at the next run only: if the
+        student goes to half precision and back, as for an evaluation, the
+        teacher's weights are not rounded.  It does nothing before training
+        begins.  It does not repeat the student's ``_apply``, because that can
+        leave tensors without values (``to_empty``, the meta device).
         """
         like = next(student.parameters())
         if self._follows and not like.is_meta:
@@ -306,7 +304,7 @@ class Teacher:
             self._holding.follow(self.detector, self._dense_head, like.dtype)
 
     def __deepcopy__(self, memo: dict) -> 'Teacher':
-        # the same detector, until the copy of the student trains, too
+        # shared until the copy of the student trains, too
         shared = copy.copy(self)
         shared._follows = False
         shared._shared = self.is_read

@@ -285,7 +285,7 @@ def test_the_size_is_the_largest_of_the_pipeline(tmp_path, resize, size):
     (dict(device='gpu'), ValueError, "device 'gpu': "),
     (dict(amp=True), ValueError, r"\(--amp\)"),
     (dict(options={'model.type': 'GFL'}), ValueError,
-     "model.type='GFL' is no detector that is distilled"),
+     "model.type='GFL' is not a distilled detector"),
     (dict(options={'model': 3}), ValueError,
      "CONFIG=.*: expected a config with a 'model'"),
     (dict(options={'train_dataloader.dataset.pipeline': [], 'x': 1},
@@ -313,7 +313,7 @@ def test_a_teacher_is_found_beside_the_config(tmp_path, monkeypatch):
 @pytest.mark.parametrize('args, said', [
     (['gone.py'], "CONFIG='gone.py': no such config file"),
     (['plain.py'],
-     r"CONFIG='plain\.py': model\.type='GFL' is no detector"),
+     r"CONFIG='plain\.py': model\.type='GFL' is not a distilled"),
     (['broken.py'],
      r"CONFIG='broken\.py': cannot be read: SyntaxError"),
     ([DEMO, '--size', '16', '16'], 'size 16×16: expected sides of at least'),

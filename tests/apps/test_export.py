@@ -309,7 +309,7 @@ def test_a_module_that_needs_this_package_is_named(exported, tmp_path,
         "model = dict(backbone=dict(type='MixedConvs'))\n")
     export(tmp_path / 'mixed_student.py', 'work_dirs/mine/epoch_1.pth',
            tmp_path)
-    assert 'mixed, which CONFIG imports and needs' in capsys.readouterr().out
+    assert 'CONFIG needs mixed, which imports' in capsys.readouterr().out
     assert Config.fromfile(tmp_path / 'student.py').custom_imports.imports == [
         'mixed', 'my_project']
 

@@ -364,7 +364,7 @@ REFUSED = {
         "'CrossKDGFL' is distilled already; expected the config of the plain"),
     'an unknown type': (
         ['unknown.py', 'teacher.py', 'teacher.pth'],
-        "'NoSuchDetector' is in no registry"),
+        "'NoSuchDetector' is not registered"),
     'no config': (
         ['gone.py', 'teacher.py', 'teacher.pth'],
         "STUDENT_CONFIG='gone.py': no such config file; looked for "),
@@ -386,7 +386,8 @@ REFUSED = {
         ['student.py', 'teacher.py', 'garbage.pth'],
         "teacher_ckpt='garbage.pth': not a checkpoint that torch can read"),
     'a checkpoint that runs code': (
-        ['student.py', 'teacher.py', 'code.pth'], 'refused, because it names'),
+        ['student.py', 'teacher.py', 'code.pth'],
+        'refused, because it contains'),
     "another detector's checkpoint": (
         ['student.py', 'student.py', 'teacher.pth'],
         'teacher.pth.* does not fit the model of teacher_config'),
@@ -398,7 +399,7 @@ REFUSED = {
         'no level of the teacher has a stride of the student'),
     'data of other classes': (
         ['unlike.py', 'teacher.py', 'teacher.pth'],
-        'expected 3 names, as many as the head predicts classes, found 5'),
+        'expected 3 names, one for each class of the head, found 5'),
 }
 
 

@@ -47,8 +47,8 @@ def test_a_large_annotation_file_is_spoken_of(shapes_root, monkeypatch,
     monkeypatch.setattr(logger, 'handlers', [caplog.handler])
     caplog.set_level('INFO', logger.name)
     check(loader())
-    assert 'looking through' not in caplog.text
+    assert 'checking' not in caplog.text
     monkeypatch.setattr(data_check, 'LARGE', 0)
     check(loader())
     assert ("train_dataloader.dataset.ann_file='data/shapes/train.json': "
-            'looking through 0 MB' in caplog.text)
+            'checking 0 MB' in caplog.text)

@@ -366,7 +366,7 @@ def test_arguments_that_cannot_be_used(arguments, error, message):
     (plain_cfg('gfl'), 1, TypeError,
      'expected a distilled detector .model.type., found GFL'),
     (distiller_cfg('gfl'), [0, 7], ValueError,
-     'expected fewer than the 6 of the validation data .* index 7')])
+     'expected indices below 6, the number of images .* found 7')])
 def test_what_cannot_be_drawn_is_said_before_training(cfg, images, error,
                                                       message):
     runner = SimpleNamespace(

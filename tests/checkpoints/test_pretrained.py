@@ -92,9 +92,10 @@ def test_a_file_that_cannot_be_had_names_the_key_at_its_depth(hub, cfg, key):
 
 
 @pytest.mark.parametrize('path, words', [
-    ('torchvision://resnet5', "'resnet5' is not in the list.*mean 'resnet5"),
-    ('mmcls://vgg', "'vgg' is not in the list behind mmcls://"),
-    ('s3://bucket/a.pth', 'cannot be read through the allow-list')])
+    ('torchvision://resnet5',
+     "'resnet5' is not in mmengine's list.*mean 'resnet5"),
+    ('mmcls://vgg', "'vgg' is not in mmengine's list for mmcls://"),
+    ('s3://bucket/a.pth', 'crosskd does not read this kind of')])
 def test_names_and_storage_that_cannot_be(hub, path, words):
     with pytest.raises(ValueError, match=f'^model.a.init_cfg.*{words}'):
         check_pretrained(dict(a=dict(init_cfg=pretrained(path))))

@@ -31,7 +31,7 @@ def evil(project, tmp_path):
 
 
 def refused(out, tmp_path):
-    assert 'not on the allow-list' in out and 'nothing of it was run' in out
+    assert 'not on the allow-list' in out and 'none of its code was run' in out
     assert out.count('Error: ') == 1
     assert not (tmp_path / 'it_ran').exists()
 
@@ -93,7 +93,7 @@ def test_storage_that_cannot_be_restricted_is_refused(project, tmp_path,
                                                       name):
     out = tool('test.py', 'plain.py', name, '--work-dir', tmp_path,
                cwd=project, ok=False)
-    assert 'fetch the file and name its path' in out
+    assert 'download the file and give its path' in out
 
 
 def test_pretrained_backbones_come_through_the_same_door(

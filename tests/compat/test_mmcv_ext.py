@@ -144,7 +144,7 @@ def test_compiled_ops_that_do_not_load_are_an_error_with_two_cures(
                           capture_output=True)
     assert done.returncode
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("ImportError: mmcv's compiled ops (mmcv._ext) do "
-                           f'not load: {error or ""}')
-    assert f'torch than the installed {torch.__version__}' in last
+    assert last.startswith("ImportError: mmcv's compiled ops (mmcv._ext) "
+                           f'cannot be loaded: {error or ""}')
+    assert f'torch other than the installed {torch.__version__}' in last
     assert 'built for this torch, or one without compiled ops' in last

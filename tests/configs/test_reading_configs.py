@@ -208,8 +208,8 @@ def test_the_class_is_that_of_the_scope():
     assert detector_class(dict(type='GFL', _scope_='crosskd')) is GFL
     for model in (dict(type='NoSuch'),
                   dict(type='DistilledDetector', detector='NoSuch')):
-        with pytest.raises(ValueError, match="KEY: model.*='NoSuch' is in no "
-                                             'registry'):
+        with pytest.raises(ValueError, match="KEY: model.*='NoSuch' is not "
+                                             'registered'):
             plain_model(model, 'KEY')
 
 

@@ -61,15 +61,15 @@ WRONG = dict(
     not_finite=(change('annotations', bbox=[1, 1, float('nan'), 9]),
                 '0 of 43 boxes are left: 43 not finite'),
     infinite=(change('annotations', 2, bbox=[1, 1, float('inf'), 9]),
-              r'annotations\[2\].bbox=\[1, 1, inf, 9\] \(id 3\) is no box'),
-    ids_from_0=(shifted(-1), 'the annotations have the category ids 0, 1, 2, '
-                '3, 4, categories declares 1, 2, 3, 4, 5: they look shifted'),
-    ids_from_1=(shifted(1), 'the annotations have the category ids 2, 3, 4, '
+              r'annotations\[2\].bbox=\[1, 1, inf, 9\] \(id 3\) is not a box'),
+    ids_from_0=(shifted(-1), 'the annotations use the category ids 0, 1, 2, '
+                '3, 4, but categories lists 1, 2, 3, 4, 5: the ids look '),
+    ids_from_1=(shifted(1), 'the annotations use the category ids 2, 3, 4, '
                 '5, 6, .*shifted by one'),
     undeclared=(half_undeclared, r'22 of 43 boxes cannot be used: 22 with a '
-                'category_id that categories does not declare .*77'),
+                'category_id that is not in categories .*77'),
     image_unknown=(change('annotations', image_id=999),
-                   'no image is left of 12|no image has a box'),
+                   'none of 12 images is left|no image has a box'),
     twice_an_annotation=(
         change('annotations', 3, id=1), r'annotations\[0\] and '
         r'annotations\[3\] have the same id, 1'),
@@ -80,7 +80,7 @@ WRONG = dict(
                      'str; expected a number'),
     mixed_references=(
         change('annotations', 3, image_id='3'),
-        r"annotations\[3\].image_id='3' is a str; expected a number as the "),
+        r"annotations\[3\].image_id='3' is a str; expected a number, like "),
     text_references=(
         lambda f: [a.update(category_id=str(a['category_id']))
                    for a in f['annotations']],
@@ -98,11 +98,11 @@ WRONG = dict(
     null_file_name=(change('images', 5, file_name=None),
                     r'images\[5\].file_name=None: expected a string'),
     three_numbers=(change('annotations', 3, bbox=[1, 2, 3]),
-                   r'annotations\[3\].bbox=\[1, 2, 3\] \(id 4\) is no box'),
+                   r'annotations\[3\].bbox=\[1, 2, 3\] \(id 4\) is not a box'),
     text_box=(change('annotations', 3, bbox=['1', 2, 3, 4]),
-              r"annotations\[3\].bbox=\['1', 2, 3, 4\] .* is no box"),
+              r"annotations\[3\].bbox=\['1', 2, 3, 4\] .* is not a box"),
     null_box=(change('annotations', 3, bbox=None),
-              r'annotations\[3\].bbox=None .* is no box'),
+              r'annotations\[3\].bbox=None .* is not a box'),
     null_area=(change('annotations', 3, area=None),
                r'annotations\[3\].area=None \(id 4\): expected a number'),
     area_gone=(drop('annotations', 3, 'area'),
@@ -183,7 +183,7 @@ def test_what_mmdet_does_not_read_may_be_as_it_likes(log):
                            filter_cfg=dict(filter_empty_gt=False)))
     assert len(dataset) == 13
     (said, ) = warnings(log)
-    assert '1 annotations are of images that the file does not list' in said
+    assert '1 annotations belong to images that the file does not list' in said
 
 
 def test_corners_in_the_place_of_width_and_height_are_said(log):
@@ -192,7 +192,7 @@ def test_corners_in_the_place_of_width_and_height_are_said(log):
         x, y, w, h = one['bbox']
         one['bbox'] = [x, y, x + w, y + h]
     check(loader(ann_file=saved('x', file)))
-    assert 'boxes end beyond their images; are they corners?' in (
+    assert 'boxes extend beyond their images; are they [x1, y1, x2, y2]?' in (
         warnings(log)[-1])
 
 
@@ -218,7 +218,7 @@ def test_image_ids_that_look_shifted_are_said(log):
     for one in file['annotations']:
         one['image_id'] += 1
     check(loader(ann_file=saved('x', file)))
-    assert 'do the boxes lie on the right images?' in log.text
+    assert 'Check that the boxes are on the right images' in log.text
 
 
 def test_images_below_the_smallest_size(log):
@@ -289,7 +289,7 @@ def test_classes_in_a_file(tmp_path):
 def test_two_categories_of_one_name():
     file = content()
     file['categories'].append(dict(id=9, name='circle'))
-    with pytest.raises(ValueError, match='expected one category of each name'):
+    with pytest.raises(ValueError, match='expected each category name once'):
         check(loader(ann_file=saved('x', file)))
 
 
@@ -304,7 +304,7 @@ def test_ann_file_that_is_no_path(ann_file):
 def test_what_is_no_json(text):
     with open('data/shapes/x.json', 'w') as file:
         file.write(text)
-    with pytest.raises(ValueError, match='no JSON, or truncated'):
+    with pytest.raises(ValueError, match='not JSON, or truncated'):
         check(loader(ann_file='x.json'))
 
 

@@ -60,10 +60,10 @@ def built_loader():
     (dict(ann_file='gone.json'), FileNotFoundError,
      ".ann_file='data/shapes/gone.json': no such file (looked from"),
     (dict(ann_file='zero.json'), ValueError,
-     ".ann_file='data/shapes/zero.json': 0 of 43 boxes are left: 43 with an "),
+     ".ann_file='data/shapes/zero.json': 0 of 43 boxes are left: 43 "),
     (dict(metainfo=dict(classes='cat')), TypeError, ".metainfo.classes='cat'"),
     (dict(filter_cfg=dict(min_size=999)), ValueError,
-     ".ann_file='data/shapes/train.json': 0 of 43 boxes are left: 12 images "),
+     ".ann_file='data/shapes/train.json': 0 of 43 boxes are left: 12 "),
     (dict(data_prefix=dict(img='gone/')), FileNotFoundError,
      ": 12 of 12 images are not there, the first is 'data/shapes/gone/"),
 ])
@@ -211,7 +211,7 @@ def test_xml_of_other_names(tmp_path):
     cfg = loader()
     cfg['dataset'] = voc(tmp_path, a='Cat', b='Dog', c='Cat')
     words = re.escape(
-        f"{TRAIN}.dataset: no image is left of 3 with filter_cfg="
+        f"{TRAIN}.dataset: none of 3 images is left with filter_cfg="
         "{'filter_empty_gt': True}, indices=None: no image has a box of the "
         f"classes 'cat', 'dog' in {tmp_path}/ImageSets/train.txt (there: "
         "'Cat', 'Dog')")
@@ -225,7 +225,7 @@ def test_xml_of_other_names(tmp_path):
             check(cfg)
     cfg = wrapped(loader()['dataset'], inner)
     with pytest.raises(ValueError, match=re.escape(
-            f'{TRAIN}.dataset.dataset.datasets[1]: no image is left of 3')):
+            f'{TRAIN}.dataset.dataset.datasets[1]: none of 3 images is left')):
         check(cfg)
 
 
@@ -233,7 +233,7 @@ def test_xml_of_which_all_images_are_too_small(tmp_path):
     cfg = loader()
     cfg['dataset'] = voc(tmp_path, a='cat', b='dog')
     cfg['dataset']['filter_cfg']['min_size'] = 99
-    with pytest.raises(ValueError, match='no image is left of 2 with filter_cf'
+    with pytest.raises(ValueError, match='none of 2 images is left with filte'
                        ".*'min_size': 99.*: 2 boxes of the classes 'cat', 'd"):
         check(cfg)
 
@@ -254,11 +254,11 @@ def test_xml_of_boxes_that_cannot_be(tmp_path, corners, log):  # noqa: F811
 
     spoil('i3')
     assert len(check(cfg)) == 20
-    assert '1 of 20 boxes have no size or lie outside' in warnings(log)[0]
+    assert '1 of 20 boxes have no size or are outside' in warnings(log)[0]
     for image in ('i4', 'i5'):
         spoil(image)
     with pytest.raises(ValueError, match=f'{TRAIN}.dataset: 3 of 20 boxes have'
-                       ' no size or lie outside .*i3.jpg.*x1 < x2'):
+                       ' no size or are outside .*i3.jpg.*x1 < x2'):
         check(cfg)
 
 
@@ -386,9 +386,10 @@ def test_a_broken_image_is_named(tmp_path, spoil, words, workers):
 
 
 @pytest.mark.parametrize('size, words', [
-    ((32, 32), 'is of 32×32 pixels, its annotations say 64×64: it looks like '
-     'a resized copy'),
-    ((48, 64), 'of 48×64 pixels, its annotations say 64×64: another picture'),
+    ((32, 32), 'has 32×32 pixels, but its annotations say 64×64: it looks '
+     'like a resized copy'),
+    ((48, 64), 'has 48×64 pixels, but its annotations say 64×64: it may be '
+     'another picture'),
 ])
 def test_pictures_of_another_size_are_said_once(tmp_path, size, words):
     """By a worker, whose logger writes where the training's does."""
@@ -423,8 +424,8 @@ def test_a_picture_that_is_turned(tmp_path, log):  # noqa: F811
     assert 'pixels' not in log.text
     reader.update(color_type='color')
     check(cfg)[0]
-    assert 'turned by its EXIF orientation' in warnings(log)[-1]
-    assert '64×48 pixels, its annotations say 48×64' in warnings(log)[-1]
+    assert 'its EXIF orientation rotates it' in warnings(log)[-1]
+    assert '64×48 pixels, but its annotations say 48×64' in warnings(log)[-1]
 
 
 def test_a_pipeline_may_find_its_images_itself():
@@ -466,7 +467,7 @@ def test_evaluators_that_judge_the_data(log):  # noqa: F811
 
 @pytest.mark.parametrize('metric', [dict(), dict(ann_file=None)])
 def test_an_evaluator_without_a_file_needs_the_truth_in_the_samples(metric):
-    with pytest.raises(ValueError, match='val_evaluator.ann_file is not given'
+    with pytest.raises(ValueError, match='val_evaluator.ann_file is missing'
                        ".*'data/shapes/val.json'"):
         evaluate(metric)
     packs = dict(type='PackDetInputs', meta_keys=('img_id', 'instances'))
@@ -515,7 +516,7 @@ def test_an_evaluator_of_other_data(several):
     wrong('data/shapes/x.json', " has the categories 'cross', 'star', ")
     with open('data/shapes/x.json', 'w') as text:
         text.write('{')
-    wrong('data/shapes/x.json', ': no JSON, or truncated')
+    wrong('data/shapes/x.json', ': not JSON, or truncated')
 
 
 def test_an_evaluator_of_a_file_that_cannot_be_evaluated():
@@ -535,7 +536,7 @@ def test_evaluators_of_wrapped_and_partial_data(log):  # noqa: F811
     cfg['dataset'] = dict(type='ConcatDataset', datasets=[cfg['dataset']])
     metric = dict(type='CocoMetric', ann_file=ANN)
     assert len(check(cfg, VAL, evaluator=metric)) == 6
-    with pytest.raises(ValueError, match='under the id 0, val_dataloader'
+    with pytest.raises(ValueError, match='under the id 0, but val_dataloader'
                        r'.dataset.datasets\[1\] has'):
         cfg['dataset']['datasets'].append(
             dict(loader()['dataset'], ann_file=saved('x', dict(
@@ -544,7 +545,7 @@ def test_evaluators_of_wrapped_and_partial_data(log):  # noqa: F811
                  pipeline=[]))
         check(cfg, VAL, evaluator=metric)
     (said, ) = warnings(log)
-    assert '41 annotations are of images that the file does not' in said
+    assert '41 annotations belong to images that the file does not' in said
     log.clear()
     assert len(evaluate(dict(ann_file=ANN), indices=2)) == 2
     assert 'has 4 images, with ' in warnings(log)[-1]

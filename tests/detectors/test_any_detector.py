@@ -214,7 +214,7 @@ def test_a_tap_that_does_not_run_is_an_error(kind, name):
 @pytest.mark.parametrize('side', ['student', 'teacher'])
 def test_maps_of_boxes_are_an_error(kind, name, side):
     key = 'teacher_config.model' if side == 'teacher' else 'model'
-    with pytest.raises(ValueError, match=rf'^{key}: there were \d+ feature '
+    with pytest.raises(ValueError, match=rf'^{key}: found \d+ feature '
                        f'maps at the {name} for 1 images'):
         build(tapping(kind, **{side: name}))
 
@@ -233,7 +233,7 @@ def test_maps_of_branches_are_an_error():
     cfg['neck']['type'] = 'Branches'
     model = built(cfg)
     batch = inputs(model)
-    with pytest.raises(ValueError, match='there were 6 feature maps at the '
+    with pytest.raises(ValueError, match='found 6 feature maps at the '
                        'neck for 2 images'):
         model.paired(batch['inputs'], batch['data_samples'], lambda: (
             model.extract_feat(batch['inputs'])))
@@ -242,14 +242,14 @@ def test_maps_of_branches_are_an_error():
 def test_a_part_that_cannot_be_measured_names_its_side():
     cfg = of_kind('faster')
     cfg['teacher_config']['model']['neck']['in_channels'] = [1] * 4
-    with pytest.raises(ValueError, match='^teacher_config.model: its features '
-                       'cannot be measured'):
+    with pytest.raises(ValueError, match='^teacher_config.model: cannot '
+                       'measure its features'):
         build(cfg)
 
 
 def test_a_detector_with_a_teacher_of_its_own_is_refused():
     with pytest.raises(TypeError, match='model.detector: KnowledgeDistillation'
-                       'SingleStageDetector learns from a teacher of its own'):
+                       'SingleStageDetector already has a teacher of its own'):
         MODELS.build(dict(
             type='DistilledDetector',
             detector='KnowledgeDistillationSingleStageDetector'))

@@ -337,7 +337,7 @@ def test_a_loss_that_reduces_is_named_before_training():
     ('atss', dict(loss_center_kd=dict(type='CrossEntropyLoss')), ValueError,
      'kd_cfg.loss_center_kd: use_sigmoid must be True'),
     ('gfl', dict(loss_center_kd=BCE), ValueError,
-     'no quality branch, but cls, reg; remove it'),
+     'no quality branch, only cls, reg; remove this key'),
     ('atss', dict(loss_reg_kd=KL), ValueError, 'ATSS heads predict none'),
     ('gfl', dict(loss_cls_kd=dict(type='TakesNoReduction')), TypeError,
      r'kd_cfg.loss_cls_kd: TakesNoReduction must take \(pred, target, reduct'),
@@ -379,7 +379,7 @@ def test_pairs_that_do_not_fit_are_errors_when_training_begins(head, words):
 def test_plain_imitation_needs_equal_priors():
     cfg = distiller_cfg('gfl', teacher_kind='retina', prediction='student',
                         loss_reg_kd=GIOU)
-    with pytest.raises(ValueError, match='priors per location'):
+    with pytest.raises(ValueError, match='anchors per location'):
         build(cfg)
 
 
@@ -416,7 +416,8 @@ def test_what_a_distiller_needs_is_checked_before_training():
     model = build(distiller_cfg('atss', distillers=further))
     assert total(model.loss(*batch()))['loss_of_quality'] > 0
     with pytest.raises(ValueError, match="QualityDistiller needs the output "
-                       "'quality', and GFL heads of teachers have cls, reg"):
+                       "'quality', but the GFL head of the teacher has only "
+                       'cls, reg'):
         build(distiller_cfg('gfl', distillers=further))
 
 

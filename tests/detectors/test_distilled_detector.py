@@ -127,9 +127,10 @@ def test_a_dense_pair_is_copied_without_the_teachers_head():
 
 
 @pytest.mark.parametrize('change, words', [
-    (dict(detector='FasterRCN'), "no detector of that name.*'FasterRCNN'"),
-    (dict(detector='FPN'), 'is no detector of mmdet'),
-    (dict(detector='CrossKDGFL'), 'CrossKDGFL is distilled already'),
+    (dict(detector='FasterRCN'),
+     "no detector is registered under that name.*'FasterRCNN'"),
+    (dict(detector='FPN'), 'is not an mmdet detector'),
+    (dict(detector='CrossKDGFL'), 'CrossKDGFL is already a distilled'),
     (dict(detector=3), "such as 'FasterRCNN', found 3"),
     (dict(detector=None), 'model.detector: expected .* found None'),
     (dict(detector=dict(type='GFL')), r'found \{'),

@@ -110,7 +110,7 @@ def test_names_are_checked(project, tmp_path):
                 'activation_checkpointing: CrossKDGFL has no module '
                 f"'{wrong}'")):
             prepare_checkpointing(model, [wrong])
-    with pytest.raises(TypeError, match='must be a list of names'):
+    with pytest.raises(TypeError, match='must be a list of module names'):
         prepare_checkpointing(model, 5)
     prepare_checkpointing(model, 'backbone')
     out = tool('train.py', 'distilled.py', '--work-dir', tmp_path,

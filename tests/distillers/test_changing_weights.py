@@ -188,7 +188,7 @@ def test_a_loss_without_weight_needs_its_split():
             KL, loss_weight=0), loss_feat_kd=PKD,
         reused_teacher_head_idx=None)
     with pytest.raises(TypeError, match='kd_cfg.reused_teacher_head_idx .*'
-                       'found None; also for losses with a weight of 0'):
+                       'found None; losses with a weight of 0 need it'):
         build(cfg)
 
 

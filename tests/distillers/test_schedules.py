@@ -84,7 +84,7 @@ def test_warmup_iters_of_sdd_is_such_a_schedule(iteration):
 
 
 @pytest.mark.parametrize('schedule, words', [
-    (3, 'kd_cfg.schedule must be a dict of configs'),
+    (3, 'kd_cfg.schedule must be a dict from the names'),
     (dict(loss_cls_kd=3), "kd_cfg.schedule.loss_cls_kd must be a dict with"),
     (dict(loss_cls_kd=dict(type='Linear')),
      "schedule.loss_cls_kd: unknown key 'Linear', expected LinearWarmup"),

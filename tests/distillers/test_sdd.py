@@ -189,7 +189,7 @@ def test_levels_without_room_for_a_scale_do_without_it(caplog):
         assert value == 0  # a batch of small images is no error
         value.backward()
     MMLogger.get_current_instance().removeHandler(caplog.handler)
-    message = 'scale 16 is finer than every map region'
+    message = 'scale 16 is left out, because it is finer than every map region'
     assert sum(message in said for said in caplog.messages) == 1
 
 
@@ -233,7 +233,7 @@ def test_autocast_stays_close_to_float32():
     (dict(loss_sdd=dict(SDD, scales=(1, 16))), ValueError,
      'kd_cfg.loss_sdd: scales: 16 does not fit box regions, .* 8×8 points'),
     (dict(sdd_regions=dict(map=1.0)), TypeError,
-     'kd_cfg.sdd_regions.map must be a dict of what differs .*found 1.0'),
+     'kd_cfg.sdd_regions.map must be a dict of changes .*found 1.0'),
     (dict(sdd_regions=dict(map=dict(loss_weight=-1))), ValueError,
      'kd_cfg.sdd_regions.map: SDDLoss: loss_weight'),
     (dict(sdd_regions='map'), TypeError, 'kd_cfg.sdd_regions must be a dict'),

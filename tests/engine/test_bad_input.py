@@ -67,10 +67,10 @@ CASES = dict(
         {TEACHER: GONE}, 'TypeError: teacher_config must be.*found None'),
     teacher_not_a_detector=(
         {TEACHER: dict(model=dict(type='ResNet', depth=18))},
-        'TypeError: teacher_config: ResNet is no detector of mmdet'),
+        'TypeError: teacher_config: ResNet is not an mmdet detector'),
     teacher_of_unknown_type=(
         {TEACHER: dict(model=dict(type='GFLL'))},
-        "ValueError: teacher_config: .*'GFLL' is in no registry.*mean 'GFL'"),
+        "ValueError: teacher_config: .*'GFLL' is not registered.*mean 'GFL'"),
     teacher_two_stage=(
         {TEACHER: 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config.model.bbox_head: FasterRCNN has none'),
@@ -114,8 +114,8 @@ CASES = dict(
     pretrained_unreachable=(
         {'model.backbone.init_cfg': UNREACHABLE},
         'FileNotFoundError: model.backbone.init_cfg.checkpoint=.*cannot be '
-        'downloaded .*, or begin with random weights: '
-        r'model.backbone.init_cfg=None \(each after --cfg-options\)$'),
+        'downloaded .*, or start with random weights: '
+        r'model.backbone.init_cfg=None \(either after --cfg-options\)$'),
     pretrained_unreachable_and_annotations_missing=(
         {'model.backbone.init_cfg': UNREACHABLE, **data('gone')},
         'FileNotFoundError: train_dataloader.dataset.ann_file'),
@@ -196,10 +196,10 @@ CASES = dict(
         {f'{KD}.classes': ['circle']}, 'kd_cfg.classes must be a dict of n'),
     classes_of_nobody=(
         {f'{KD}.classes': dict(disc='circle')},
-        "kd_cfg.classes: 'disc' is no class of the student, which has circle"),
+        "kd_cfg.classes: 'disc' is not a class of the student, which has ci"),
     classes_that_the_teacher_has_not=(
         {f'{KD}.classes': dict(circle='disc')},
-        "kd_cfg.classes: 'disc' is no class of the teacher, which has circle"),
+        "kd_cfg.classes: 'disc' is not a class of the teacher, which has ci"),
     teacher_classes_too_few=(
         {f'{KD}.teacher_classes': ('circle', )},
         'kd_cfg.teacher_classes .*: expected 5 names, .* found 1: circle'),
@@ -218,7 +218,7 @@ CASES = dict(
     distillers_of_one_loss=(
         {f'{KD}.distillers': [dict(type='PredictionDistiller',
                                    loss_cls_kd=QFL)]},
-        "kd_cfg: two distillers have a loss 'loss_cls_kd'"),
+        "kd_cfg: two distillers return a loss 'loss_cls_kd'"),
     student_of_unknown_type=(
         {'model.type': 'CrosKDGFL'},
         "ValueError: model.type='CrosKDGFL' is not .*; did you mean 'CrossKD"),
@@ -248,17 +248,17 @@ CASES = dict(
         'student has circle, .*, the teacher circles, '),
     classes_misspelt=(
         {f'{TRAIN}.metainfo': dict(classes=('cirle', *CLASSES[1:]))},
-        "metainfo.classes: 'cirle' is no category.*did you mean 'circle'"),
+        "metainfo.classes: 'cirle' is not a category.*did you mean 'circle'"),
     classes_in_capitals=(
         {f'{TRAIN}.metainfo': dict(classes=('CIRCLE', *CLASSES[1:]))},
-        "metainfo.classes: 'CIRCLE' is no category.*did you mean 'circle'"),
+        "metainfo.classes: 'CIRCLE' is not a category.*did you mean 'circle'"),
     classes_in_another_order=(
         {f'{TRAIN}.metainfo': dict(classes=CLASSES[::-1])},
         "expected the order of the categories in ann_file, 'circle', "),
     annotations_missing=(
         data('gone'), 'FileNotFoundError: train_dataloader.dataset.ann_file'),
     annotations_truncated=(
-        data('truncated'), 'truncated.json.: no JSON, or truncated'),
+        data('truncated'), 'truncated.json.: not JSON, or truncated'),
     annotations_without_categories=(
         data('no_categories'),
         'expected COCO annotations with categories, found none'),

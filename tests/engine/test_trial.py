@@ -474,7 +474,7 @@ def in_scope(scope, **teacher):
 def test_a_teacher_is_built_in_the_scope_of_its_own_config(scope):
     model = plain_cfg('gfl', 16)
     build(in_scope(scope, model=model, default_scope='mmdet')).loss(*batch())
-    with pytest.raises(ValueError, match="'GFL' is in no registry of the sc"):
+    with pytest.raises(ValueError, match="'GFL' is not registered in the sc"):
         build(in_scope(scope, model=model))
 
 

@@ -130,7 +130,7 @@ def test_both_phases_have_the_normaliser_of_the_head(number, boxes, epoch):
 def test_a_deeper_split_is_refused(split):
     whose = 'student' if split != (0, 1) else 'teacher'
     with pytest.raises(ValueError, match='reused_teacher_head_idx must be '
-                       rf"between 0 .*\(0 in the {whose}'s head\).*the two "
+                       rf"between 0 .*\(0 in the {whose}'s head\).*both "
                        'tasks of a TOOD head read all layers of its trunk'):
         build(distiller_cfg('tood', reused_teacher_head_idx=split))
 

@@ -584,8 +584,8 @@ def test_normaliser_of_two_ranks_is_that_of_the_loss(ranks, boxes):
     (dict(ann_file='gone.json'),
      r'train_dataloader\.dataset\.dataset\.ann_file=.*gone\.json'),
     (dict(metainfo=dict(classes=('circle', 'squares'))),
-     r"train_dataloader\.dataset\.dataset\.metainfo\.classes: 'squares' is no "
-     'category'),
+     r"train_dataloader\.dataset\.dataset\.metainfo\.classes: 'squares' is "
+     'not a category'),
     (dict(data_prefix=dict(img='gone/')),
      r'train_dataloader\.dataset\.dataset: 12 of 12 images are not there'),
     (dict(metainfo=dict(classes=CLASSES[:4])),

@@ -227,7 +227,7 @@ def test_the_classification_loss_by_default():
 @pytest.mark.parametrize('kind, found', [
     ('PKDLoss', 'features'), ('KnowledgeDistillationKLDivLoss',
                               'logits, bins'),
-    ('FocalLoss', 'nothing that it names')])
+    ('FocalLoss', 'an unknown form .it has no attribute .compares..')])
 def test_a_loss_of_something_else_is_refused(kind, found):
     with pytest.raises(TypeError, match=f'found {kind}, which compares '
                        f'{found}$'):

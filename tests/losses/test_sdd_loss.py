@@ -315,7 +315,7 @@ def test_bad_parameters_are_named(cfg, error, words):
      r'\(2, 4, 6, 7\)'),
     (dict(labels=torch.tensor([0, 3])), 'labels must be between 0 and 2, '
      'found 0 to 3'),
-    (dict(labels=torch.tensor([0])), r'labels must be of shape \(2, \)'),
+    (dict(labels=torch.tensor([0])), r'labels must have shape \(2, \)'),
 ])
 def test_inputs_that_do_not_fit_are_named(change, words):
     x = torch.zeros(2, 3, 6, 7)
@@ -326,18 +326,18 @@ def test_inputs_that_do_not_fit_are_named(change, words):
 def test_softmax_of_one_class_is_an_error():
     x = torch.zeros(2, 1, 4, 4)
     for base in ('kd', 'dkd', 'nkd'):
-        with pytest.raises(ValueError, match='at least 2, found 1'):
+        with pytest.raises(ValueError, match='at least 2 classes, found 1'):
             sdd_loss(x, x, base=base)
 
 
 def test_weights_that_do_not_fit_are_named():
     x = torch.zeros(2, 3, 6, 7)
-    with pytest.raises(ValueError, match='weight must be of shape'):
+    with pytest.raises(ValueError, match='weight must have shape'):
         SDDLoss()(x, x, weight=torch.ones(2, 6, 6))
 
 
 @pytest.mark.parametrize('extents, words', [
-    ([(6, 7)], 'a height and a width for each of 2 maps'),
+    ([(6, 7)], 'a .height, width. for each of 2 maps'),
     ([(6, 7), (7, 7)], 'extents must be at most 6×7, .* found'),
     ([(6, 7), (-1, 7)], 'extents must be .* found .*-1')])
 def test_extents_that_do_not_fit_are_named(extents, words):
@@ -349,5 +349,5 @@ def test_extents_that_do_not_fit_are_named(extents, words):
 @pytest.mark.parametrize('extents', [[], [(6, 7)] * 3])
 def test_images_have_as_many_maps_each(extents):
     x = torch.zeros(4, 3, 6, 7)
-    with pytest.raises(ValueError, match='extents must be .* the 4 maps each'):
+    with pytest.raises(ValueError, match='extents must be .* of maps .4.'):
         LogitMaps(x, x, extents=extents)

@@ -199,7 +199,7 @@ def test_too_late_for_ranks_is_an_error(monkeypatch):
     monkeypatch.setattr('crosskd.detectors.mixin.get_world_size', lambda: 2)
     model = build(wide(), joins=False)
     with pytest.raises(RuntimeError, match='before the detector is '
-                       'distributed. Set runner_type'):
+                       'wrapped for distributed training. Set runner_'):
         model.init_weights()
     joined = build(wide())
     joined.init_weights()

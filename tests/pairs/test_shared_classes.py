@@ -90,13 +90,13 @@ def test_what_is_shared_is_said():
 @pytest.mark.parametrize('student, teacher, synonyms, words', [
     (NAMES, ('cat', 'tree'), {},
      'no class in common. The student has person, car, dog, the teacher cat, '
-     'tree; synonyms are'),
-    (NAMES, ('Car', 'CAR', 'dog'), {}, "several classes of the name 'car', "
+     'tree; to match different names, set'),
+    (NAMES, ('Car', 'CAR', 'dog'), {}, "several classes called 'car', "
      "expected one: Car, CAR, dog; .*name it: kd_cfg.classes={'car': 'Car'}"),
-    (NAMES, ('car', 'car', 'dog'), {}, "several classes of the name 'car', "
+    (NAMES, ('car', 'car', 'dog'), {}, "several classes called 'car', "
      'expected one: car, car, dog$'),
-    (NAMES, NAMES, dict(man='person'), "'man' is no class of the student"),
-    (NAMES, NAMES, dict(person='man'), "'man' is no class of the teacher"),
+    (NAMES, NAMES, dict(man='person'), "'man' is not a class of the student"),
+    (NAMES, NAMES, dict(person='man'), "'man' is not a class of the teacher"),
     (NAMES, None, dict(person='man'), 'synonyms need the names .* teacher'),
     (None, NAMES, dict(person='man'), 'synonyms need the names .* student'),
     (('person', ), None, {}, 'student has 1 classes and the teacher 3, .*set '

@@ -108,8 +108,8 @@ def test_a_log_with_bytes_that_are_no_utf8(tmp_path):
 
 @pytest.mark.parametrize('encoding, words', [
     ('utf-8-sig', 'begins with a byte order mark, .*save it as UTF-8 without'),
-    ('utf-16', 'no JSON, or truncated, or not in UTF-8'),
-    ('latin-1', 'no JSON, or truncated, or not in UTF-8 .*0xc4')])
+    ('utf-16', 'not JSON, or truncated, or not in UTF-8'),
+    ('latin-1', 'not JSON, or truncated, or not in UTF-8 .*0xc4')])
 def test_annotations_in_another_encoding(tmp_path, encoding, words):
     file = tmp_path / 'train.json'
     file.write_bytes(json.dumps(
@@ -155,5 +155,5 @@ def test_names_of_classes_in_another_encoding(tmp_path):
     assert classes_of(leaf) == ('猫', 'Ärger')
     file.write_bytes(b'\xc4rger\n')
     with pytest.raises(ValueError, match='metainfo.classes=.*classes.txt.*: '
-                       'expected names in UTF-8, one a line'):
+                       'expected names in UTF-8, one per line'):
         classes_of(leaf)

@@ -212,6 +212,6 @@ def test_two_distillers_of_other_taps_have_adapters_of_their_own():
                 teacher='backbone.layer4')
     cfg['kd_cfg']['distillers'].append(more)
     model = build(cfg)
-    with pytest.raises(ValueError, match="two distillers have a loss"):
+    with pytest.raises(ValueError, match="two distillers return a loss"):
         model.loss(*batch())
     assert len(model.pair.matched) == 2

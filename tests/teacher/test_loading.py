@@ -218,7 +218,7 @@ def test_mmengines_average_is_its_state_dict(weights, said):
     check_equal(load(dict(state_dict=weights, ema_state_dict=dict(
         prefixed('module.', others(weights)), steps=ONE))), weights)
     assert said == ['teacher_ckpt=x: ema_state_dict: names that begin with '
-                    "'module.' would fit, too, and was not taken"]
+                    "'module.' would fit, too, but was not used"]
 
 
 @pytest.mark.parametrize('sets', [('student.', 'teacher.'),

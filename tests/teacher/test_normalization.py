@@ -156,8 +156,8 @@ def test_a_preprocessor_beside_the_model_is_the_models(said):
 
 def test_a_teacher_of_another_number_of_channels_is_an_error():
     student, teacher = map(MODELS.build, (RAW, CAFFE))
-    with pytest.raises(ValueError, match='normalises 3 channels, and the '
-                       'images of the student have 2; expected a teacher'):
+    with pytest.raises(ValueError, match='normalises 3 channels, but the '
+                       "student's images have 2; expected a teacher"):
         renormalize.Renormalization(student, teacher, torch.ones(1, 2, 4, 4))
 
 
@@ -406,7 +406,7 @@ def test_a_run_without_our_runner_is_warned_once(said):
     for seed in range(2):
         model.loss(*batch(seed=seed))
     (line, ) = said
-    assert 'If the pipeline of the training data normalises' in line
+    assert 'If the training pipeline normalises' in line
 
 
 @MODELS.register_module(force=True)

@@ -95,7 +95,7 @@ def test_missing_files_wait_until_training_begins(tmp_path):
     (dict(model=5), 'random', ValueError, "expected a config with a 'model'"),
     (dict(model=plain_cfg('gfl')), None, ValueError, "'random' for a teacher"),
     (dict(model=dict(type='ResNet', depth=18)), 'random', TypeError,
-     'ResNet is no detector of'),
+     'ResNet is not an mmdet detector'),
     (dict(model=dict(type='NoDetector')), 'random', ValueError,
      'teacher_config: .*NoDetector'),
     (dict(model=dict(plain_cfg('gfl'), bbox_head=dict(

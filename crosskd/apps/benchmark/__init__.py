@@ -1,4 +1,4 @@
-"""What a distilled step costs: ``python -m crosskd benchmark``."""
+"""Measuring the cost of a distilled step: ``python -m crosskd benchmark``."""
 from .picture import draw
 from .run import run_benchmark
 from .setting import Setting

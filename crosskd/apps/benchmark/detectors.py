@@ -19,13 +19,13 @@ from ...taps import FEATURES, measure
 from ...taps.images import input_channels
 from ...teacher.model_config import model_config
 
-BOXES = 7  # an image of COCO has 7.3
+BOXES = 7  # a COCO image has 7.3 on average
 
 
 def build_distilled(cfg: Config) -> DistillationMixin:
-    """The distilled detector, with a teacher of random weights."""
+    """The distilled detector, with a teacher that has random weights."""
     model = copy.deepcopy(cfg.model)
-    # a teacher of random weights has no names of classes
+    # a teacher with random weights has no class names
     kd_cfg = model.get('kd_cfg')
     if isinstance(kd_cfg, dict):
         for key in ('classes', 'teacher_classes'):
@@ -38,14 +38,14 @@ def build_distilled(cfg: Config) -> DistillationMixin:
         ours, theirs = (
             [str(i) for i in range(head.num_classes)]
             for head in (detector.head_adapter, detector.teacher.head))
-        if len(ours) != len(theirs):  # those of equal number are shared
+        if len(ours) != len(theirs):  # equal numbers are matched by index
             detector.join_teacher(ours, teacher_classes=theirs)
     detector.init_weights()
     return detector.train()
 
 
 def build_plain(cfg: Config) -> BaseDetector:
-    """The same student without a teacher; it has the same weights."""
+    """The same student with the same weights, but without a teacher."""
     torch.manual_seed(0)
     detector = MODELS.build(plain_model(cfg.model))
     detector.init_weights()
@@ -53,7 +53,7 @@ def build_plain(cfg: Config) -> BaseDetector:
 
 
 def build_teacher(cfg: Config) -> BaseDetector:
-    """The teacher by itself, as mmdet runs it, in float32."""
+    """The teacher alone, in float32, as mmdet runs it."""
     teacher = MODELS.build(model_config(
         cfg.model.teacher_config, cfg.get('default_scope') or 'mmdet',
         _folder(cfg)))
@@ -68,18 +68,18 @@ def random_batch(detector: BaseDetector, count: int,
                  size: tuple[int, int]) -> tuple[Tensor, SampleList]:
     """Random images and objects, preprocessed for a detector.
 
-    Objects have masks where the detector learns these.
+    Objects have masks if the detector learns masks.
 
     Args:
-        detector: on the device that the batch shall be on.
+        detector: the batch is put on its device.
         count: how many images.
         size: (height, width) of them.
     """
     classes = min(class_counts(detector).values(), default=1)
-    # such as Mask2Former's heads have another name
+    # heads such as Mask2Former's have another name
     masks = detector.with_mask or getattr(
         detector.data_preprocessor, 'pad_mask', False)
-    # mmdet's labels begin with 1
+    # some of mmdet's labels begin with 1
     data: Any = demo_mm_inputs(
         count, (input_channels(detector), *size), [BOXES] * count, classes + 1,
         with_mask=masks)
@@ -91,7 +91,7 @@ def random_batch(detector: BaseDetector, count: int,
 
 
 def largest_stride(detector: BaseDetector) -> int:
-    """Of what its head, or neck, has, in pixels."""
+    """The largest stride of its head, or else of its neck, in pixels."""
     (found, ) = measure({'model': detector}, [
         {FEATURES: default_tap(detector)}])
     return int(max(s for level in found[FEATURES] for s in level.stride))

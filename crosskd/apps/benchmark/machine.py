@@ -1,4 +1,4 @@
-"""On what a measurement ran."""
+"""Describing the machine of a measurement."""
 import os
 import platform
 from collections import Counter
@@ -13,7 +13,7 @@ CPU_INFO = Path('/proc/cpuinfo')
 
 
 def machine(device: torch.device) -> dict[str, str | int | bool]:
-    """The machine and the versions, by what they are called."""
+    """The machine and the versions, by name."""
     found: dict[str, str | int | bool] = dict(
         processor=_processor(), cores=len(os.sched_getaffinity(0)),
         threads=torch.get_num_threads(), python=platform.python_version(),
@@ -36,7 +36,7 @@ def _processor() -> str:
 
 
 def data_type(module: nn.Module) -> str:
-    """The type of most of a module's parameters, such as ``'float32'``."""
+    """The type that most of a module's parameters have: ``'float32'``."""
     counts: Counter[torch.dtype] = Counter()
     for parameter in module.parameters():
         counts[parameter.dtype] += parameter.numel()

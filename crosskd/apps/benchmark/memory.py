@@ -1,4 +1,4 @@
-"""The most memory that a step takes, each in a fresh process."""
+"""Measuring the peak memory of a step, in a fresh process."""
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,13 +10,13 @@ from .silence import silence
 from .steps import Steps
 
 STATUS = Path('/proc/self/status')
-STEPS = 3  # the optimizer's state is there from the second on
+STEPS = 3  # the optimizer has its state from the second step on
 
 
 def peak(setting: Setting, name: str) -> float:
-    """Megabytes that training one of the detectors takes at most.
+    """Peak memory of training one of the detectors, in megabytes.
 
-    On a GPU those of its tensors, else of the whole process.
+    On a GPU it is the memory of tensors, else that of the whole process.
 
     Args:
         setting: what to measure.
@@ -37,8 +37,8 @@ def _peak(setting: Setting, name: str) -> float:
 
 
 def resident_peak() -> float:
-    """Megabytes of memory that this process has had at most."""
-    # not ru_maxrss, which begins with that of the parent
+    """Peak memory of this process, in megabytes."""
+    # not ru_maxrss, which starts at the parent's peak
     (line, ) = [x for x in STATUS.read_text().splitlines()
                 if x.startswith('VmHWM')]
     return int(line.split()[1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""Timing the parts of a step from outside: nothing in a step knows of it."""
+"""Timing the parts of a step from outside, without changing their code."""
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ from .timeline import Timeline
 
 STUDENT, TEACHER, CROSS_HEAD = 'student', 'teacher', 'cross_head'
 BACKWARD, OPTIMIZER = 'backward', 'optimizer'
-OPEN = 'distillation losses'  # until it is known which of them
+OPEN = 'distillation losses'  # until the loss is known
 Make = Callable[[Callable], Callable]
 
 
@@ -74,8 +74,8 @@ def watch_distilled(timeline: Timeline,
 def _watch_losses(timeline: Timeline, distiller: Distiller) -> Iterator[None]:
     """Time each loss of a distiller.
 
-    A loss begins where the one before it ended, so what several need is
-    counted with the first that asks for it.
+    A loss begins where the one before it ended, so shared work is counted with
+    the first loss that needs it.
     """
     ends: list[tuple[int, str]] = []
 
@@ -111,7 +111,7 @@ def _watch_losses(timeline: Timeline, distiller: Distiller) -> Iterator[None]:
 
 def _name(labels: list[str], first: int, ends: list[tuple[int, str]],
           losses: list[str]) -> None:
-    """Give the open pieces of time the name of the loss that they end in."""
+    """Name the open pieces of time after the loss that ends them."""
     names = {
         module: next((loss for loss in losses if loss == module
                       or loss.endswith(f'_{module}')), ' + '.join(losses))
@@ -135,7 +135,7 @@ def _losses(distiller: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _methods(loss: nn.Module) -> list[str]:
-    """Names of what a loss may be asked for its values by."""
+    """Names of the methods that may compute a loss."""
     return ['forward'] + [
         name for name in dir(type(loss))
         if not name.startswith('_') and not hasattr(BaseModule, name)
@@ -155,7 +155,7 @@ def _timed(timeline: Timeline, part: str) -> Make:
 
 @contextmanager
 def _replaced(owner: Any, name: str, make: Make) -> Iterator[None]:
-    """Replace a method of an object, or of a class, for a while."""
+    """Replace a method of an object or class while the block runs."""
     own, before = name in vars(owner), getattr(owner, name)
     setattr(owner, name, make(before))
     try:

@@ -1,4 +1,4 @@
-"""A measurement as stacked bars."""
+"""Drawing a measurement as stacked bars."""
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     """Draw the parts of the three steps.
 
     Args:
-        result: of :func:`~crosskd.apps.benchmark.run_benchmark`.
+        result: the result of :func:`~crosskd.apps.benchmark.run_benchmark`.
         path: of the picture; its suffix says the format.
     """
     bars = {name: {part: times['median'] for part, times
@@ -32,7 +32,7 @@ def draw(result: dict[str, Any], path: str | Path) -> None:
     figure = Figure(figsize=(9, 3.4), layout='constrained')
     axes = figure.subplots()
     left = dict.fromkeys(NAMES, 0.0)
-    for part in bars['distilled']:  # which has all that the others have
+    for part in bars['distilled']:  # it has all parts of the others
         lengths = [bars[name].get(part, 0.0) for name in NAMES]
         axes.barh([TITLES[name] for name in NAMES], lengths,
                   left=[left[name] for name in NAMES],

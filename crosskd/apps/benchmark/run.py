@@ -1,4 +1,4 @@
-"""Measuring, and what is made of it."""
+"""Running a measurement and summarising it."""
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -16,15 +16,15 @@ TRAINED = ('student', 'distilled')
 def run_benchmark(setting: Setting, memory: bool = True) -> dict[str, Any]:
     """Measure student, teacher and the distilled detector.
 
-    The three take turns in one process, so that what else the machine does
-    slows all of them alike.
+    The three take turns in one process, so that other work on the machine
+    slows all of them equally.
 
     Args:
         setting: what to measure.
-        memory: whether to measure memory, too, in processes of their own.
+        memory: whether to measure memory, too, in separate processes.
 
     Returns:
-        dict: what ``--json`` prints.
+        dict: the output of ``--json``.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: it cannot be measured.
@@ -49,7 +49,7 @@ def run_benchmark(setting: Setting, memory: bool = True) -> dict[str, Any]:
 
 
 def ratios(result: dict[str, Any]) -> dict[str, float]:
-    """What distillation costs, as ratios of medians."""
+    """The cost of distillation, as ratios of medians."""
     student, teacher, distilled = (
         result[name]['total']['median'] for name in NAMES)
     return {

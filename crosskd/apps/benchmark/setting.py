@@ -1,4 +1,4 @@
-"""What is measured, and the config that says it."""
+"""The settings of a measurement, and reading them from a config."""
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,19 +13,19 @@ from ...errors import ConfigValueError, words
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured.
+    """The settings of a measurement.
 
     Args:
         config: file with the config of a distilled detector.
-        options: changes to it, by dotted keys, as ``--cfg-options``.
+        options: changes to it, by dotted keys, as in ``--cfg-options``.
         size: (height, width) of the images; by default the largest scale in
             the config's training pipeline.
-        batch: how many images a step has; by default the config's.
+        batch: images per step; by default the config's.
         device: such as ``'cpu'`` or ``'cuda:0'``.
         amp: whether to train as the train tool does with ``--amp``.
-        threads: how many threads torch has; by default as many as it takes.
+        threads: torch's number of threads; by default torch's own choice.
         repeats: how many rounds are counted.
-        warm_up: how many rounds go before them.
+        warm_up: how many rounds run before them.
     """
     config: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def read(setting: Setting) -> Config:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, or is none of a distilled detector.
+        ValueError: it cannot be read, or is not that of a distilled detector.
     """
     cfg = read_config(setting.config, 'CONFIG', options=setting.options)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
@@ -64,8 +64,8 @@ def read(setting: Setting) -> Config:
     model = model_of(cfg, key)
     if not is_distilled(model, key):
         raise ConfigValueError(
-            f'{key}: model.type={model.type!r} is no detector that is '
-            'distilled; expected one such as CrossKDSingleStageDetector')
+            f'{key}: model.type={model.type!r} is not a distilled detector; '
+            'expected one, such as CrossKDSingleStageDetector')
     model.teacher_ckpt = 'random'
     _leave_out_pretrained(model)
     cfg.model = model
@@ -73,10 +73,10 @@ def read(setting: Setting) -> Config:
 
 
 def batch_size(setting: Setting, cfg: Config) -> int:
-    """How many images a step has.
+    """The number of images per step.
 
     Raises:
-        ValueError: neither setting nor config say.
+        ValueError: neither the setting nor the config says it.
     """
     loader = cfg.get('train_dataloader') or {}
     size = setting.batch or loader.get('batch_size')
@@ -90,9 +90,8 @@ def image_size(setting: Setting, cfg: Config, stride: int) -> tuple[int, int]:
     """(height, width) of the images.
 
     Args:
-        setting: may name a size.
-        cfg: whose training pipeline has one else; the largest, where there
-            are several.
+        setting: may have a size.
+        cfg: otherwise, the largest scale of its training pipeline is used.
         stride: the detector's largest.
 
     Raises:
@@ -107,7 +106,7 @@ def image_size(setting: Setting, cfg: Config, stride: int) -> tuple[int, int]:
                 'has a scale; give --size H W')
         width, height = max(scales, key=lambda scale: scale[0] * scale[1])
         size = height, width
-    # statistics of a level need more than one value a channel
+    # statistics of a level need more than one value per channel
     if min(size) < 2 * stride:
         raise ConfigValueError(
             f'size {size[0]}×{size[1]}: expected sides of at least '
@@ -116,7 +115,7 @@ def image_size(setting: Setting, cfg: Config, stride: int) -> tuple[int, int]:
 
 
 def _scales(cfg: Any) -> Iterator[tuple[int, int]]:
-    """(width, height) of what the transforms in a config resize to."""
+    """(width, height) of the sizes that a config's transforms resize to."""
     if isinstance(cfg, dict):
         if 'Resize' in str(cfg.get('type')):
             scale = cfg.get('scale') or cfg.get('scales') or ()
@@ -130,7 +129,7 @@ def _scales(cfg: Any) -> Iterator[tuple[int, int]]:
 
 
 def _leave_out_pretrained(cfg: Any) -> None:
-    """Take the names of pretrained weights out of a model's config."""
+    """Remove the names of pretrained weights from a model's config."""
     if isinstance(cfg, dict):
         if isinstance(cfg.get('pretrained'), str):
             cfg['pretrained'] = None

@@ -1,4 +1,4 @@
-"""Keeping what others print away from a table or JSON."""
+"""Keeping other output out of a table or JSON."""
 import sys
 import warnings
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from ...compat.mmengine_logging import quiet
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No log and no warnings; what is printed goes to stderr."""
+    """Suppress logs and warnings, and send printed output to stderr."""
     with redirect_stdout(sys.stderr), quiet(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         yield

@@ -1,4 +1,4 @@
-"""The steps that are compared, each of which can be run and timed."""
+"""The steps that are compared; each can be run and timed."""
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -37,7 +37,7 @@ SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01,
 
 
 class Steps:
-    """What is compared on one batch.
+    """The steps that are compared on one batch.
 
     Args:
         setting: what to measure.
@@ -45,7 +45,7 @@ class Steps:
 
     Attributes:
         size: (height, width) of the images.
-        batch: how many they are.
+        batch: the number of images.
         types: the data types, by name.
     """
 
@@ -111,7 +111,7 @@ class Steps:
         check_optimizer(model, self._optim)
         optim = build_optim_wrapper(model, copy.deepcopy(self._optim))
         for group in optim.optimizer.param_groups:
-            group['lr'] = 0.0  # the same weights in every round
+            group['lr'] = 0.0  # keeps the weights equal in every round
         inputs, samples = self._batch_for(model)
         self.types[name] = self._typed(model)
 
@@ -143,11 +143,11 @@ class Steps:
 
 
 def _optimizer(cfg: Config, amp: bool) -> dict:
-    """The config's optimizer, which steps every time."""
+    """The config's optimizer, without gradient accumulation."""
     wrapper = copy.deepcopy(dict(cfg.get('optim_wrapper') or SGD))
     wrapper.setdefault('type', 'OptimWrapper')
     wrapper.pop('accumulative_counts', None)
-    if amp:  # as mmdet's train tool
+    if amp:  # as in mmdet's train tool
         wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     return wrapper
 

@@ -1,4 +1,4 @@
-"""A measurement as text."""
+"""Writing a measurement as a table."""
 from typing import Any
 
 from .parts import CROSS_HEAD
@@ -11,14 +11,14 @@ WORDS = {'student': 'student, its own losses',
 
 
 def format_table(result: dict[str, Any]) -> str:
-    """What was measured, as a table.
+    """Format a measurement as a table.
 
     Args:
-        result: of :func:`~crosskd.apps.benchmark.run_benchmark`.
+        result: the result of :func:`~crosskd.apps.benchmark.run_benchmark`.
     """
     height, width = result['size']
     lines = [
-        f'{result["batch"]} images of {height}×{width} a step, '
+        f'{result["batch"]} images of {height}×{width} per step, '
         f'{result["repeats"]} rounds after {result["warm_up"]} to warm up',
         ', '.join(f'{k} {v}' for k, v in result['machine'].items()),
         'types: ' + '; '.join(f'{k} {v}' for k, v in result['types'].items()),

@@ -1,4 +1,4 @@
-"""When each part of a step began, on a CPU or a GPU."""
+"""Timing the parts of a step, on a CPU or a GPU."""
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ REST = 'rest'
 class Timeline:
     """The parts of one step, one after another.
 
-    A part inside another interrupts it.  On a GPU the times are those of its
-    own events, so that nothing waits for it before the step ends.
+    A part inside another one interrupts it.  On a GPU, events of the GPU give
+    the times, so that nothing waits for it before the step ends.
 
     Args:
-        device: that the step runs on.
+        device: on which the step runs.
 
     Attributes:
         labels: the name of every piece of time between two marks.
@@ -43,7 +43,7 @@ class Timeline:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """What runs inside is a part of this name."""
+        """Count the time of the block as a part of this name."""
         self._inside.append(name)
         self.mark()
         try:
@@ -73,7 +73,7 @@ class Timeline:
             else:
                 passed = (end - begin) * 1e3
             found[label] = found.get(label, 0.0) + passed
-        # of the pieces between the others, last
+        # the pieces between the others come last
         found[REST] = found.pop(REST, 0.0)
         return found
 

@@ -1,4 +1,4 @@
-"""A trained student for those who do not have this package."""
+"""Exporting a trained student for use without this package."""
 from .plain import plain_config
 from .student import WEIGHTS, Exported, export_student
 

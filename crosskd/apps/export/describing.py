@@ -1,4 +1,4 @@
-"""What an exported detector says of itself."""
+"""Metadata that describe an exported detector."""
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -16,20 +16,20 @@ COLOURS = ('color', 'grayscale', 'unchanged')
 
 def describe(detector: SingleStageDetector, plain: Config,
              classes: Sequence[str] | None) -> dict[str, str]:
-    """How its images are prepared, and what its classes are called.
+    """Describe how images are prepared, and the names of the classes.
 
     Args:
         detector: the plain student.
         plain: its config.
-        classes: of its checkpoint; None where that does not say.
+        classes: of its checkpoint; None if the checkpoint does not say.
 
     Returns:
         dict: JSON by key: ``classes``; ``mean``, ``std``, ``bgr_to_rgb``,
         ``pad_size_divisor`` and ``pad_value`` of the preprocessor; of the
         test pipeline ``color_type`` of the reader, ``scale`` or
         ``scale_factor`` and ``keep_ratio`` of Resize, ``pad``, and
-        ``not_described``: names of transforms whose work no other key says.
-        What is not known, or not done, is left out.
+        ``not_described``: names of transforms that no other key describes.
+        Keys are left out if they are unknown or do not apply.
     """
     known: dict[str, Any] = {}
     if classes:
@@ -47,7 +47,7 @@ def describe(detector: SingleStageDetector, plain: Config,
 
 
 def _of_pipeline(plain: Config) -> dict[str, Any]:
-    """What the transforms of the test pipeline do, as mmcv builds them."""
+    """Describe the transforms of the test pipeline, as mmcv builds them."""
     known: dict[str, Any] = {}
     others = []
     loader = plain.get('test_dataloader') or {}
@@ -56,7 +56,7 @@ def _of_pipeline(plain: Config) -> dict[str, Any]:
         for step in (first.cfg.get('pipeline') or ()) if first else ():
             try:
                 built = TRANSFORMS.build(step)
-            except Exception:  # such as of a project's that reads a file
+            except Exception:  # a project's transform may read a file
                 built = step
             said = _of_transform(built, known)
             if said is None:
@@ -70,11 +70,11 @@ def _of_pipeline(plain: Config) -> dict[str, Any]:
 
 
 def _of_transform(built: Any, known: dict[str, Any]) -> dict[str, Any] | None:
-    """What one of them does to the image; None if that cannot be said.
+    """Describe a transform; None if that is not possible.
 
     Args:
         built: the transform.
-        known: what those before it do.
+        known: the description of the transforms before it.
     """
     if isinstance(built, (LoadAnnotations, PackDetInputs)):
         return {}
@@ -96,6 +96,6 @@ def _of_transform(built: Any, known: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is(built: Any, kind: type, method: str) -> bool:
-    """Whether it does to images what mmcv's class does."""
+    """Whether it changes images in the same way as mmcv's class."""
     return isinstance(built, kind) and (
         getattr(type(built), method) is getattr(kind, method))

@@ -1,4 +1,4 @@
-"""A detector without its post-processing as an ONNX file."""
+"""Exporting a detector without post-processing as an ONNX file."""
 import contextlib
 import io
 import logging
@@ -17,11 +17,11 @@ from ...errors import ConfigTypeError, ConfigValueError, words
 from ...heads import HeadAdapter, dense_head
 from ...taps.images import input_channels
 
-OLDEST_TORCH = (2, 8)  # which has torch.onnx.ops
+OLDEST_TORCH = (2, 8)  # the first with torch.onnx.ops
 OPSET = 20  # DeformConv is in onnx since 19
-DIVISOR = 32  # of the sides of images, as backbones and necks want them
-SIZE = (320, 352)  # of the images that it is traced with
-OTHER_SIZE = (384, 288)  # of those that it is compared on
+DIVISOR = 32  # of the sides of images, which backbones and necks need
+SIZE = (320, 352)  # of the images for tracing
+OTHER_SIZE = (384, 288)  # of the images for the comparison
 TOLERANCE = 1e-5
 ONE_SIZE = (
     '. Try --onnx-size H W: some detectors can only be exported for images of '
@@ -30,7 +30,7 @@ PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
 
 
 class Outputs(nn.Module):
-    """A detector from normalised images to what its head returns.
+    """A detector from normalised images to the outputs of its head.
 
     Args:
         detector: in eval mode.
@@ -64,25 +64,25 @@ def write_onnx(detector: BaseDetector, file: Path,
                size: tuple[int, int] | None = None) -> float:
     """Write a detector as ONNX, and compare it with torch in onnxruntime.
 
-    Boxes are not decoded and not suppressed; the images are normalised ones.
-    Any batch, height and width will do, sides being multiples of 32; a TOOD
-    head takes one image at a time.  Outputs have the names of the head's, and
-    their strides: ``cls_8``, ``reg_16``.
+    The model takes normalised images, and does not decode or suppress boxes.
+    Any batch size, height and width work, if the sides are multiples of 32; a
+    TOOD head takes one image at a time.  Outputs are named after the head's
+    outputs and their strides: ``cls_8``, ``reg_16``.
 
     Args:
         detector: the plain student, in eval mode.
         file: gets the model.
         description: goes into the metadata of the file.
-        size: height and width of the only images that the model shall take,
-            one at a time: some backbones have no other export.
+        size: fixed height and width of the images, one at a time; some
+            backbones cannot be exported otherwise.
 
     Returns:
         float: the largest difference between torch and onnxruntime on a batch
-        of another size than it was traced with (of other values, where there
-        is one size), relative to the largest value of the map.
+        of another size than the traced one (or of other values, if the size
+        is fixed), relative to the largest value of the map.
 
     Raises:
-        TypeError: a detector whose head is of no known family.
+        TypeError: the detector's head belongs to no known family.
         ValueError: it cannot be exported, or onnxruntime computes something
             else.
     """
@@ -130,13 +130,14 @@ def write_onnx(detector: BaseDetector, file: Path,
         raise ConfigValueError(f'{e}{way_out}') from e
     if not difference <= TOLERANCE:
         raise ConfigValueError(
-            f'--onnx: onnxruntime differs from torch by {difference:.1e} of '
-            f'the largest value, expected at most {TOLERANCE}{way_out}')
+            f"--onnx: onnxruntime's outputs differ from torch's by "
+            f'{difference:.1e} of the largest value, expected at most '
+            f'{TOLERANCE}{way_out}')
     return difference
 
 
 def check_packages() -> None:
-    """Check that what ONNX needs is installed.
+    """Check that the packages that ONNX needs are installed.
 
     Raises:
         ValueError: torch is too old, or a package is missing.
@@ -150,7 +151,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigValueError(
-            '--onnx: needs what is not installed; get it with: '
+            '--onnx: packages are missing; get them with: '
             f'pip install {" ".join(missing)}')
 
 
@@ -172,7 +173,7 @@ def _difference(file: Path, images: Tensor,
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says of itself while it exports."""
+    """Suppress torch's own messages during the export."""
     log = logging.getLogger('torch.onnx')
     before = log.level
     log.setLevel(logging.ERROR)

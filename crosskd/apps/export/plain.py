@@ -1,4 +1,4 @@
-"""The config of a student without what distilled it."""
+"""The config of a student without distillation."""
 import inspect
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ...errors import ConfigValueError
 from ...registry import DISTILLERS, REGIONS, SCOPE
 
 MMDET = 'mmdet'
-# where the training was, which is nothing to the one who gets the student
+# where the training ran; the user of the student does not need it
 OF_THE_RUN = ('work_dir', 'launcher')
 
 
@@ -24,18 +24,18 @@ def plain_config(cfg: Config) -> Config:
     """The config of the student without its teacher.
 
     Its detector is the class that distillation was added to, such as mmdet's
-    ``SingleStageDetector``.  Hooks, imports and scopes of this package are
-    left out, and variables that held parts of it; all else stays, with what
-    other packages have registered.  Of those that import this package, such
-    as for a distilled detector of their own, the imports stay where the rest
-    of the config needs them.
+    ``SingleStageDetector``.  Hooks, imports and scopes of this package, and
+    variables with parts of them, are left out.  Everything else stays, also
+    classes of other packages.  If such a package imports crosskd, as for its
+    own distilled detector, its import stays only if the rest of the config
+    needs it.
 
     Args:
-        cfg: of a distilled detector, or a plain one.
+        cfg: config of a distilled detector, or of a plain one.
 
     Raises:
-        ValueError: it has no model, or names a class of this package where
-            there is none of mmdet's in its place.
+        ValueError: it has no model, or names a class of this package for which
+            mmdet has no replacement.
     """
     model_of(cfg)
     values = cfg.to_dict()
@@ -59,17 +59,17 @@ def plain_config(cfg: Config) -> Config:
             del values[key]
         elif key not in known and (places or (
                 teacher and values[key] == teacher)):
-            del values[key]  # a variable that only distillation read
+            del values[key]  # a variable that only distillation used
         elif places:
             raise ConfigValueError(
-                f'CONFIG: {places[0]} is a class of {SCOPE}, and plain mmdet '
-                'has none of that name; export a config without it')
+                f'CONFIG: {places[0]} is a class of {SCOPE}, but plain mmdet '
+                'has no class of that name; export a config without it')
     _leave_out_imports(values)
     return Config(values)
 
 
 def needs_this_package(plain: Config) -> list[str]:
-    """Imports of a config that import this package in turn."""
+    """Imports of a config that import this package themselves."""
     names = plain.get('custom_imports', {}).get('imports', [])
     return [name for name in names if _imports_ours(name)]
 
@@ -84,7 +84,7 @@ def _plain_model(model: dict, scope: str) -> dict:
 
 
 def _registered_name(kind: type, scope: str) -> str:
-    """The name that a class is found by in a scope."""
+    """The name under which a scope finds a class."""
     root = MODELS.root
     for registry in (MODELS, *root.children.values(), root):
         for name, registered in registry.module_dict.items():
@@ -93,7 +93,7 @@ def _registered_name(kind: type, scope: str) -> str:
                         else f'{registry.scope}.{name}')
     raise ConfigValueError(
         f'CONFIG: the detector without distillation is {kind.__module__}.'
-        f'{kind.__qualname__}, which is in no registry; register it')
+        f'{kind.__qualname__}, which is not registered; register it')
 
 
 def _leave_out_imports(values: dict) -> None:
@@ -112,7 +112,7 @@ def _leave_out_imports(values: dict) -> None:
 
 
 def _imports_ours(name: str) -> bool:
-    """Whether a module that is imported, or one within, has parts of ours."""
+    """Whether a module, or one inside it, imports parts of this package."""
     return any(
         _is_within(getattr(value, '__module__', None)
                    or getattr(value, '__name__', ''), SCOPE)
@@ -125,12 +125,12 @@ def _is_within(module: Any, package: str) -> bool:
 
 
 def _without_our_scope(part: Any, default: str) -> Any:
-    """A part of a config without the scopes that inheriting has left."""
+    """A part of a config without the scopes that inheritance has added."""
     if isinstance(part, dict):
         kept = {key: _without_our_scope(value, default)
                 for key, value in part.items()}
         if kept.get('_scope_') == SCOPE:
-            kept['_scope_'] = MMDET  # what is not ours in it is mmdet's
+            kept['_scope_'] = MMDET  # the rest of it comes from mmdet
         if kept.get('_scope_') == default:
             del kept['_scope_']
         return kept
@@ -140,7 +140,7 @@ def _without_our_scope(part: Any, default: str) -> Any:
 
 
 def _types_in(part: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """The types that a part of a config names, and where."""
+    """The types in a part of a config, and their places."""
     if isinstance(part, dict):
         if 'type' in part:
             yield place, part['type']
@@ -152,7 +152,7 @@ def _types_in(part: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _registered(kind: Any) -> Iterator[type]:
-    """The classes of a name, in all registries; a class is itself."""
+    """The classes of a name in all registries; or the given class itself."""
     if not isinstance(kind, str):
         yield kind
         return
@@ -167,7 +167,7 @@ def _registered(kind: Any) -> Iterator[type]:
 
 def _is_ours(kind: Any) -> bool:
     """Whether a type, or its name, is one that only this package has."""
-    # a loss that we register once more is also theirs
+    # a loss of ours that replaces mmdet's is also mmdet's
     return not (isinstance(kind, str) and hasattr(mmdet.models, kind)) and any(
         _is_within(getattr(found, '__module__', ''), SCOPE)
         for found in _registered(kind))

@@ -1,4 +1,4 @@
-"""Writing a trained student for those who do not have this package."""
+"""Writing a trained student for use without this package."""
 import io
 import shutil
 import tempfile
@@ -27,22 +27,21 @@ from .plain import needs_this_package, plain_config
 CONFIG, CHECKPOINT, ONNX = FILES = (
     'student.py', 'student.pth', 'student.onnx')
 WEIGHTS = ('ema', 'raw')
-# of a checkpoint's meta; mmdet 2 had the classes in it, by themselves
+# of a checkpoint's meta; mmdet 2 had CLASSES directly in it
 KEPT_META = ('dataset_meta', 'CLASSES', 'PALETTE', 'epoch', 'iter', 'seed',
              'time', 'mmengine_version')
 
 
 class Exported(NamedTuple):
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        files: their paths.
-        before, after: bytes of the checkpoint that was given, and of the new
-            one.
-        weights: ``'ema'`` or ``'raw'`` where the training averaged them; else
+        files: paths of the written files.
+        before, after: bytes of the given checkpoint, and of the new one.
+        weights: ``'ema'`` or ``'raw'`` if the training averaged weights, else
             None.
         difference: between the outputs of the ONNX file and torch's, see
-            :func:`~crosskd.apps.export.onnx.write_onnx`; None without one.
+            :func:`~crosskd.apps.export.onnx.write_onnx`; None without ONNX.
     """
     files: list[Path]
     before: int
@@ -57,35 +56,34 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
                    onnx_size: tuple[int, int] | None = None) -> Exported:
     """Write the plain config and checkpoint of a trained student.
 
-    The files appear when all of them are finished, in place of those of an
+    The files appear when all of them are finished, and replace those of an
     earlier export.
 
     Args:
         cfg: its config, distilled or plain.
         checkpoint: path or URL of its checkpoint.
         folder: gets ``student.py`` and ``student.pth``.
-        weights: of a training with mmengine's ``EMAHook``: ``'ema'`` for the
-            averaged ones, which are what was validated, or ``'raw'`` for
-            those that were trained.  By default the averaged ones where there
-            are any.
-        onnx: whether the folder gets ``student.onnx``, too.
-        log: is told what takes long, and what the user should know.
-        onnx_size: height and width of the only images that the ONNX file
-            shall take; by default it takes those of any size.
+        weights: for a training with mmengine's ``EMAHook``: ``'ema'`` for the
+            averaged weights, which validation used, or ``'raw'`` for the
+            trained ones.  By default the averaged ones, if there are any.
+        onnx: whether to write ``student.onnx``, too.
+        log: gets messages about slow steps and other things to know.
+        onnx_size: fixed height and width of the images for the ONNX file; by
+            default it takes any size.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        TypeError, ValueError: it cannot be read, is that of another model, or
-            has no averages; there is no plain config; the folder cannot be
-            written to; or there is no ONNX of the detector.
+        TypeError, ValueError: the checkpoint cannot be read, belongs to
+            another model, or has no averages; there is no plain config; the
+            folder cannot be written to; or ONNX cannot hold the detector.
     """
     if onnx:
         check_packages()
     plain = plain_config(cfg)
     for name in needs_this_package(plain):
-        log(f'{name}, which CONFIG imports and needs, imports {SCOPE}; so '
-            f'{CONFIG} cannot be loaded without it. Move what the plain '
-            'student needs to a module that does not')
+        log(f'CONFIG needs {name}, which imports {SCOPE}, so {CONFIG} cannot '
+            f'be loaded without {SCOPE}. Move what the plain student needs '
+            f'to a module that does not import {SCOPE}')
     file = Path(download(checkpoint, 'CHECKPOINT') if is_url(checkpoint)
                 else checkpoint).expanduser()
     loaded = load_checkpoint(
@@ -94,10 +92,10 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     if weights is not None and not averaged:
         raise ConfigValueError(
             f'--weights {weights}: CHECKPOINT={checkpoint!r} was not written '
-            'by a training with EMAHook, so it has one set of weights; export '
-            'them without --weights')
+            'by a training with EMAHook, so it has only one set of weights; '
+            'export it without --weights')
     if weights == 'raw':
-        # mmengine saves the averages as state_dict, the others beside them
+        # mmengine saves the averages as state_dict, and the others separately
         loaded['state_dict'] = {
             name: value for name, value in loaded.pop('ema_state_dict').items()
             if name.startswith('module.')}
@@ -110,15 +108,15 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
     folder, difference = Path(folder).expanduser(), None
     with _written_at_once(folder) as part:
         plain.dump(part / CONFIG)
-        data = io.BytesIO()  # a full disk is an error of the system's then
+        data = io.BytesIO()  # so that a full disk raises an OSError
         torch.save(dict(meta=meta, state_dict=detector.state_dict()), data)
         (part / CHECKPOINT).write_bytes(data.getvalue())
         if onnx:
             log('exporting to ONNX, which takes up to a minute …')
             about = describe(detector, plain, classes_of(loaded))
             if 'not_described' in about:
-                log(f'{ONNX} does not say what these transforms of the test '
-                    f'pipeline do: {about["not_described"]}')
+                log(f'{ONNX} does not describe these transforms of the test '
+                    f'pipeline: {about["not_described"]}')
             difference = write_onnx(detector.eval(), part / ONNX, about,
                                     onnx_size)
         before, after = (f.stat().st_size for f in (file, part / CHECKPOINT))
@@ -129,17 +127,17 @@ def export_student(cfg: Config, checkpoint: str, folder: str | Path,
 
 
 def _build(plain: Config) -> nn.Module:
-    """The detector, as a plain mmdet would build it."""
+    """The detector, as mmdet builds it without this package."""
     with DefaultScope.overwrite_default_scope(plain.default_scope):
         return revert_sync_batchnorm(MODELS.build(model_of(plain)))
 
 
 @contextmanager
 def _written_at_once(folder: Path) -> Iterator[Path]:
-    """A folder whose files become those of another when all is done.
+    """Yield a temporary folder; move its files to ``folder`` at the end.
 
     Raises:
-        ValueError: nothing can be written there.
+        ValueError: ``folder`` cannot be written to.
     """
     place = folder
     while not place.exists() and place != place.parent:
@@ -156,7 +154,7 @@ def _written_at_once(folder: Path) -> Iterator[Path]:
         for name in FILES:
             if (part / name).exists():
                 (part / name).replace(folder / name)
-            else:  # of an earlier export, so of other weights
+            else:  # from an earlier export, with other weights
                 (folder / name).unlink(missing_ok=True)
     except OSError as e:
         raise _cannot_write(folder, e) from None

@@ -1,4 +1,4 @@
-"""What people look at: pictures of what distillation does."""
+"""Pictures that show how distillation works."""
 from .hook import DistillationVisualizationHook
 
 __all__ = ['DistillationVisualizationHook']

@@ -1,4 +1,4 @@
-"""Pictures of what distillation does, while it trains."""
+"""Drawing pictures of distillation during training."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,38 +19,38 @@ from .views import look
 
 @HOOKS.register_module()
 class DistillationVisualizationHook(Hook):
-    """Draw what teacher, student and cross head see on validation images.
+    """Draw what teacher and student predict on validation images.
 
     Example config:
     ``custom_hooks=[dict(type='DistillationVisualizationHook')]``.
 
-    For each image, side by side: ground truth and the detections of teacher,
-    student and, where there are cross-head predictions, of these.  Below, for
-    each level: the highest score of any class of teacher and student, and each
-    distillation loss where it comes from.  (A loss that is not one of single
-    locations, such as those of SDD and PKD, is shown by its gradient at the
-    student's FPN features, or at others that are distilled.)  Unless both
-    detectors have a dense head that is known, there are no scores.  The
-    pictures go through the run's visualizer, so to all of its
-    ``vis_backends``: files, TensorBoard, and others.
+    For each image, a picture shows side by side: ground truth, the detections
+    of teacher and student and, if there are any, the cross-head predictions.
+    Below, for each level: the highest class score of teacher and student, and
+    a map of each distillation loss.  (If a loss is not a sum over locations,
+    as in SDD and PKD, the map shows its gradient at the student's FPN
+    features, or at the other features that are distilled.)  There are no
+    scores unless crosskd knows the dense heads of both detectors.  The
+    pictures go to all ``vis_backends`` of the run's visualizer: files,
+    TensorBoard, and others.
 
-    The run is not changed: it ends with the same weights as without.  Under
-    DDP all ranks look, because the losses of heads talk to the other ranks,
-    and the first one draws.
+    The hook does not change the run, which ends with the same weights as
+    without it.  With several GPUs, all compute the picture's data, because
+    the losses of heads need all processes, and the first one draws it.
 
     Args:
-        images: how many of the first images of the validation data, or a
-            list of their indices.
-        interval: after every so many epochs or iterations; by default as often
-            as the run validates, in its unit.  The last one is drawn, too.
-        by_epoch: the unit of ``interval``; by default that of the run.
+        images: a number of images, from the start of the validation data, or
+            a list of their indices.
+        interval: draw after this many epochs or iterations, and at the end; by
+            default whenever the run validates.
+        by_epoch: whether ``interval`` counts epochs; by default as the run.
         score_thr: detections with a lower score are not drawn.
 
     Raises:
-        TypeError: an argument is of another type, or the run trains no
-            detector that is distilled.
-        ValueError: an argument is out of its range, or there are no such
-            validation images.
+        TypeError: an argument has the wrong type, or the run does not train a
+            distilled detector.
+        ValueError: an argument is out of range, or the validation data has too
+            few images.
     """
 
     priority = 'LOW'
@@ -97,10 +97,10 @@ class DistillationVisualizationHook(Hook):
         count = len(dataset) if dataset else 0
         if max(self.images) >= count:
             raise ConfigValueError(
-                f'custom_hooks: {type(self).__name__}: images: expected fewer '
-                f'than the {count} of the validation data '
-                f'(val_dataloader), found the index {max(self.images)}')
-        # not above: mmdet's data sets warn of what they lack when imported
+                f'custom_hooks: {type(self).__name__}: images: expected '
+                f'indices below {count}, the number of images in '
+                f'val_dataloader, found {max(self.images)}')
+        # not at the top: mmdet's data sets print warnings when imported
         from ...data_checks import built_classes
         self._classes = next(iter(built_classes(dataset)), None)
         with untouched_randomness():
@@ -118,7 +118,7 @@ class DistillationVisualizationHook(Hook):
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
         """Draw after every ``interval`` iterations; try it after the first."""
-        if not self._tried:  # what fails shall not fail after hours
+        if not self._tried:  # if drawing fails, it fails now, not in hours
             self._tried = True
             self._picture(runner, *self._items[0], '')
         if not self.by_epoch and (
@@ -136,7 +136,7 @@ class DistillationVisualizationHook(Hook):
 
     def _picture(self, runner: Runner, index: int, item: dict, truth: list,
                  when: str) -> np.ndarray | None:
-        """The picture of an image, on the rank that draws."""
+        """The picture of an image, in the process that draws."""
         view = look(unwrapped(runner.model), item, truth, self._classes)
         if runner.rank != 0:
             return None
@@ -146,11 +146,11 @@ class DistillationVisualizationHook(Hook):
 
 def add_image(visualizer: Visualizer, name: str, picture: np.ndarray,
               step: int) -> None:
-    """Give a picture to each backend, under a name that it takes."""
+    """Give a picture to each backend, under a name that it accepts."""
     for backend in visualizer._vis_backends.values():
         try:
             backend.add_image(name, picture, step)
-        except Exception:  # MLflow's takes a name of a file, and no step
+        except Exception:  # MLflow's wants a file name and no step
             backend.add_image(f'{name}_{step}.png', picture, step)
 
 

@@ -1,4 +1,4 @@
-"""A view of one image as a picture."""
+"""Drawing the view of one image as a picture."""
 from collections.abc import Iterable
 from textwrap import fill
 
@@ -17,22 +17,22 @@ DPI = 90
 # in inches; rows have a margin above, the figure one on the left for names
 # and one on the right for scales
 WIDTH, ABOVE, LEFT, RIGHT, GAP = 12.0, 0.3, 0.35, 0.75, 0.08
-# height by width of an image, if it is far from square
+# limits of height / width of an image
 FLATTEST, STEEPEST = 0.3, 2.0
 COLOURS = colormaps['tab10'](range(10))
 HEAT = colormaps['inferno']
 OPAQUE = 0.75  # a heat map over its image
-LONGEST = 24  # line of the name of a row, in letters
-NEAR_THE_TOP = 0.07  # of an image, where a name is inside its box
+LONGEST = 24  # letters per line in the name of a row
+NEAR_THE_TOP = 0.07  # of the height; above it, a name is inside its box
 
 
 def draw(view: View, title: str, score_thr: float) -> np.ndarray:
-    """Boxes side by side, and below them a row of heat maps for each map.
+    """Draw boxes side by side, and below them a row of heat maps per map.
 
     Args:
-        view: what is drawn.
-        title: above it.
-        score_thr: detections below are not drawn.
+        view: the view of the image.
+        title: of the picture.
+        score_thr: detections with a lower score are not drawn.
 
     Returns:
         np.ndarray: (h, w, 3), RGB, uint8.
@@ -64,10 +64,10 @@ def draw(view: View, title: str, score_thr: float) -> np.ndarray:
 
 
 class _Page:
-    """A figure of rows of panels, all of one size.
+    """A figure with rows of panels, all of one size.
 
-    Its places are computed here: matplotlib's layouts take longer than all
-    that is drawn.
+    Positions are computed here, because matplotlib's layouts take longer than
+    all the drawing.
     """
 
     def __init__(self, view: View) -> None:
@@ -78,7 +78,7 @@ class _Page:
         self._h = self._w * min(max(aspect, FLATTEST), STEEPEST)
         rows = 1 + len(view.maps)
         self.height = rows * (self._h + ABOVE) + 2 * GAP + ABOVE
-        # no pyplot: it keeps figures, and a run has a backend of its own
+        # no pyplot: it keeps figures, and the run may use another backend
         self.figure = Figure(figsize=(WIDTH, self.height), dpi=DPI)
         self.canvas = FigureCanvasAgg(self.figure)
 
@@ -98,7 +98,7 @@ class _Page:
         return axes
 
     def name(self, row: int, text: str) -> None:
-        """Write beside a row what it shows."""
+        """Write the name of a row beside it."""
         middle = ABOVE + row * (self._h + ABOVE) + GAP + ABOVE + self._h / 2
         lines = fill(text, LONGEST)
         self.figure.text((0.12 + 0.05 * lines.count('\n')) / WIDTH,
@@ -106,7 +106,7 @@ class _Page:
                          ha='center', va='center', fontsize=9)
 
     def scale(self, row: int, columns: int, highest: float) -> None:
-        """Draw the scale of a row of so many panels."""
+        """Draw the colour scale of a row with ``columns`` panels."""
         axes = self._add(LEFT + columns * (self._w + GAP) + GAP, row, 0.12)
         self.figure.colorbar(
             ScalarMappable(Normalize(0, highest), HEAT), cax=axes)
@@ -136,7 +136,7 @@ def _draw_boxes(axes: Axes, boxes: Boxes, colours: dict[str, np.ndarray],
 
 def _draw_heat(axes: Axes, heat: np.ndarray, extent: tuple[float, ...],
                highest: float) -> None:
-    """A map over an image; what no location is near counts as 0."""
+    """Draw a map over an image; it is 0 far from any location."""
     left, right, bottom, top = extent
     rows, columns = heat.shape
     axes.imshow(np.pad(heat, ((0, 1), (0, 1))), cmap=HEAT, vmin=0,

@@ -1,4 +1,4 @@
-"""Paired passes that show what a picture needs to know of them."""
+"""Paired passes that give a picture the data that it needs."""
 from typing import Any
 
 from torch import Tensor
@@ -7,11 +7,11 @@ from ...pairs import DensePass, PairedPass
 
 
 class SeenPass(PairedPass):
-    """A paired pass of any two detectors that shows its records."""
+    """A paired pass of any two detectors, with access to its records."""
 
     @property
     def records(self) -> tuple[Any, Any]:
-        """Those of the passes of student and teacher."""
+        """The records of the passes of student and teacher."""
         return self._learned, self._taught
 
     @property
@@ -20,9 +20,9 @@ class SeenPass(PairedPass):
         return False
 
     def of_locations(self, sums: object) -> list[Tensor] | None:
-        """Per level (H, W), what such sums are made of in the first image.
+        """Per level (H, W), the terms of a loss's sums, for the first image.
 
-        None for sums that are not made of locations.
+        None if the sums are not over locations.
         """
         return None
 

@@ -1,19 +1,19 @@
-"""Pictures of images that are not of three channels of 8 bits."""
+"""Showing images that do not have three channels of 8 bits."""
 import numpy as np
 
 
 def as_picture(pixels: np.ndarray) -> np.ndarray:
-    """What can be shown of an image, whatever its channels and its type.
+    """Convert an image with any channels and type so that it can be shown.
 
-    Of more than three channels the first three are shown, of one or two the
-    first, in grey.  What is not of 8 bits is scaled from its own least and
-    greatest value to 0 and 255.
+    Of more than three channels, the first three are shown; of one or two, the
+    first, in grey.  Values that are not 8 bits are scaled so that the smallest
+    becomes 0 and the largest 255.
 
     Args:
         pixels: (h, w) or (h, w, channels), of any type of numbers.
 
     Returns:
-        np.ndarray: (h, w, 3), uint8; the channels in their order.
+        np.ndarray: (h, w, 3), uint8; the order of channels is unchanged.
     """
     if pixels.ndim == 2:
         pixels = pixels[..., None]

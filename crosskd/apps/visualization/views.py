@@ -1,4 +1,4 @@
-"""What teacher, student and cross head make of one image."""
+"""Collecting the predictions and losses for one image."""
 import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,16 +59,15 @@ class Heat:
 
 @dataclass
 class View:
-    """All that is drawn of one image.
+    """Everything that is drawn for one image.
 
     Attributes:
         image: (h, w, 3), RGB, as the detectors see it but without padding;
             see :func:`~crosskd.apps.visualization.pixels.as_picture`.
         size: height and width of the file.
-        boxes: by whose they are.
-        maps: by name, for each level that both detectors have; scores of two
-            dense heads, and what there is of each distillation loss at each
-            location.
+        boxes: by their owner, such as the teacher.
+        maps: by name, for each level that both detectors have: the scores of
+            two dense heads, and each distillation loss at each location.
     """
     image: np.ndarray
     size: tuple[int, int]
@@ -83,7 +82,7 @@ Frame = tuple[float, tuple[float, ...]]
 
 
 class _Place(NamedTuple):
-    """Features of the student, at which gradients are looked at."""
+    """Features of the student whose gradients are shown."""
     where: str
     features: list[Tensor]
     frames: list[Frame]
@@ -93,10 +92,10 @@ def look(model: DistillationMixin, item: dict, truth: Sequence[dict],
          classes: Sequence[str] | None) -> View:
     """Run teacher, student and cross-head predictions on an image.
 
-    The model, what it has counted and random numbers are left as they are.
+    The model, its counters and random numbers do not change.
 
     Args:
-        model: the student, which has been trained for a step at least.
+        model: the student, after at least one training step.
         item: the image, as the pipeline of the validation data packs it.
         truth: its objects, as mmengine's data sets hold them: a dict with
             ``bbox``, ``bbox_label`` and ``ignore_flag`` each.
@@ -105,7 +104,7 @@ def look(model: DistillationMixin, item: dict, truth: Sequence[dict],
     objects = [x for x in truth if not x.get('ignore_flag')]
     corners = np.array([x['bbox'] for x in objects], float).reshape(-1, 4)
     labels = torch.tensor([x['bbox_label'] for x in objects]).long()
-    # in the one that it runs in: nothing of it is kept
+    # in the type that it runs in: nothing is kept
     with untouched_randomness(), eval_mode(model):
         batch = model.data_preprocessor(
             pseudo_collate([copy.deepcopy(item)]), training=False)
@@ -153,17 +152,17 @@ def _common_levels(model: DistillationMixin) -> list[tuple[int, int]]:
 
 def _pair(model: DistillationMixin, inputs: Tensor, sample: DetDataSample,
           dense: bool) -> SeenPass:
-    """The step of a training, as far as there are dense heads.
+    """Run a training step if there are dense heads.
 
-    Losses of other students may be for training mode alone: of these the
-    forward runs.
+    Other students may have losses only in training mode, so only their forward
+    runs.
     """
     needs = model.distillers.needs
     if dense:
         needs |= Needs(frozenset(model.teacher.head.outputs))
     run = None if model.has_dense_head else partial(
         model.forward, inputs, [sample], mode='tensor')
-    # also features of frozen parts have a gradient then
+    # so that features of frozen parts have a gradient, too
     _, paired = model.paired(
         inputs.requires_grad_(), [sample], run, needs,
         LocatedPass if isinstance(model.pair, DensePair) else SeenPass)
@@ -172,7 +171,7 @@ def _pair(model: DistillationMixin, inputs: Tensor, sample: DetDataSample,
 
 def _add_scores(view: View, levels: Sequence[tuple[int, int]],
                 paired: SeenPass, sample: DetDataSample) -> list[Frame]:
-    """Maps of the scores of two dense heads, and how these lie."""
+    """Add score maps of two dense heads; return how the maps lie."""
     if not levels:
         return []
     learned, taught = (seen.outputs['cls'] for seen in paired.records)
@@ -215,9 +214,9 @@ def _places(model: DistillationMixin, paired: SeenPass,
 def _add_losses(view: View, paired: SeenPass,
                 losses: Mapping[str, Tensor | list[Tensor]],
                 frames: Sequence[Frame], places: Sequence[_Place]) -> None:
-    """A map of each distillation loss that is not switched off.
+    """Add a map of each distillation loss that is not switched off.
 
-    A loss that is not one of single locations has a gradient at each.
+    If a loss is not a sum over locations, the map shows its gradient.
     """
     for name, loss in losses.items():
         total = sum(x.sum() for x in (
@@ -245,7 +244,7 @@ def _heats(maps: Iterable[Tensor], frames: Iterable[Frame]) -> list[Heat]:
 def _teachers_boxes(model: DistillationMixin, paired: SeenPass,
                     inputs: Tensor, sample: DetDataSample,
                     dense: bool) -> dict[str, InstanceData | None]:
-    """Detections of the teacher and, where there is one, of the cross head."""
+    """Detections of the teacher and, if there are any, cross-head ones."""
     if not dense:
         return dict(teacher=_detections(
             model.teacher.predict(inputs, [sample])))
@@ -274,12 +273,12 @@ def _detect(adapter: HeadAdapter, maps: Mapping[str, list[Tensor]],
 
 
 def _detections(samples: Sequence[DetDataSample]) -> InstanceData | None:
-    """Those of the first image; None of a detector that finds no boxes."""
+    """Detections in the first image; None if the detector has no boxes."""
     return samples[0].get('pred_instances')
 
 
 class _Names:
-    """Names of labels; their numbers, where the names are not known."""
+    """Names of labels; their numbers if the names are not known."""
 
     def __init__(self, classes: Sequence[str] | None) -> None:
         self._classes = classes or ()
@@ -291,7 +290,8 @@ class _Names:
 
 def _teachers_classes(model: DistillationMixin, students: Sequence[str] | None
                       ) -> Sequence[str] | None:
-    """Names of the teacher's; the student's, if it has as many."""
+    """Names of the teacher's classes, or else the student's, if equally many.
+    """
     known = getattr(model.pair, 'teacher_classes', None)
     counts = set(class_counts(model.teacher.detector).values())
     alike = students is not None and counts == {len(students)}
@@ -299,7 +299,7 @@ def _teachers_classes(model: DistillationMixin, students: Sequence[str] | None
 
 
 def _scale(sample: DetDataSample) -> tuple[float, float]:
-    """By what the file was scaled, in x and y."""
+    """The factors by which the file was scaled, in x and y."""
     across, down = sample.get('scale_factor', (1.0, 1.0))[:2]
     return float(across), float(down)
 
@@ -309,7 +309,7 @@ def _empty(item: dict, sample: DetDataSample) -> View:
     pixels = item['inputs']
     size = tuple(sample.get('ori_shape', pixels.shape[1:])[:2])
     across, down = _scale(sample)
-    # some pipelines pad, and say that this is the image
+    # some pipelines pad, and count the padding as part of the image
     height = min(round(size[0] * down), pixels.size(1))
     width = min(round(size[1] * across), pixels.size(2))
     pixels = pixels[:, :height, :width].cpu().numpy().transpose(1, 2, 0)
