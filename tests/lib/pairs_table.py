@@ -1,4 +1,4 @@
-"""Which teacher teaches which student: ``tests/pairs/pairs.md``, from real steps.
+"""Which teacher teaches which student: tests/pairs/pairs.md, from real steps.
 
 ``python tests/lib/pairs_table.py`` writes the page;
 ``tests/pairs/test_pairs.py`` takes the steps again and compares.
@@ -200,11 +200,11 @@ had a gradient. Otherwise the message is given with which it is refused when
 training begins.
 
 What bridges the two detectors, and the keys of `kd_cfg` for it:
-[Config keys](../../docs/configuration.md). CrossKD was run with GIoU loss, for GFL
-teachers with the KL divergence of bins; for ATSS, PAA and DDOD teachers with
-`loss_center_kd`, for YOLOX teachers with `loss_obj_kd`; and split after one of
-two layers, TOOD before its layers (`reused_teacher_head_idx=(0, 1)` for TOOD
-students, `(1, 0)` for TOOD teachers). SDD and plain imitation compare the
+[Config keys](../../docs/configuration.md). CrossKD was run with GIoU loss, for
+GFL teachers with the KL divergence of bins; for ATSS, PAA and DDOD teachers
+with `loss_center_kd`, for YOLOX teachers with `loss_obj_kd`; and split after
+one of two layers, TOOD before its layers (`reused_teacher_head_idx=(0, 1)` for
+TOOD students, `(1, 0)` for TOOD teachers). SDD and plain imitation compare the
 student's own predictions with the teacher's, so both must predict as many
 boxes a location: RetinaNet four here, the others one. What these and PKD make
 of differences is shown with five families.
@@ -265,7 +265,7 @@ def read(text):
 
 if __name__ == '__main__':
     if is_installed():
-        raise SystemExit('tests/pairs/pairs.md is made with the compiled ops of mmcv')
+        raise SystemExit(f'{PAGE} is made with the compiled ops of mmcv')
     register_all_modules()
     PAGE.write_text(page({
         (method, difference): cells(method, difference)
