@@ -70,7 +70,7 @@ def test_what_it_writes_trains(project, tmp_path, monkeypatch, capsys):
     main(['make_config', 'plain.py', 'teacher.py',
           'work_dirs/teacher/epoch_1.pth', '-o', 'my_configs/made.py'])
     assert capsys.readouterr().out == (
-        'my_configs/made.py: written; train it from this directory: '
+        'Written to my_configs/made.py. Train it from this directory:\n  '
         'python -m crosskd train my_configs/made.py\n')
     text = (folder / 'made.py').read_text()
     code = [line for line in text.splitlines() if line.strip()[0] != '#']
@@ -170,7 +170,7 @@ def test_in_a_file_the_base_is_seen_from_there(pair, capsys, monkeypatch,
     file = out.format(pair=pair)
     main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
           '--out', file])
-    assert capsys.readouterr().out.startswith(f'{file}: written; ')
+    assert capsys.readouterr().out.startswith(f'Written to {file}. ')
     file = Path(file).expanduser()
     assert base(file.read_text()) == expected.format(pair=pair)
     assert Config.fromfile(file).model.type == 'CrossKDRetinaNet'

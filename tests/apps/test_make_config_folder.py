@@ -46,7 +46,7 @@ def test_four_configs_and_the_next_commands(folder, capsys):
     before = sorted(folder.iterdir())
     make()
     said = capsys.readouterr().out
-    assert said.startswith(f'own: written: {", ".join(FILES)}\n- classes: '
+    assert said.startswith(f'Written to own: {", ".join(FILES)}\n- classes: '
                            'cat, dog; 6 images for training, 2 images for ')
     assert said.endswith(
         '  python -m crosskd distil own --alone\nor train one at a time, '
@@ -378,7 +378,8 @@ def test_nothing_is_written_if_it_is_refused(folder, before, given, said):
 
 @pytest.mark.parametrize('words, said', [
     (['--data', 'x'], '--data needs --out FOLDER'),
-    (['--data', 'x', '--out', 'y', 'a.py'], "found 'a.py' beside --data"),
+    (['--data', 'x', '--out', 'y', 'a.py'],
+     "found 'a.py' together with --data"),
     (['--trial', 'a.py', 'b.py'], '--trial needs --data'),
     (['a.py', 'b.py', '--student', 'c.py'], '--student needs --data'),
     (['--data', 'x', '--out', 'y', '--classes', 'a=b'],

@@ -172,8 +172,9 @@ def test_ctrl_c_says_how_to_go_on(project, tmp_path):
     write(project / 'stopped.py', cfg)
     out = tool('train.py', 'stopped.py', '--work-dir', tmp_path, cwd=project,
                env=dict(PYTHONPATH=str(tmp_path)), ok=False)
-    assert out.endswith('train.py: interrupted; the same command with '
-                        '--resume continues from the last checkpoint\n')
+    assert out.endswith('train.py: interrupted; to continue from the '
+                        'last checkpoint, run the same command with '
+                        '--resume\n')
     assert 'Traceback' not in out and (tmp_path / 'epoch_1.pth').is_file()
 
 
