@@ -345,19 +345,20 @@ def is_made(folder):
 
 
 REFUSED = [
-    (has_other_files, {}, r"--out='own': has data.py already, and not as"),
+    (has_other_files, {},
+     r"--out='own': this folder already has data.py, with"),
     (has_a_teacher_of_before,
      dict(options=['--teacher-ckpt', 'random', '--classes', 'cat=circle']),
-     r"--out='own': has distilled.py, teacher.py already"),
+     r"--out='own': this folder already has distilled.py, teacher.py"),
     (is_a_file, {}, "--out='own': is a file; expected a folder"),
     (nothing, dict(student='gone.py'), "--student='gone.py': no such config"),
     (nothing, dict(teacher='gone.py'), "--teacher='gone.py': no such config"),
     (nothing, dict(options=['--teacher-ckpt', 'gone.pth']),
      r"teacher_ckpt='.*/gone.pth': no such file"),
     (is_made, dict(student='before/distilled.py'),
-     '--student=.* is distilled already'),
-    (is_made, dict(student='before/student.py'), '--student=.*: has '
-     'BATCH_SIZE, CLASSES, .* which data.py has, too'),
+     '--student=.* is already distilled'),
+    (is_made, dict(student='before/student.py'), '--student=.*: '
+     'this config has BATCH_SIZE, CLASSES, .* which data.py also has'),
 ]
 
 

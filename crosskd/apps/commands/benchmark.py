@@ -39,7 +39,7 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
                         help='measure with automatic mixed precision, '
                         'like train --amp')
     parser.add_argument('--threads', type=int, metavar='N',
-                        help='number of CPU threads (default: PyTorch decides)')
+                        help='number of CPU threads (default: torch decides)')
     parser.add_argument('--repeats', type=int, default=5, metavar='N',
                         help='number of measurements (default: 5)')
     parser.add_argument('--no-memory', action='store_true',
