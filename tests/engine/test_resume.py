@@ -273,7 +273,7 @@ def test_a_truncated_checkpoint_is_passed_over(project, whole, half_done,
     content = last.read_bytes()
     last.write_bytes(content[:int(left if left > 1 else len(content) * left)])
     out = resume(project, half_done)
-    assert 'epoch_2.pth' in out and 'Trying the one before it' in out
+    assert 'epoch_2.pth' in out and 'Trying the previous one' in out
     assert 'resumed epoch: 1' in out
     assert same_end(half_done, whole('sdd', False))
 
@@ -320,5 +320,5 @@ def test_nothing_to_resume_is_said(project, tmp_path):
           experiment(model_cfg(distiller_cfg('gfl')), epochs=1))
     out = tool('train.py', 'short.py', '--work-dir', tmp_path, '--resume',
                cwd=project)
-    assert 'there is no checkpoint' in out and 'training begins anew' in out
+    assert 'there is no checkpoint' in out and 'training starts from' in out
     assert weights(tmp_path / 'epoch_1.pth')
