@@ -24,8 +24,6 @@ import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from torch import Tensor
 
-from .mmengine_logging import NO_COMPILED_OPS
-
 STAND_IN = 'crosskd.compat.mmcv_ext'
 
 
@@ -88,9 +86,10 @@ def announce() -> None:
     logger = MMLogger.get_current_instance()
     if any(isinstance(h, logging.FileHandler) for h in logger.handlers):
         _announced = True
-        logger.info(f'{NO_COMPILED_OPS}. crosskd replaces those that most '
-                    'detectors need: NMS (OpenCV), RoIAlign and focal loss '
-                    '(torch)')
+        logger.info(
+            'mmcv has no compiled ops (mmcv._ext). crosskd replaces those '
+            'that most detectors need: NMS (OpenCV), RoIAlign and focal loss '
+            '(torch)')
 
 
 def _not_provided(name: str) -> Callable[..., NoReturn]:

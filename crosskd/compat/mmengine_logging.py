@@ -16,12 +16,12 @@ from contextlib import contextmanager
 
 from mmengine.logging import MMLogger
 
-NO_COMPILED_OPS = 'mmcv has no compiled ops (mmcv._ext)'
 # how the messages begin that the log file alone gets
 FOR_THE_FILE = (
     'System environment:', 'Config:\n',
     'Hooks will be executed in the following order',
-    'Distributed training is not used, all SyncBatchNorm', NO_COMPILED_OPS,
+    'Distributed training is not used, all SyncBatchNorm',
+    'mmcv has no compiled ops',  # of mmcv_ext.py
     # of mmengine's own hooks
     '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
