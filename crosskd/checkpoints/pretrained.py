@@ -58,11 +58,11 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
                 raise ConfigFileNotFoundError(
-                    f'{e}, or begin with random weights: {part}=None (each '
-                    'after --cfg-options)') from None
+                    f'{e}, or start with random weights: {part}=None (in '
+                    'the config, or after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():
             raise missing(name, path, 'the path or URL of a checkpoint, or '
-                          'None to begin with random weights')
+                          'None to start with random weights')
         else:
             load_checkpoint(path, name, 'Save its weights alone in a file of '
                             'their own')

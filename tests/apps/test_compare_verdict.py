@@ -208,9 +208,9 @@ def test_the_verdict_is_one_paragraph(compared):
         f'the gain would be between {low:+.1f} and {high:+.1f} (95 % interval '
         'from 1000 resamples of the 4 test images); this includes 0, so the '
         'two may be equally good. Each was trained once; another seed may '
-        'change the gain by more than that. It reaches 90 % of the AP of its teacher (teacher, '
-        "40.0) with 20 % of the teacher's parameters (4.20 M instead of 21.00 "
-        'M), and takes 12 ms per image instead of 50 ms.')
+        'change the gain by more than that. It reaches 90 % of the AP of its '
+        "teacher (teacher, 40.0) with 20 % of the teacher's parameters (4.20 "
+        'M instead of 21.00 M), and takes 12 ms per image instead of 50 ms.')
 
 
 def test_what_else_differs_is_said(compared, three, tmp_path):

@@ -114,8 +114,9 @@ CASES = dict(
     pretrained_unreachable=(
         {'model.backbone.init_cfg': UNREACHABLE},
         'FileNotFoundError: model.backbone.init_cfg.checkpoint=.*cannot be '
-        'downloaded .*, or begin with random weights: '
-        r'model.backbone.init_cfg=None \(each after --cfg-options\)$'),
+        'downloaded .*, or start with random weights: '
+        r'model.backbone.init_cfg=None \(in the config, or after '
+        r'--cfg-options\)$'),
     pretrained_unreachable_and_annotations_missing=(
         {'model.backbone.init_cfg': UNREACHABLE, **data('gone')},
         'FileNotFoundError: train_dataloader.dataset.ann_file'),
