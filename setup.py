@@ -29,9 +29,9 @@ class BuildWithConfigs(build_py):
             if self.editable_mode and not (mim / folder).is_dir():
                 raise SystemExit(
                     f'{mim / folder} is not a link to {folder}/: this '
-                    'checkout has no symbolic links, which an editable installation '
-                    'needs. Install without -e, or check out again after '
-                    'git config core.symlinks true')
+                    'checkout has no symbolic links, which an editable '
+                    'installation needs. Install without -e, or check out '
+                    'again after git config core.symlinks true')
         super().run()
         if self.editable_mode:
             return
