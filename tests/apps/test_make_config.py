@@ -204,12 +204,12 @@ def test_a_file_is_written_whole_or_not_at_all(pair, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('out, said', [
-    ('student.py', 'is STUDENT_CONFIG, which the new config inherits'),
-    ('./teacher.py', 'is TEACHER_CONFIG, which the new config names'),
-    ('link.py', 'is STUDENT_CONFIG'),
+    ('student.py', 'this is STUDENT_CONFIG, which the new config inherits'),
+    ('./teacher.py', 'this is TEACHER_CONFIG, which the new config names'),
+    ('link.py', 'this is STUDENT_CONFIG'),
     ('made.txt', r'expected a name that ends with \.py'),
     ('gone/made.py', 'there is no folder gone'),
-    ('data.py', 'is a folder')])
+    ('data.py', 'this is a folder')])
 def test_where_no_config_can_be_written(pair, out, said):
     """Nothing is read before that is known."""
     (pair / 'data.py').mkdir()
