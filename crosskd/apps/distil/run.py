@@ -58,7 +58,7 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
     say_step(total - 1, total, 'training the distilled student' +
              ' and the student without a teacher' * alone)
     train_on_this_machine(students)
-    say_step(total, total, 'comparing the detectors on the test set')
+    say_step(total, total, 'comparing on the test set')
     out = folder / 'compare'
     with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
         rows = compare([t.work_dir for t in found], out,
