@@ -1,4 +1,4 @@
-"""Package crosskd; configs and tools travel inside it, as mmdet's do."""
+"""The package crosskd; like mmdet, it contains its configs and tools."""
 import re
 import shutil
 from pathlib import Path
@@ -9,15 +9,15 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'",
                     (HERE / 'crosskd' / 'version.py').read_text())[1]
-# what sets up and tests a checkout is of no use without one
+# these set up and test a checkout, so the package does not need them
 OF_A_CHECKOUT = ('env.sh', 'run_tests.sh', 'demo.sh')
 
 
 class BuildWithConfigs(build_py):
     """Copies configs, tools and model index into the package, as ``.mim``.
 
-    In a checkout they are links there, which an editable installation uses;
-    a copy works without, too.
+    In a checkout they are links there, which an editable installation uses.
+    A normal installation does not need the links.
     """
 
     def run(self):
@@ -25,13 +25,13 @@ class BuildWithConfigs(build_py):
         for folder in ('configs', 'tools'):
             if not (HERE / folder).is_dir():
                 raise SystemExit(f'{HERE / folder} is missing: this copy of '
-                                 'the sources is not complete')
+                                 'the sources is incomplete')
             if self.editable_mode and not (mim / folder).is_dir():
                 raise SystemExit(
-                    f'{mim / folder} is no link to {folder}/: this checkout '
-                    'was made without symbolic links, which an editable '
+                    f'{mim / folder} is not a link to {folder}/: this '
+                    'checkout has no symbolic links, which an editable '
                     'installation needs. Install without -e, or check out '
-                    'with git config core.symlinks true')
+                    'again after git config core.symlinks true')
         super().run()
         if self.editable_mode:
             return
@@ -48,7 +48,8 @@ class BuildWithConfigs(build_py):
 setup(
     name='crosskd',
     version=VERSION,
-    description='Distillation of object detectors for MMDetection 3.x',
+    description='Knowledge distillation for MMDetection 3.x: train a small '
+    'detector with the help of a large one',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',

@@ -1,4 +1,4 @@
-"""Checking that the packages which this one needs are installed.
+"""Checking that the packages that crosskd needs are installed.
 
 Two stacks share the import names ``mmcv``, ``mmengine`` and ``mmdet`` under
 different distribution names, so versions are read from the modules and never
@@ -7,7 +7,7 @@ from the package metadata.
 import importlib
 import re
 
-# there is no crosskd in the package index: packages as setup.py asks for them
+# the package index has no crosskd: the requirements as in setup.py
 ONEDL = ('onedl-mmcv==2.3.6', 'onedl-mmengine==0.10.12',
          'onedl-mmdetection==3.5.1')
 OPENMMLAB = ('mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0')
@@ -24,7 +24,7 @@ REQUIRED = (
 
 
 class DependencyError(ImportError):
-    """A package that this one needs is missing or too old."""
+    """A package that crosskd needs is missing or too old."""
 
 
 def _release(version: str) -> tuple:
@@ -37,7 +37,7 @@ def check_dependencies() -> None:
 
     Raises:
         DependencyError: one of them is missing or too old.  The message names
-            the package, what was found, what is needed and how to get it.
+            the package, what was found, what is needed and how to install it.
     """
     for name, oldest, how in REQUIRED:
         need = '.'.join(map(str, oldest))
@@ -48,8 +48,8 @@ def check_dependencies() -> None:
                 raise
             raise DependencyError(
                 f'crosskd needs {name} >= {need}, which is not installed. '
-                f'Get it with: {how}') from None
+                f'Install it with: {how}') from None
         if _release(module.__version__) < oldest:
             raise DependencyError(
                 f'crosskd needs {name} >= {need}, found {module.__version__}. '
-                f'Get it with: {how}')
+                f'Install it with: {how}')

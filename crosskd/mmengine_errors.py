@@ -1,7 +1,7 @@
-"""What mmengine's errors about a config mean: the key, and a near name.
+"""Explaining mmengine's errors about a config: the key, and a similar name.
 
 They are raised while a config is read, or while something is built from it.
-The frames of the traceback hold what the message leaves out.
+The frames of the traceback contain what the message omits.
 """
 import inspect
 import os
@@ -14,22 +14,22 @@ from typing import Any
 from .names import did_you_mean, did_you_mean_config, did_you_mean_named
 
 UNEXPECTED = re.compile(r"\(\) got an unexpected keyword argument '(\w+)'")
-# raised about a config that is not there, or whose name cannot be read
+# raised about a config that does not exist, or has an invalid name
 LOST = (AssertionError, FileNotFoundError, ModuleNotFoundError, ValueError)
 # registries that build a part of the config of their name
 PARTS = ('model', )
 
 
 def meaning(error: BaseException) -> Exception | None:
-    """What mmengine says of a config, in words that name its key.
+    """mmengine's error about a config, in words that name its key.
 
     Args:
-        error: as it was caught, perhaps with others in its context.
+        error: the caught error, perhaps with others in its context.
 
     Returns:
         Exception: a FileNotFoundError, TypeError or ValueError, whose message
-        names the key or the file, what was found, and what is near; None for
-        any other error.
+        names the key or the file, what was found, and a similar name; None
+        for any other error.
     """
     chain = [*_chain(error)]
     frames = [frame for one in chain for frame in _frames(one)]
@@ -52,13 +52,13 @@ def meaning(error: BaseException) -> Exception | None:
 
 
 def _missing_file(frames: list[FrameType]) -> str | None:
-    """A config that is not there, or one that it inherits from."""
+    """A config, or one that it inherits, does not exist."""
     files = [*dict.fromkeys(
         os.path.abspath(frame.f_locals['filename']) for frame in frames
         if _is(frame, 'mmengine.config', '_file2dict', '_is_lazy_import'))]
     named = [frame.f_locals for frame in frames
              if _is(frame, 'mmengine.config', '_get_cfg_path')]
-    if named:  # 'package::name', which may be in two variables by then
+    if named:  # 'package::name', which may already be split in two
         lost = '::'.join(filter(None, [
             named[-1].get('package'), named[-1]['cfg_path']]))
         near = did_you_mean_named(*lost.split('::', 1))
@@ -76,7 +76,7 @@ def _missing_file(frames: list[FrameType]) -> str | None:
 
 
 def _unknown_type(frames: list[FrameType]) -> str | None:
-    """A ``type`` that no registry has."""
+    """A ``type`` is in no registry."""
     builds = _builds(frames)
     if not builds or not isinstance(builds[-1].get('obj_type'), str):
         return None
@@ -90,25 +90,25 @@ def _unknown_type(frames: list[FrameType]) -> str | None:
 
 
 def _unknown_key(frames: list[FrameType], text: str) -> str | None:
-    """A key of a config that is no argument of what is built."""
+    """A key of a config is not an argument of the class that it builds."""
     found, builds = UNEXPECTED.search(text), _builds(frames)
     if not found or not builds or found[1] not in builds[-1]['args']:
         return None
     name, kind = found[1], builds[-1]['obj_cls']
-    # where a function builds the object, or a class passes arguments on
+    # if a function builds the object, or a class passes arguments on
     owner = frames[-1].f_locals.get('self')
     if not inspect.isclass(kind) and owner is not None:
         kind = type(owner)
     known = parameters(kind)
     if name in known:
-        return None  # so it is a defect
+        return None  # so it is a bug
     key = _key(builds) or 'config'
     return (f'{key}: unknown key {name!r}, {kind.__name__} takes '
             f'{", ".join(known)}{did_you_mean(name, known)}')
 
 
 def parameters(kind: Any) -> list[str]:
-    """Names of the arguments of a class and those it inherits from."""
+    """Names of the arguments of a class and of its base classes."""
     functions = [vars(c)['__init__'] for c in kind.__mro__
                  if '__init__' in vars(c)] if inspect.isclass(kind) else [kind]
     named = (p.name for f in functions
@@ -125,7 +125,7 @@ def _builds(frames: list[FrameType]) -> list[dict[str, Any]]:
 
 
 def _key(builds: list[dict[str, Any]]) -> str:
-    """Dotted key of what the innermost call builds; empty if not known."""
+    """Dotted key of the part that the innermost call builds, or empty."""
     for build in builds:
         if build['registry'].name in PARTS:
             path = _path(build['cfg'], builds[-1]['cfg'])
@@ -134,7 +134,7 @@ def _key(builds: list[dict[str, Any]]) -> str:
 
 
 def _path(cfg: Any, wanted: Mapping) -> tuple:
-    """The keys that lead to a part of a config; none if it is not found."""
+    """The keys that lead to a part of a config; empty if it is not found."""
     parts = [*_parts(cfg)]
     same = [path for path, part in parts if part is wanted]
     alike = [path for path, part in parts
@@ -153,7 +153,7 @@ def _parts(cfg: Any, path: tuple = ()) -> Iterator[tuple[tuple, Mapping]]:
 
 
 def _registered(registry: Any) -> list[str]:
-    """Names in a registry and in those below it."""
+    """Names in a registry and in its children."""
     return [*registry.module_dict, *(
         name for child in registry.children.values()
         for name in _registered(child))]
@@ -163,7 +163,7 @@ def _registered(registry: Any) -> list[str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those in its context, the first one last."""
+    """An error and those in its context, ending with the original one."""
     yield error
     while error.__context__ is not None and (
             error.__cause__ is not None or not error.__suppress_context__):

@@ -1,4 +1,4 @@
-"""Names that are near to one that is not known."""
+"""Suggesting known names that are similar to an unknown one."""
 import difflib
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -10,30 +10,30 @@ CONFIGS = ('.py', '.json', '.yaml', '.yml')
 
 
 def did_you_mean(name: Any, known: Iterable[Any]) -> str:
-    """The end of a message about a name that is not known.
+    """The end of a message about an unknown name.
 
     Args:
-        name: what was given.
-        known: what is allowed.
+        name: the unknown name.
+        known: the known names.
 
     Returns:
-        str: names what is near, upper or lower case aside; empty if nothing
-        is.
+        str: the most similar known name, ignoring case; empty if there is
+        none.
     """
     return _asked(_nearest(name, known))
 
 
 def did_you_mean_path(path: str, known: Iterable[str]) -> str:
-    """As :func:`did_you_mean`, for a path among others.
+    """Like :func:`did_you_mean`, for a path among others.
 
-    The name of the file counts first: it may be right, and its folder wrong
-    or left out.
+    The file name counts first: it may be right while the folder is wrong or
+    missing.
     """
     return _asked(_nearest_path(path, [*known]))
 
 
 def did_you_mean_named(package: str, name: str) -> str:
-    """As :func:`did_you_mean`, for a config ``'package::name'``."""
+    """Like :func:`did_you_mean`, for a config ``'package::name'``."""
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.origin:
         package = _nearest(package, PACKAGES)
@@ -45,18 +45,18 @@ def did_you_mean_named(package: str, name: str) -> str:
 
 
 def did_you_mean_config(path: str, folders: Iterable[Path]) -> str:
-    """As :func:`did_you_mean`, for the file of a config.
+    """Like :func:`did_you_mean`, for the file of a config.
 
     Args:
-        path: what was given.
-        folders: where it was looked up; the first that has a file of a near
-            name is the one that counts.
+        path: the path that does not exist.
+        folders: the folders in which it was looked up; the first one with a
+            file of a similar name is used.
     """
     for folder in folders:
         files = sorted(one.name for one in (folder / path).parent.glob('*')
                        if one.suffix in CONFIGS and one.is_file())
         near = _files_near(path, files)
-        if near:  # with the folder, as it was written
+        if near:  # with the folder, as the user wrote it
             return _asked(str(Path(path).with_name(near[0])))
     return ''
 
@@ -73,7 +73,7 @@ def _nearest_path(path: str, known: list[str]) -> str:
 
 
 def _files_near(path: str, known: list[str]) -> list[str]:
-    """The paths whose file has the nearest name, suffix aside."""
+    """The paths whose file has the most similar name, without suffix."""
     stem = _nearest(Path(path).stem, [Path(one).stem for one in known])
     return [one for one in known if Path(one).stem == stem]
 

@@ -1,4 +1,4 @@
-"""Registering the package with mmdet; importing this module does it."""
+"""Importing this module registers the package with mmdet."""
 from .dependencies import check_dependencies
 
 check_dependencies()

@@ -1,4 +1,4 @@
-"""Variables of a config file, which nothing reads once the file is read."""
+"""Variables of a config file, which are only used while it is read."""
 import ast
 import inspect
 import re
@@ -12,7 +12,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from .arguments import few
 from .errors import ConfigValueError
 
-# what mmengine's Runners, mmdet's tools and ours read of a config
+# keys of a config that mmengine's Runners, mmdet's tools and crosskd read
 READ = {*inspect.signature(Runner).parameters,
         *inspect.signature(FlexibleRunner).parameters,
         'activation_checkpointing', 'compile', 'custom_imports',
@@ -22,19 +22,20 @@ READ = {*inspect.signature(Runner).parameters,
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Check that changes to a config change something.
+    """Check that changes to a config have an effect.
 
     A top-level name that the config file itself uses, such as ``data_root``,
-    is gone when the file has been read: what was made of it stays.  A name
-    that the file does not use is for others to read, such as hooks.
+    has no effect once the file has been read: the keys made from it have their
+    values by then.  A name that the file does not use may be read by others,
+    such as hooks.
 
     Args:
-        cfg: as it was read from its file.
-        options: changes to it, by dotted keys.
+        cfg: the config, as read from its file.
+        options: the changes, by dotted keys.
 
     Raises:
-        ValueError: one is to such a variable; the message names the keys that
-            were made of it.
+        ValueError: a change is to such a variable; the message names the keys
+            that were made from it.
     """
     tops = {key: key.split('.')[0] for key in options}
     tops = {key: top for key, top in tops.items()
@@ -46,14 +47,14 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         if top in used:
             made = few(_made_of(cfg, top), show=str)
             raise ConfigValueError(
-                f'--cfg-options {key}={options[key]!r} changes nothing: '
+                f'--cfg-options {key}={options[key]!r} has no effect: '
                 f'{top} is a variable of the config file, and the file has '
                 'been read with the old value. Change '
-                f'{made or "the keys that it is used for"} instead')
+                f'{made or "the keys that are made from it"} instead')
 
 
 def _used(file: str) -> set[str]:
-    """Names that a config file uses, and those that it inherits from."""
+    """Names that are used in a config file and in those that it inherits."""
     try:
         bases = Config._get_base_files(file)
     except (ConfigParsingError, SyntaxError):  # it has placeholders
@@ -73,8 +74,8 @@ def _used(file: str) -> set[str]:
 def _made_of(cfg: Config, name: str) -> list[str]:
     """Keys that have the value of a variable, or begin with it.
 
-    Those of its own name come first.  A value that many keys have by chance
-    counts for its own name alone.
+    Keys of the same name come first.  If the value is one that many keys have
+    by chance, only keys of the same name count.
     """
     value = cfg[name]
     by_chance = value is None or isinstance(value, bool) or value in (

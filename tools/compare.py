@@ -1,4 +1,4 @@
-"""A table, curves and a page that compare trained detectors."""
+"""Compare trained detectors in tables, curves and a page."""
 import sys
 
 from crosskd.apps.commands import main

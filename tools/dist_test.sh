@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # mmdet's command line: dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
 # Several nodes: NNODES, NODE_RANK, PORT, MASTER_ADDR. Without a GPU: gloo.
-ARGUMENTS='CONFIG CHECKPOINT GPUS [arguments of test.py]; GPUS is a number'
-EXAMPLE='crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py work_dirs/crosskd_r18_gflv1_r50_fpn_1x_coco/epoch_12.pth 8'
+WHAT='Evaluate on several GPUs; GPUS is the number of GPUs, or of
+processes on CPUs.'
+ARGUMENTS='CONFIG CHECKPOINT GPUS [arguments of test.py]'
+EXAMPLE='crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py \
+      work_dirs/crosskd_r18_gflv1_r50_fpn_1x_coco/epoch_12.pth 8'
 HERE=$(dirname "$0")
 . "$HERE/usage.sh"
 [[ "${3:-}" =~ ^[1-9][0-9]*$ ]] || wrong_call

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # mmdet's command line: dist_train.sh CONFIG GPUS [arguments of train.py]
 # Several nodes: NNODES, NODE_RANK, PORT, MASTER_ADDR. Without a GPU: gloo.
-ARGUMENTS='CONFIG GPUS [arguments of train.py]; GPUS is a number'
+WHAT='Train on several GPUs; GPUS is the number of GPUs, or of
+processes on CPUs.'
+ARGUMENTS='CONFIG GPUS [arguments of train.py]'
 EXAMPLE='crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py 8'
 HERE=$(dirname "$0")
 . "$HERE/usage.sh"

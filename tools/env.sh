@@ -1,5 +1,5 @@
 # Sourced by demo.sh and run_tests.sh: use the active environment, or make .venv.
-# An active environment that has mmdet keeps the stack it has.
+# If the active environment has mmdet, its packages are kept.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 set -e
 if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
@@ -8,7 +8,7 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
 fi
 python -c 'import torch, mmengine, mmcv, mmdet' >/dev/null 2>&1 ||
     python -m pip install -r requirements.txt -c constraints.txt
-# of the stack that is there now
+# for the packages that are installed now
 CONSTRAINTS=constraints.txt
 python -m pip show -q onedl-mmdetection >/dev/null 2>&1 ||
     CONSTRAINTS=constraints-openmmlab.txt

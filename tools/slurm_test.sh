@@ -2,8 +2,11 @@
 # mmdet's command line:
 # slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]
 # GPUS, GPUS_PER_NODE, CPUS_PER_TASK and SRUN_ARGS as in mmdet.
+WHAT='Evaluate on a Slurm cluster.'
 ARGUMENTS='PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]'
-EXAMPLE='gpu crosskd crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py work_dirs/crosskd_r18_gflv1_r50_fpn_1x_coco/epoch_12.pth'
+EXAMPLE='gpu crosskd \
+      crosskd::crosskd/crosskd_r18_gflv1_r50_fpn_1x_coco.py \
+      work_dirs/crosskd_r18_gflv1_r50_fpn_1x_coco/epoch_12.pth'
 HERE=$(dirname "$0")
 . "$HERE/usage.sh"
 [ $# -ge 4 ] || wrong_call

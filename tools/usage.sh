@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Sourced by dist_*.sh and slurm_*.sh with ARGUMENTS and EXAMPLE set: --help, and
-# the error of a wrong call. As python -m crosskd …, CROSSKD_COMMAND says so.
+# Sourced by dist_*.sh and slurm_*.sh, which set WHAT, ARGUMENTS and EXAMPLE:
+# --help, and the error for wrong arguments. CROSSKD_COMMAND is how the script
+# was called if that was python -m crosskd ….
 COMMAND=${CROSSKD_COMMAND:-tools/$(basename "$0")}
 PYTHON=${PYTHON:-python}
 wrong_call() {
@@ -9,8 +10,8 @@ wrong_call() {
 }
 case "${1:-}" in
 -h | --help)
-    printf 'usage: %s %s\n\nexample:\n  %s %s\n' \
-        "$COMMAND" "$ARGUMENTS" "$COMMAND" "$EXAMPLE"
+    printf 'usage: %s %s\n\n%s\n\nexample:\n  %s \\\n      %s\n' \
+        "$COMMAND" "$ARGUMENTS" "$WHAT" "$COMMAND" "$EXAMPLE"
     exit 0
     ;;
 esac

@@ -1,2 +1,2 @@
-"""DDOD heads: as ATSS heads, with the IoU for the centerness."""
+"""DDOD heads: as for ATSS heads, with the IoU in place of the centerness."""
 _base_ = './crosskd_atss.py'

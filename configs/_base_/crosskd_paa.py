@@ -1,2 +1,2 @@
-"""PAA heads: as ATSS heads, which predict the same three."""
+"""PAA heads: as for ATSS heads, which have the same three outputs."""
 _base_ = './crosskd_atss.py'

@@ -1,3 +1,3 @@
-"""RTMDet heads: as ATSS heads without a third output; of two layers."""
+"""RTMDet heads: as for RetinaNet heads; the head has two layers."""
 _base_ = './crosskd_retina.py'
 recipe = dict(reused_teacher_head_idx=1)

@@ -1,3 +1,3 @@
-"""TOOD heads: as ATSS heads without a third output; taken as a whole."""
+"""TOOD heads: as for RetinaNet heads, but the head is not split."""
 _base_ = './crosskd_retina.py'
 recipe = dict(reused_teacher_head_idx=0)

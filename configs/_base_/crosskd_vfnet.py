@@ -1,3 +1,3 @@
-"""VFNet heads: as ATSS heads without a third output; of three layers."""
+"""VFNet heads: as for RetinaNet heads; the head has three layers."""
 _base_ = './crosskd_retina.py'
 recipe = dict(reused_teacher_head_idx=2)

@@ -1,4 +1,4 @@
-"""YOLOX heads: as ATSS heads, with the objectness; of two layers."""
+"""YOLOX heads: as for RetinaNet heads, plus the objectness; the head has two layers."""
 _base_ = './crosskd_retina.py'
 recipe = dict(
     loss_obj_kd=dict(

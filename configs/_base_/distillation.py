@@ -1,3 +1,3 @@
-"""What a config needs to distil, with whichever train tool; the rest is its model."""
+"""Every distillation config needs this, with any train tool. The rest is the model."""
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 runner_type = 'DistillationRunner'

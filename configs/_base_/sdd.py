@@ -1,4 +1,4 @@
-"""What SDD changes in the kd_cfg of a CrossKD config; how it was chosen: docs/results.md."""
+"""SDD's changes to the kd_cfg of a CrossKD config. docs/results.md says how they were chosen."""
 loss_sdd = dict(
     type='SDDLoss',
     base='kd',

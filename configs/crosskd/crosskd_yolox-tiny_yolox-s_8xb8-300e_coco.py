@@ -3,7 +3,7 @@ _base_ = [
     '../_base_/crosskd_yolox.py',
     '../_base_/distillation.py'
 ]
-auto_scale_lr = dict(enable=True)  # for 64 images, as mmdet's
+auto_scale_lr = dict(enable=True)  # from mmdet: the learning rate is for 64 images
 
 model = dict(
     type='CrossKDSingleStageDetector',

@@ -1,4 +1,4 @@
-"""A teacher with another head: ATSS, one anchor a location."""
+"""A teacher with another head: ATSS, one anchor per location."""
 _base_ = './gfl_r18w24_shapes.py'
 model = dict(
     type='ATSS',

@@ -1,6 +1,6 @@
-"""The student of half the teacher's channels with CrossKD.
+"""The student with half the teacher's channels, with CrossKD.
 
-A channel adapter appears by itself, see ``kd_cfg.adapter``.
+A channel adapter is added automatically (``kd_cfg.adapter``).
 """
 _base_ = './crosskd_gfl_r18w8_r18w24_shapes.py'
 model = dict(

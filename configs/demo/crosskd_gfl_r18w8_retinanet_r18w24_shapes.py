@@ -1,4 +1,4 @@
-"""The student with CrossKD from a RetinaNet of nine anchors a location."""
+"""The student with CrossKD from a RetinaNet with nine anchors per location."""
 _base_ = './crosskd_gfl_r18w8_atss_r18w24_shapes.py'
 model = dict(
     teacher_config='crosskd::demo/retinanet_r18w24_shapes.py',

@@ -1,4 +1,4 @@
-"""The student alone, its neck and head of half the teacher's channels."""
+"""A student without a teacher; neck and head have half the teacher's channels."""
 _base_ = './gfl_r18w8_shapes.py'
 model = dict(
     neck=dict(out_channels=16),

@@ -1,4 +1,4 @@
-"""The RetinaNet teacher with one anchor a location, as the student has."""
+"""The RetinaNet teacher with one anchor per location, like the student."""
 _base_ = './retinanet_r18w24_shapes.py'
 model = dict(
     bbox_head=dict(

@@ -1,6 +1,6 @@
-"""A teacher that assigns by overlap: RetinaNet, nine anchors a location."""
+"""A teacher that assigns labels by IoU: RetinaNet, nine anchors per location."""
 _base_ = './gfl_r18w24_shapes.py'
-max_epochs = 36  # in 12 it learns much less than GFL and ATSS
+max_epochs = 36  # in 12 epochs it learns much less than GFL and ATSS
 model = dict(
     type='RetinaNet',
     bbox_head=dict(

@@ -1,4 +1,4 @@
-"""What teacher and students of the demo share: data, head, schedule."""
+"""The settings of all detectors in the demo: data, head, schedule."""
 _base_ = ['mmdet::_base_/default_runtime.py']
 
 data_root = 'data/shapes/'
@@ -48,7 +48,7 @@ model = dict(
         loss_dfl=dict(type='DistributionFocalLoss', loss_weight=0.25),
         reg_max=8,
         loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
-        # AdamW's steps are large for the usual standard deviation of 0.01
+        # AdamW's steps are too large for the usual standard deviation of 0.01
         init_cfg=dict(
             type='Xavier',
             layer='Conv2d',
@@ -120,7 +120,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
-    # one gradient out of the ordinary slows AdamW down for a thousand steps
+    # a single outlier gradient slows AdamW down for a thousand steps
     clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),

@@ -1,4 +1,4 @@
-"""The student alone, for comparison."""
+"""The student without a teacher, for comparison."""
 _base_ = './gfl_r50_own_data.py'
 model = dict(
     backbone=dict(

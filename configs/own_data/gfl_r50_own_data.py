@@ -1,14 +1,14 @@
-"""Your data, and the teacher on it. Change the lines at the top."""
+"""Your data, and the teacher. Change the lines at the top."""
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 
 data_root = 'data/own'  # with images/, train.json and val.json
-classes = ('first', 'second')  # the categories of both files, in their order
-scale = (1333, 800)  # the longer and the shorter side to train at
-# change these as well if your files have other names
+classes = ('first', 'second')  # the categories of both files, in the same order
+scale = (1333, 800)  # the longer and the shorter side of the resized images
+# change these, too, if your files have other names
 train_file, val_file = 'train.json', 'val.json'
 train_images, val_images = 'images', 'images'
 
-# mmdet has colours for the 80 classes of COCO; neighbours here differ, too
+# a colour for each class; mmdet only has colours for the classes of COCO
 palette = [(37 * i % 256, 97 * i % 256, 173 * i % 256)
            for i in range(1, len(classes) + 1)]
 metainfo = dict(classes=classes, palette=palette)

@@ -1,28 +1,28 @@
-"""Saying how far a long step is."""
+"""Showing the progress of long steps."""
 import sys
 import time
 
-# a step that takes less is not spoken of
+# seconds; shorter steps show no progress
 QUIET = 1.0
-# where lines stay, as in a file, they come this seldom
+# seconds between lines in a file, where every line stays
 SELDOM = 30.0
 
 
 def say_step(number: int, total: int, what: str) -> None:
-    """Print a heading: which step of a command begins."""
+    """Print a heading for the next step of a command."""
     print(f'\n== Step {number} of {total}: {what}', flush=True)
 
 
 class Progress:
-    """How many of some things are done, on stderr.
+    """Shows on stderr how much of a step is done.
 
-    A terminal has one line that changes; a file gets a line now and then.
-    Steps that take less than a second say nothing.
+    On a terminal, one line is updated; a file gets a new line now and then.
+    Steps that take less than a second print nothing.
 
     Args:
-        what: is done, such as ``'evaluates work_dirs/gfl'``.
-        total: how many of ``unit`` there are.
-        unit: plural noun.
+        what: the step, such as ``'evaluating work_dirs/gfl'``.
+        total: the number of ``unit``.
+        unit: what is counted, a plural noun.
     """
 
     def __init__(self, what: str, total: int, unit: str) -> None:
@@ -33,7 +33,7 @@ class Progress:
         self._has_spoken = False
 
     def at(self, done: int) -> None:
-        """Note that ``done`` things are done."""
+        """Show that ``done`` of the units are done."""
         now = time.monotonic()
         every = QUIET / 5 if self._lives else SELDOM
         if now - self._began < QUIET or (

@@ -57,8 +57,8 @@ def check_pretrained(cfg: Any, key: str = 'model') -> None:
             except FileNotFoundError as e:
                 part = name.rpartition('.')[0]
                 raise ConfigFileNotFoundError(
-                    f'{e}, or start with random weights: {part}=None (either '
-                    'after --cfg-options)') from None
+                    f'{e}, or start with random weights: {part}=None (in '
+                    'the config, or after --cfg-options)') from None
         elif not Path(path).expanduser().is_file():
             raise missing(name, path, 'the path or URL of a checkpoint, or '
                           'None to start with random weights')

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import cv2
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from torch import Tensor
 
 STAND_IN = 'crosskd.compat.mmcv_ext'
@@ -75,19 +75,21 @@ _announced = False
 
 
 def announce() -> None:
-    """Log once that the stand-in is in use.
+    """Note in the log file, once, that the stand-in is in use.
 
-    Not at import: the Runner's log file does not exist then.
+    Commands without a log file print no such line above their own output.
     """
     global _announced
-    heard = logging.root.manager.disable < logging.INFO
-    if is_installed() and heard and not _announced:
+    if _announced or not is_installed() or (
+            logging.root.manager.disable >= logging.INFO):
+        return
+    logger = MMLogger.get_current_instance()
+    if any(isinstance(h, logging.FileHandler) for h in logger.handlers):
         _announced = True
-        print_log(
-            'mmcv has no compiled ops (mmcv._ext): crosskd provides NMS '
-            '(OpenCV), RoIAlign and focal loss (torch), which is all that '
-            'most detectors need.',
-            logger='current')
+        logger.info(
+            'mmcv has no compiled ops (mmcv._ext). crosskd replaces those '
+            'that most detectors need: NMS (OpenCV), RoIAlign and focal loss '
+            '(torch)')
 
 
 def _not_provided(name: str) -> Callable[..., NoReturn]:

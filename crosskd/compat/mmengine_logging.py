@@ -21,6 +21,7 @@ FOR_THE_FILE = (
     'System environment:', 'Config:\n',
     'Hooks will be executed in the following order',
     'Distributed training is not used, all SyncBatchNorm',
+    'mmcv has no compiled ops',  # of mmcv_ext.py
     # of mmengine's own hooks
     '"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 

@@ -1,1 +1,1 @@
-"""The side of mmengine: the Runner, its hooks and the checks before a run."""
+"""The parts that use mmengine: Runner, hooks and checks before a run."""

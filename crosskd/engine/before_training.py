@@ -1,4 +1,4 @@
-"""What is built and checked when a training begins, before its first step."""
+"""Building and checking everything before the first training step."""
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -30,13 +30,13 @@ def prepare(run: runner.Runner, detector: Any,
             model_cfg: nn.Module | Mapping) -> None:
     """Check that a Runner can train, and join student and teacher.
 
-    Data sets are built here, and not once more by the Runner.
+    The data sets that are built here are those that the Runner uses.
 
     Args:
         run: the Runner, before its ``train``.
-        detector: its model, which no wrapper for several processes holds yet
-            (a wrapper knows no parameter that is added later).
-        model_cfg: what the detector was built of.
+        detector: its model, not yet wrapped for several processes (a wrapper
+            ignores parameters that are added later).
+        model_cfg: the config that the detector was built from.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: the config cannot be
@@ -48,7 +48,7 @@ def prepare(run: runner.Runner, detector: Any,
     prepare_checkpointing(detector, run.cfg.get('activation_checkpointing'))
     data = [_check_data(run, part, detector) for part in ('train', 'val')]
     check_same_classes(*data)
-    # after what is at hand: these may have to be downloaded
+    # after the local files: these may have to be downloaded
     check_pretrained(model_cfg)
     warn_of_frozen(detector, dict(
         model=model_cfg, load_from=run._load_from, resume=run._resume))
@@ -58,7 +58,7 @@ def prepare(run: runner.Runner, detector: Any,
         detector.join_teacher(next(iter(built_classes(data[0])), None))
     check_optimizer(detector, run.optim_wrapper)
     if distils:
-        # where it will train: some ops are there on one device alone
+        # on the device of the training: some ops exist on one device only
         detector.to(get_device())
         try_pair(detector, data[0])
         run.logger.info(summary(detector))
@@ -79,7 +79,7 @@ def _check_data(run: runner.Runner, part: str, detector: Any) -> Any:
         built = check_loader(key, partial(
             run.build_dataloader, loader, run.seed,
             run._randomness_cfg.get('diff_rank_seed', False)))
-        if part == 'val':  # the training's is built with the training
+        if part == 'val':  # that of the training is built later
             run._val_dataloader = built
     try_pipeline(f'{key}.dataset', dataset)
     return dataset

@@ -32,38 +32,39 @@ from .trial import first_items, part_of
 
 DATA = 'val_dataloader.dataset'
 EVALUATOR = 'val_evaluator'
-#: what mmdet's predictions, metrics and pictures read of an image
+#: keys of an image that mmdet's predictions, metrics and pictures read
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-#: what metrics without a file read of its annotations
+#: keys of its annotations that metrics without a file read
 ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
                'labels', 'masks')
-#: these compute the figures of one image as they do those of all
+#: these can compute the figures of a single image
 OF_ONE = (CocoMetric.compute_metrics, VOCMetric.compute_metrics)
-#: packages whose hooks prepare no model
+#: packages whose hooks do not prepare models
 OURS = ('mmengine', 'mmdet', 'crosskd')
 IMAGES = 'the first validation images'
-BATCH = 2  # images: enough to join some of different sizes
-MOST = 5  # predictions of an image: more would take time to draw
+BATCH = 2  # images: enough to batch different sizes
+MOST = 5  # predictions per image: drawing more would take time
 
 
 def try_validation(run: Runner, detector: BaseDetector,
                    dataset: Any) -> None:
-    """Run a small batch through all of a validation, for its errors.
+    """Run a small batch through a whole validation, to find errors early.
 
     That is: pipeline, prediction, metrics, and the pictures of mmdet's hook.
-    The run has its evaluator built afterwards, without results.  Nothing else
-    changes: copies of model, metrics and visualizer do the work, without the
+    Afterwards the run's evaluator is built, and has no results.  Nothing else
+    changes: copies of model, metrics and visualizer are used, without the
     visualizer's backends, and the state of the random number generators is
     restored.  No process waits for another one.
 
-    Metrics of mmdet's that can compute the figures of one image do so.
+    Metrics of mmdet that can compute the figures of a single image do so.
     Validation loops, evaluators and data sets of other kinds than mmengine's
-    are left alone.  A prediction that fails is only warned of if a hook of
-    another package acts before the first validation: it may prepare the model.
+    are skipped.  If the prediction fails, and a hook of another package acts
+    before the first validation, there is only a warning, because the hook may
+    prepare the model.
 
     Args:
-        run: the Runner, before its ``train``, with a built data loader of
-            validation.
+        run: the Runner, before its ``train``, with a built validation data
+            loader.
         detector: its model.
         dataset: the data set of that loader.
 
@@ -81,7 +82,7 @@ def try_validation(run: Runner, detector: BaseDetector,
         preparing = _may_prepare(run)
         if not preparing:
             raise
-        run.logger.warning(f'{e}. Training goes on, because '
+        run.logger.warning(f'{e}. Training continues, because '
                            f'{", ".join(preparing)} may prepare the model')
 
 
@@ -95,7 +96,8 @@ def _try(run: Runner, detector: BaseDetector, dataset: Any,
                             min(loader.batch_size or 1, BATCH)))
         if not items:
             return
-        with _naming('val_dataloader.collate_fn', f'cannot make {IMAGES}'):
+        with _naming('val_dataloader.collate_fn', 'cannot make a batch of '
+                     f'{IMAGES}'):
             batch = loader.collate_fn(items)
         samples = _predicted(detector, batch, loop.get('fp16', False),
                              items[0]['data_samples'])
@@ -125,7 +127,7 @@ def _may_prepare(run: Runner) -> list[str]:
 
 def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
                sample: Any) -> list:
-    """What a copy of the model predicts; empty if it cannot be copied."""
+    """The predictions of a copy of the model; empty if it cannot be copied."""
     try:
         model = copy.deepcopy(detector).eval()
     except Exception:
@@ -142,7 +144,7 @@ def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
         if found is not None and all(isinstance(
                 x, Tensor) for x in found.values()) and (
                 {'bboxes', 'scores'} <= set(found.keys())):
-            # before training, weights may be whatever was in memory
+            # before training, weights may be uninitialised memory
             fine = found.bboxes.isfinite().all(-1) & found.scores.isfinite()
             sample.pred_instances = found[fine][:MOST] if fine.any() else (
                 _whole_image(found, sample))
@@ -150,7 +152,7 @@ def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
 
 
 def _whole_image(found: InstanceData, sample: Any) -> InstanceData:
-    """A detection where there is none: without, metrics end early."""
+    """One detection of the whole image: without any, metrics end early."""
     one = {key: value.new_zeros((1, *value.shape[1:]))
            for key, value in found.items()}
     height, width = sample.get('ori_shape', (1, 1))[:2]
@@ -163,7 +165,7 @@ def _whole_image(found: InstanceData, sample: Any) -> InstanceData:
 
 
 def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
-    """The evaluator, which reads its files; an error names the metric."""
+    """Build the evaluator, which reads its files; errors name the metric."""
     for key, cfg in cfgs:
         check_types(key, METRICS, cfg)
     given = run._val_evaluator
@@ -171,7 +173,7 @@ def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
         return run.build_evaluator(copy.deepcopy(given))
     except Exception as e:
         failure = e
-    # outside of the handler, so that what is found here is raised alone
+    # outside the handler, so that this error is raised without a context
     for key, cfg in cfgs:
         if isinstance(cfg, dict):
             with _naming(key, 'cannot be built', cfg):
@@ -182,7 +184,7 @@ def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
 
 def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
               samples: list, meta: Any) -> list[str] | None:
-    """Names of the figures; None if some of them are not known."""
+    """Names of the figures; None if some names are unknown."""
     if type(evaluator).process is not Evaluator.process:
         return None
     plain = [sample.to_dict() if isinstance(sample, BaseDataElement)
@@ -213,7 +215,7 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
 
 def _copied(metric: BaseMetric) -> Any:
     """A copy without results; None if it cannot be copied."""
-    # annotations may be many, and nobody changes them
+    # annotations may be large, and nothing changes them
     read = getattr(metric, '_coco_api', None)
     try:
         copied = copy.deepcopy(metric, {id(read): read})
@@ -224,7 +226,7 @@ def _copied(metric: BaseMetric) -> Any:
 
 
 def _check_save_best(run: Runner, figures: Sequence[str]) -> None:
-    """Check that the figure by which a checkpoint is the best is there."""
+    """Check that the figure that chooses the best checkpoint exists."""
     for hook in run.hooks:
         if not isinstance(hook, CheckpointHook) or not hook.save_best:
             continue
@@ -232,7 +234,7 @@ def _check_save_best(run: Runner, figures: Sequence[str]) -> None:
             if name != 'auto' and name not in figures:
                 raise ConfigValueError(
                     f'default_hooks.checkpoint.save_best={name!r}: '
-                    f'{EVALUATOR} has no figure of that name'
+                    f'{EVALUATOR} has no such figure'
                     f"{did_you_mean(name, figures)}; expected 'auto' or one "
                     f'of {", ".join(figures)}')
 
@@ -269,21 +271,21 @@ def _key_of(run: Runner, hook: Hook) -> str:
 @contextmanager
 def _naming(key: str, what: str, cfg: Any = None, sample: Any = None,
             kind: type[ConfigError] = ConfigValueError) -> Iterator[None]:
-    """Let an error name the key of what fails.
+    """Make an error name the config key of the part that failed.
 
     Args:
-        key: in the config.
-        what: it cannot do.
-        cfg: config of the part that fails, of which one argument may be named.
-        sample: of the pipeline, which may lack what was looked for.
-        kind: of the error that is raised.
+        key: the key in the config.
+        what: what the part cannot do.
+        cfg: config of the part; the message may name one of its arguments.
+        sample: from the pipeline; it may lack the key that was looked up.
+        kind: the type of the error that is raised.
     """
     try:
         yield
     except Exception as e:
         if isinstance(e, (ConfigError, MemoryError)):
             raise
-        # registries raise an error anew, with a text before its message
+        # registries raise errors again, with a longer message
         root: BaseException = e
         while root.__context__ is not None:
             root = root.__context__
@@ -300,7 +302,7 @@ def _naming(key: str, what: str, cfg: Any = None, sample: Any = None,
 
 
 def _missing(error: BaseException, sample: Any) -> list[str]:
-    """What an error looked for, and the pipeline did not give."""
+    """The keys that the error is about and the pipeline does not give."""
     frames = traceback.extract_tb(error.__traceback__)
     text = f'{error} {frames[-1].line if frames else ""}'
     asked = [key for key in META_KEYS if key in text]
@@ -311,7 +313,7 @@ def _missing(error: BaseException, sample: Any) -> list[str]:
 
 
 def _argument(cfg: Mapping, error: BaseException) -> str:
-    """The argument of a config that an error is about, with its value."""
+    """The argument that an error is about, with its value."""
     given = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
     text = str(error)
     for name, value in given.items():

@@ -1,4 +1,4 @@
-"""What a training has reached, and what can be done with it."""
+"""The report at the end of a training: results and next commands."""
 import os
 import shlex
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ COMMAND = 'python -m crosskd'
 
 
 def report(run: Runner) -> str:
-    """Say the AP, the checkpoints, and the next commands.
+    """List the AP, the checkpoints, and the next commands.
 
     Args:
         run: the Runner, after its ``train``.
 
     Returns:
-        str: a few lines; what a run does not have (validation, checkpoints, a
-        test set) is left out.
+        str: a few lines.  Parts that the run does not have (validation,
+        checkpoints, a test set) are omitted.
     """
     said = ['Training finished.', *_figures(run)]
     last, best = (_file(run, key) for key in ('last_ckpt', 'best_ckpt'))
@@ -47,19 +47,19 @@ def _figures(run: Runner) -> Iterator[str]:
 
 
 def _file(run: Runner, key: str) -> str | None:
-    """A checkpoint that mmengine has noted, if it is there."""
+    """A checkpoint that mmengine has noted, if it exists."""
     noted = run.message_hub.runtime_info.get(key)
     return _shown(noted) if noted and os.path.isfile(noted) else None
 
 
 def _shown(path: str) -> str:
-    """As short as a shell takes it from here."""
+    """The path, relative to the working directory if it is inside."""
     near = os.path.relpath(path)
     return path if near.startswith('..') else near
 
 
 def _commands(run: Runner, checkpoint: str | None) -> Iterator[str]:
-    # the Runner writes the config there, with all that options have changed
+    # the Runner writes the config there, with all changes by options
     config = Path(run.work_dir, Path(run.cfg.filename).name
                   if run.cfg.filename else f'{run.timestamp}.py')
     if checkpoint is None or not config.is_file():

@@ -1,4 +1,4 @@
-"""Choosing the checkpoint that a run resumes from, the same on every rank."""
+"""Choosing the checkpoint from which all processes resume."""
 import logging
 import os
 import re
@@ -15,9 +15,9 @@ from ..errors import ConfigFileNotFoundError, ConfigValueError, describe
 def choose_checkpoint(work_dir: str) -> str | None:
     """The newest checkpoint that can be read.
 
-    Rank 0 looks for it and tells the others: ranks that resumed from
-    different files would train different weights, and then wait for each
-    other.
+    The first process looks for it and tells the others.  If they resumed from
+    different files, they would train different weights, and then wait for
+    each other.
 
     Args:
         work_dir: the folder with the checkpoints, or with mmengine's file
@@ -27,10 +27,11 @@ def choose_checkpoint(work_dir: str) -> str | None:
         str: path of the checkpoint; None if there is none.
 
     Raises:
-        FileNotFoundError: ``last_checkpoint`` names a file that is not there,
-            and there is no other checkpoint.
-        ValueError: there are checkpoints, and none can be read.
-        RuntimeError: on the other ranks, where rank 0 raised any error.
+        FileNotFoundError: ``last_checkpoint`` names a file that does not
+            exist, and there is no other checkpoint.
+        ValueError: there are checkpoints, but none can be read.
+        RuntimeError: in the other processes, if the first one raised an
+            error.
     """
     chosen: list = [None, None]
     failure = None
@@ -43,20 +44,20 @@ def choose_checkpoint(work_dir: str) -> str | None:
     if failure is not None:
         raise failure
     if chosen[1] is not None:
-        raise RuntimeError(f'--resume failed on rank 0: {chosen[1]}')
+        raise RuntimeError(f'--resume failed in process 0: {chosen[1]}')
     return chosen[0]
 
 
 def on_all_ranks(load: Callable[[], None], what: str) -> None:
-    """Load a file on every rank; an error on one rank is one on all.
+    """Load a file in every process; if one fails, all raise an error.
 
     Args:
-        load: reads the file, without communication between ranks.
+        load: reads the file, without communication between processes.
         what: the option and its value, for messages.
 
     Raises:
-        Exception: the error of this rank, or a RuntimeError that names a rank
-            which failed.
+        Exception: the error of this process, or a RuntimeError that names a
+            process which failed.
     """
     failure = None
     try:
@@ -69,17 +70,17 @@ def on_all_ranks(load: Callable[[], None], what: str) -> None:
         raise failure
     for rank, error in enumerate(found):
         if error is not None:
-            raise RuntimeError(f'{what} failed on rank {rank}: {error}')
+            raise RuntimeError(f'{what} failed in process {rank}: {error}')
 
 
 def _newest_readable(work_dir: Path) -> str | None:
     unreadable: list[str] = []
     last, folders = _last(work_dir)
-    # mmengine notes a checkpoint once it is written: nothing is newer
+    # mmengine notes a checkpoint after writing it: no other file is newer
     newest = next(_readable([last] if last else [], unreadable), None)
     if newest is None:
-        # N epochs and N iterations are no measure of each other; how far a
-        # checkpoint has come stands in its meta
+        # epochs and iterations cannot be compared by their numbers; the meta
+        # of a checkpoint has its iterations
         kinds = [
             next(_readable(_numbered(kind, folders, last), unreadable), None)
             for kind in ('epoch', 'iter')
@@ -89,8 +90,9 @@ def _newest_readable(work_dir: Path) -> str | None:
         return str(newest[1])
     if unreadable:
         raise ConfigValueError(
-            f'--resume: no checkpoint in {work_dir} can be read; name one, '
-            f'or begin anew in another work directory. {unreadable[0]}')
+            f'--resume: no checkpoint in {work_dir} can be read. Name another '
+            'one, or start again in a new work directory. '
+            f'{unreadable[0]}')
     return None
 
 
@@ -102,7 +104,7 @@ def _readable(paths: list[Path],
             yield _iterations(path), path
         except CheckpointError as e:
             unreadable.append(str(e))
-            print_log(f'{e}. Trying the one before it', logger='current',
+            print_log(f'{e}. Trying the previous one', logger='current',
                       level=logging.WARNING)
 
 
@@ -111,9 +113,8 @@ def _iterations(path: Path) -> int:
     done = meta.get('iter') if isinstance(meta, dict) else None
     if not isinstance(done, int):
         raise CheckpointError(
-            f'checkpoint={str(path)!r}: does not say after how many '
-            "iterations it was written (meta['iter']), so no run can "
-            'resume from it')
+            f'checkpoint={str(path)!r}: has no number of iterations '
+            "(meta['iter']), so training cannot resume from it")
     return done
 
 
@@ -133,17 +134,17 @@ def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
     noted = work_dir
     if note.is_file():
         noted = Path(os.fsdecode(note.read_bytes()).strip())
-    # work directories are moved and copied, so it may lie beside the note
+    # a work directory may have been moved, so look next to the note, too
     last = next((p for p in (noted, work_dir / noted.name) if p.is_file()),
                 None)
-    # with the hook's out_dir they lie elsewhere
+    # with the hook's out_dir they are in another folder
     folders = [work_dir]
     if last is not None and last.parent != work_dir:
         folders.append(last.parent)
     elif last is None and noted != work_dir and noted.name and not any(
             _numbered(kind, folders, None) for kind in ('epoch', 'iter')):
         raise ConfigFileNotFoundError(
-            f'--resume: {note} names {noted}, which is not there, and there '
-            f'is no other checkpoint in {work_dir}; name one, or begin anew '
-            'in another work directory')
+            f'--resume: {note} names {noted}, which does not exist, and '
+            f'there is no other checkpoint in {work_dir}. Name another one, '
+            'or start again in a new work directory')
     return last, folders

@@ -17,7 +17,7 @@ from ..compat.mmengine_logging import quiet
 from ..errors import ConfigValueError, words
 from ..names import did_you_mean
 
-# what mmengine, mmdet and torch raise about arguments
+# errors of mmengine, mmdet and torch about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
 
 
@@ -34,9 +34,9 @@ def check_load_from(path: Any) -> None:
 
 
 def warn_of_frozen(model: nn.Module, given: Mapping[str, Any]) -> None:
-    """Warn of layers that are kept as they begin, with random weights.
+    """Warn if frozen layers have random weights.
 
-    mmdet's configs freeze part of their backbones, which is of use where its
+    mmdet's configs freeze part of the backbone, which only makes sense if its
     weights are pretrained.
 
     Args:
@@ -73,8 +73,8 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
 
     Args:
         model: the model whose parameters are optimised.
-        cfg: ``optim_wrapper`` of the config; anything but a dict with one
-            optimizer is left to mmengine.
+        cfg: ``optim_wrapper`` of the config; only a dict with one optimizer
+            is checked.
 
     Raises:
         ValueError: the optimizer cannot be built.
@@ -82,7 +82,7 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
     if not isinstance(cfg, dict) or not isinstance(cfg.get('optimizer'), dict):
         return
     try:
-        with quiet():  # it is built once more, and tells it all then
+        with quiet():  # it is built again later, and then logs this
             build_optim_wrapper(model, copy.deepcopy(cfg))
     except COMPLAINTS as e:
         kind = cfg.get('type', 'OptimWrapper')
@@ -114,7 +114,7 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
                 cfg.get('_scope_')) as scoped:
             try:
                 known = scoped.get(cfg['type'])
-            except RuntimeError:  # mmengine's word for an unknown module
+            except RuntimeError:  # mmengine raises it for unknown modules
                 known = None
         if known is None:
             hint = did_you_mean(
@@ -125,7 +125,7 @@ def check_types(key: str, registry: Registry, cfg: Any) -> None:
 
 
 def check_loader(key: str, build: Callable[[], DataLoader]) -> DataLoader:
-    """Check that a data loader with its sampler can be built; returns it.
+    """Build a data loader with its sampler, and return it.
 
     Args:
         key: of the data loader in the config, for messages.

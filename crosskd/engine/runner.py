@@ -1,4 +1,4 @@
-"""mmengine's Runner with checks before a training, and exact resuming."""
+"""mmengine's Runner, with checks before training and exact resuming."""
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,35 +26,35 @@ from .run_checks import check_types
 
 @RUNNERS.register_module()
 class DistillationRunner(runner.Runner):
-    """mmengine's Runner, with what training under a teacher needs.
+    """mmengine's Runner, with the additions that distillation needs.
 
     mmdet's own ``tools/train.py``, and every copy of it, builds this Runner
-    if the config says ``runner_type = 'DistillationRunner'``.  Arguments as
-    those of mmengine's Runner.
+    if the config has ``runner_type = 'DistillationRunner'``.  It takes the
+    arguments of mmengine's Runner.
 
-    - Before a training, it builds and checks model, teacher, data and
-      evaluator; until all is well, it writes nothing but the log into the
-      work directory.
-    - The log says what is distilled, and at the end what was reached and what
-      the next commands are.  Environment, config and the order of the hooks
-      are in the log file alone, and not on the terminal.
-    - It tells the detector the names of the classes of the training data, by
-      which the teacher's classes are matched.
+    - Before training, it builds and checks model, teacher, data and
+      evaluator.  Until all checks pass, it writes only the log to the work
+      directory.
+    - The log says what is distilled.  It ends with the results and the next
+      commands.  Environment, config and the order of the hooks are only in the
+      log file, not on the terminal.
+    - It gives the detector the class names of the training data, by which the
+      teacher's classes are matched.
     - Channel adapters exist before the optimizer, and are saved and resumed.
     - A resumed run repeats the randomness of an uninterrupted one
       (:class:`~crosskd.engine.hooks.RepeatableEpochsHook`).
     - ``resume`` without a file skips checkpoints that cannot be read, such as
-      one that was being written when the machine went down.
-    - Checkpoints are loaded through the allow-list: nothing in them is run.
+      one that was being written during a power failure.
+    - Checkpoints are loaded through the allow-list: no code in them is run.
     - Several processes without GPUs communicate through gloo.
 
-    mmdet's test tool builds the same Runner from the same config, and must
-    open neither teacher nor training data.  Which of the two it is shows when
-    :meth:`train`, :meth:`val` or :meth:`test` is called.  Two things that
-    mmengine's Runner does for a detector when it is built therefore wait for
-    that call: writing the config (to files, and to services such as Weights &
+    mmdet's test tool builds the same Runner from the same config, but must not
+    open the teacher or the training data.  Only the call of :meth:`train`,
+    :meth:`val` or :meth:`test` shows which tool it is.  Two things that
+    mmengine's Runner does on construction are therefore delayed until that
+    call: writing the config (to files, and to services such as Weights &
     Biases), and wrapping the model for several processes, because a wrapper
-    does not see adapters that are added later.
+    ignores adapters that are added later.
 
     Raises:
         FileNotFoundError, TypeError, ValueError: the config cannot be
@@ -84,9 +84,9 @@ class DistillationRunner(runner.Runner):
         if cfg.get('strategy') is not None:
             raise ConfigValueError(
                 f"strategy={cfg['strategy']!r}: runner_type='"
-                f"{cls.__name__}' has no strategies, which are those of "
-                "mmengine's FlexibleRunner. Remove strategy; several GPUs "
-                'are used through --launcher')
+                f"{cls.__name__}' has no strategies; only mmengine's "
+                'FlexibleRunner has them. Remove strategy, and use several '
+                'GPUs through --launcher')
         return super().from_cfg(cfg)
 
     # -- what mmengine's Runner does when it is built ------------------------
@@ -99,7 +99,7 @@ class DistillationRunner(runner.Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger.
 
-        Its file alone gets the environment, the config and the hooks.
+        Environment, config and hooks are only in its file.
         """
         logger = super().build_logger(*args, **kwargs)
         keep_overviews_off_terminal(logger)
@@ -108,10 +108,10 @@ class DistillationRunner(runner.Runner):
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """Build the visualizer.
 
-        mmengine's ``__init__`` has no other method between the logger, which
-        the checks need, and giving the config to the visualizer, which writes
-        it.  So the visualizer built there does not take it until
-        :meth:`dump_config`.
+        The checks need the logger, and must come before the visualizer gets
+        the config, because it writes it.  mmengine's ``__init__`` calls no
+        other method between the two.  So this visualizer ignores the config
+        until :meth:`dump_config`.
         """
         is_first = not hasattr(self, 'visualizer')
         built = super().build_visualizer(visualizer)
@@ -120,7 +120,7 @@ class DistillationRunner(runner.Runner):
         return built
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model; errors about its config come without the rest."""
+        """Build the model; errors about its config are shown alone."""
         self._model_cfg = model
         with for_users():
             built = super().build_model(model)
@@ -130,18 +130,18 @@ class DistillationRunner(runner.Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None,
                    model: nn.Module) -> nn.Module:
-        """Wrap the model, or leave that to the beginning of a run."""
+        """Wrap the model, or delay that until a run begins."""
         if model is self.model and self._waits:
             return model.to(get_device())
         return super().wrap_model(model_wrapper_cfg, model)
 
     def register_hooks(self, default_hooks: Any = None,
                        custom_hooks: Any = None) -> None:
-        """Register hooks, and those that every run of this package has."""
+        """Register the given hooks, and those that crosskd always adds."""
         check_types('default_hooks', HOOKS, default_hooks)
         check_types('custom_hooks', HOOKS, custom_hooks)
         super().register_hooks(default_hooks, custom_hooks)
-        # built here: a project's own registries may not know their names
+        # objects: a project's own registries may not have their names
         for kind in (RepeatableEpochsHook, AuxiliaryStateHook, LossSharesHook):
             if not any(isinstance(h, kind) for h in self.hooks):
                 self.register_hook(kind())
@@ -149,11 +149,11 @@ class DistillationRunner(runner.Runner):
                for h in self.hooks):
             self.logger.warning(
                 'default_hooks.checkpoint.max_keep_ckpts=1: mmengine removes '
-                'the old checkpoint before it writes the new one, so a run '
-                'that is killed in between is lost; 2 is safe')
+                'the old checkpoint before it writes the new one. If the run '
+                'is killed in between, both are lost; 2 is safe')
 
     def dump_config(self) -> None:
-        """Write the config, or leave that to the beginning of a run."""
+        """Write the config, or delay that until a run begins."""
         if self._waits:
             return
         if self.visualizer.__dict__.pop('add_config', None) and self.cfg:
@@ -170,7 +170,7 @@ class DistillationRunner(runner.Runner):
     def prepare_training(self) -> None:
         """Check all that a training needs, and join student and teacher.
 
-        :meth:`train` calls it, unless it has been called.
+        :meth:`train` calls this if you have not.
 
         Raises:
             FileNotFoundError, TypeError, ValueError: the config cannot be
@@ -178,7 +178,7 @@ class DistillationRunner(runner.Runner):
         """
         if self._is_prepared or self._train_dataloader is None:
             return
-        # mmdet's data sets warn of what they lack when they are imported
+        # mmdet's data sets warn about missing packages on import
         from .before_training import prepare
         with for_users():
             prepare(self, unwrapped(self.model), self._model_cfg)
@@ -204,7 +204,7 @@ class DistillationRunner(runner.Runner):
         return super().test()
 
     def _begin(self) -> None:
-        """Do what has waited for the beginning of a run."""
+        """Do what was delayed until a run begins."""
         restrict_mmengine()
         waited, self._has_begun = self._waits, True
         if waited:
@@ -213,18 +213,18 @@ class DistillationRunner(runner.Runner):
             self.dump_config()
 
     def load_or_resume(self) -> None:
-        """Load or resume, on all ranks from the same file or on none.
+        """Load or resume, all processes from the same file, or none.
 
         Raises:
-            ValueError: there are checkpoints to resume from, and none of them
-                can be read.
+            ValueError: there are checkpoints to resume from, but none can be
+                read.
         """
         if self._resume and not self._has_loaded and not self._load_from:
             self._load_from = choose_checkpoint(self.work_dir)
             if self._load_from is None:
                 self.logger.warning(
                     f'--resume: there is no checkpoint in {self.work_dir}; '
-                    'training begins anew')
+                    'training starts from the beginning')
                 return
             self.logger.info(f'Resumed from {self._load_from}')
         option = '--resume' if self._resume else 'load_from'

@@ -1,4 +1,4 @@
-"""Running teacher and student once on a small image, before a run begins."""
+"""Running teacher and student once on a small image, before training."""
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,15 +23,15 @@ from ..taps import HEAD_INPUT
 
 KEY = 'train_dataloader.dataset'
 TEACHER = 'teacher_config.model'
-FEW = 10  # items to look at, of which a pipeline may drop some
-PIXELS = 256  # a side, and what is left over by the largest stride
-LEAST = 3  # locations a side, which deformable convolutions need
-EVEN = 32  # what the strides of all common backbones divide
+FEW = 10  # items to read; the pipeline may drop some of them
+PIXELS = 256  # a side, plus the remainder by the largest stride
+LEAST = 3  # locations per side, which deformable convolutions need
+EVEN = 32  # a multiple of the strides of all common backbones
 COARSEST = 128  # stride of common necks
 
 
 def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
-    """Run teacher, student and cross-head predictions once, for their errors.
+    """Run teacher, student and cross-head predictions once, to find errors.
 
     The input is the first image of the data set, cut to a few hundred pixels
     (with the same remainder when divided by the strides).  There is no
@@ -45,7 +45,7 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 
     Raises:
         ValueError: a part of the model fails; the message names its key.
-        TypeError: a head returns something else than heads of its family do.
+        TypeError: a head's outputs differ from those of its family.
     """
     with untouched_randomness(), torch.no_grad(), eval_mode(model), (
             copied_head(model) if model.has_dense_head else nullcontext()):
@@ -55,10 +55,10 @@ def try_pair(model: DistillationMixin, dataset: Any = None) -> None:
 
 def _run(model: DistillationMixin, inputs: Tensor,
          samples: SampleList) -> Callable[[], Any] | None:
-    """What runs the student; None for its whole loss.
+    """A function that runs the student; None for its whole loss.
 
-    A dense head up to its loss.  Losses of other detectors may be for training
-    mode alone, which changes norms: of these the forward runs.
+    With a dense head, this includes the loss.  Losses of other detectors may
+    need training mode, which changes norms, so only their forward is run.
     """
     if not model.has_dense_head:
         return partial(model.forward, inputs, samples, mode='tensor')
@@ -70,7 +70,7 @@ def _run(model: DistillationMixin, inputs: Tensor,
     except TypeError as e:
         raise ConfigTypeError(f'model.{e}') from None
     if set(model.plan.student.values()) - {HEAD_INPUT}:
-        return None  # features are taken of what comes before the head
+        return None  # features from before the head are needed, too
     return partial(model.bbox_head.loss, features, samples)
 
 
@@ -79,13 +79,13 @@ def _pass(model: DistillationMixin, inputs: Tensor,
     run = _run(model, inputs, samples)
     with _naming('model', model, inputs):
         _, paired = model.paired(inputs, samples, run, model.distillers.needs)
-    # of a copy, because losses may keep count of what they have seen
+    # on a copy, because losses may count their calls
     with _naming('model.kd_cfg', model, inputs), quiet():
         _at_work(model.distillers)(paired)
 
 
 def _at_work(distillers: nn.Module) -> nn.Module:
-    """A copy in which losses of weight 0 count: a hook may raise it."""
+    """A copy without weights of 0: a hook may raise them later."""
     copied: Any = copy.deepcopy(distillers)
     for module in copied.modules():
         weight = getattr(module, 'loss_weight', 1)
@@ -96,10 +96,10 @@ def _at_work(distillers: nn.Module) -> nn.Module:
 
 def _batches(model: DistillationMixin,
              dataset: Any) -> Iterator[tuple[Tensor, SampleList]]:
-    """Batches of one image, twice, as the model is given it: (2, C, h, w).
+    """Preprocessed batches of one image, repeated twice: (2, C, h, w).
 
-    One, where all batches are padded to what any backbone divides evenly;
-    else one for every size that the first few images have.
+    There is one batch if all batches are padded to a multiple of 32.  Else
+    there is one for each size among the first few images.
     """
     divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
     items = list(islice(first_items(KEY, dataset),
@@ -125,7 +125,7 @@ def _noise(model: DistillationMixin) -> dict:
 
 
 def _largest_stride(model: DistillationMixin) -> int:
-    """Of the student's levels, in pixels."""
+    """The largest stride of the student's levels, in pixels."""
     if not model.has_dense_head:
         return COARSEST
     return max(s for pair in model.head_adapter.strides for s in pair)
@@ -148,7 +148,7 @@ def _preprocessed(model: BaseDetector,
     sample.set_metainfo(dict(
         img_shape=(min(h, height), min(w, width)), pad_shape=(height, width),
         batch_input_shape=(height, width)))
-    # twice, for norms that need more than one value a channel
+    # twice, for norms that need more than one value per channel
     return inputs[:, :, :height, :width].repeat(2, 1, 1, 1), [sample] * 2
 
 
@@ -167,9 +167,9 @@ def try_pipeline(key: str, dataset: Any) -> None:
 
 
 def first_items(key: str, dataset: Any) -> Iterator[dict]:
-    """The first items of a data set, if single items can be read from it.
+    """The first items of a data set, if single items can be read.
 
-    They go through a copy of the pipeline: some transforms keep a cache.
+    This uses a copy of the pipeline, because some transforms have a cache.
     """
     while True:
         if getattr(dataset, 'datasets', None):
@@ -190,15 +190,15 @@ def first_items(key: str, dataset: Any) -> Iterator[dict]:
                 raise
             path = dataset.get_data_info(index).get('img_path')
             raise ConfigValueError(
-                f'{key}.pipeline: fails on the image {path!r}: '
+                f'{key}.pipeline: failed on the image {path!r}: '
                 f'{describe(e)}') from None
-        # None is dropped; what a wrapper packs is no item yet
+        # None is dropped; a wrapper's pipeline may not pack items yet
         if item is not None and {'inputs', 'data_samples'} <= set(item):
             yield item
 
 
 def _cut(side: int, stride: int) -> int:
-    """A few hundred pixels at most, with the remainder of the whole side."""
+    """A shorter side with the same remainder by the stride."""
     kept = stride * max(LEAST, -(-PIXELS // stride))
     return side if side <= kept + stride else side % stride + kept
 
@@ -206,10 +206,10 @@ def _cut(side: int, stride: int) -> int:
 @contextmanager
 def _naming(key: str, model: DistillationMixin,
             inputs: Tensor) -> Iterator[None]:
-    """Let an error name the part of student or teacher that raised it.
+    """Make an error name the part of student or teacher that raised it.
 
     Args:
-        key: named where it was no part of them.
+        key: the key to name if no part of them raised it.
         model: the student.
         inputs: the batch.
     """
@@ -225,7 +225,7 @@ def _naming(key: str, model: DistillationMixin,
 
 
 def part_of(model: BaseDetector, error: Exception) -> str:
-    """Key of the innermost part whose code the error came through."""
+    """Key of the innermost part of the model in the traceback."""
     keys, detectors = {}, [('model', model)]
     if isinstance(model, DistillationMixin) and model.teacher.is_read:
         keys[id(model.teacher)] = TEACHER

@@ -147,7 +147,8 @@ def test_which_processes_are_commands(monkeypatch, orig, argv, ours):
 def usage_and_example(out, words):
     """The example in a help text; both begin with how it was called."""
     assert out.startswith(f'usage: {words} ')
-    found = re.search(rf'example.*:\n  {re.escape(words)} (.*)\n', out)
+    found = re.search(rf'example.*:\n  {re.escape(words)} (.*)\n',
+                      re.sub(r'\\\n +', '', out))  # lines that go on
     assert found, out
     return found[1].split()
 

@@ -149,7 +149,7 @@ def test_speed_errors_and_verdict_are_in_all_that_is_written(folder, output):
     assert student['teacher'] == 'teacher' and student['gain'] is None
     verdict, = saved['verdict']
     assert verdict in ' '.join(output.split())
-    assert 'No gain is given' in verdict
+    assert 'There is no gain to show' in verdict
     assert '% of the AP of its teacher (teacher, ' in verdict
     for row in saved['detectors']:
         assert row['inference'].keys() == {'seconds', 'images', 'device'}
@@ -254,7 +254,7 @@ def test_it_continues_where_it_was(folder, output):
     shutil.copy(folder / 'work_dirs/distilled/epoch_1.pth',
                 folder / 'work_dirs/distilled/epoch_2.pth')
     again = compared(folder)
-    assert again.count('is evaluated already\n') == 2
+    assert again.count('is already evaluated\n') == 2
     assert 'distilled: evaluating epoch_2.pth\n' in again
     assert kept.read_text() != before
     assert {f.name for f in kept.parent.iterdir()} == {
@@ -327,7 +327,7 @@ def test_rows_have_names_that_tell_them_apart(tmp_path):
     assert names(['x/0/gfl', 'x/1/gfl'], ['y/0/gfl']) == [
         'x/0/gfl', 'y/0/gfl']
     assert names(['x/gfl_seed0', 'x/gfl_seed1']) == ['gfl_seed']
-    with pytest.raises(ValueError, match='1 for 2 detectors'):
+    with pytest.raises(ValueError, match='1 given for 2 detectors'):
         named([[work_dir('a')], [work_dir('b')]], ['a'])
 
 
@@ -380,12 +380,12 @@ def test_checkpoints_may_be_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize('files, said', [
-    ({}, 'no config; expected'),
+    ({}, 'no config found; expected'),
     ({'a.py': '', 'b.py': ''}, r'several configs .*: a\.py, b\.py'),
     ({'a.py': 'model ='},
      r": config='/.*/a\.py': cannot be read: SyntaxError"),
     ({'a.py': 'model = dict()'},
-     'found no test_dataloader, test_evaluator')])
+     'but it has no test_dataloader, test_evaluator')])
 def test_a_folder_without_a_config_is_an_error(tmp_path, files, said):
     for name, text in files.items():
         (tmp_path / name).write_text(text)

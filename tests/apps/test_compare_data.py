@@ -254,7 +254,7 @@ def test_pictures_are_what_the_pipeline_reads(root):
     ({'test_dataloader.dataset.type': 'Gone'},
      'w: its test data cannot be built: .*Gone is not in the'),
     ({'test_evaluator.ann_file': 'data/shapes/train/00000.png'},
-     'w?.*00000.png: is no JSON'),
+     'w?.*00000.png: this is not JSON'),
     ({'test_evaluator.ann_file': 'other.json'},
      "w: test_evaluator.ann_file='other.json' has none of the 6 images"),
 ])

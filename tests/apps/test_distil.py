@@ -85,10 +85,10 @@ def test_a_defect_is_its_last_lines():
     lines = [f'line {i}\n' for i in range(30)]
     lines += ['Traceback (most recent call last):\n', 'KeyError: 3\n']
     assert reason(lines, 1) == (
-        'ended with exit code 1; its last lines are:\n' +
+        'failed with exit code 1. Its last lines:\n' +
         ''.join(lines[-20:]).rstrip())
     assert reason(['killed\n'], -9) == (
-        'ended with exit code -9; its last lines are:\nkilled')
+        'failed with exit code -9. Its last lines:\nkilled')
 
 
 # -- what is finished ---------------------------------------------------------
@@ -161,7 +161,8 @@ def test_a_folder_is_locked_as_long_as_a_process_trains_there(tmp_path):
     made = Training('x', tmp_path / 'x.py', tmp_path / 'x', tmp_path)
     made.config_file.write_text('train_cfg = dict(max_epochs=1)')
     with pytest.raises(TrainingError, match=re.escape(
-            f'[x] process {job.process.pid} is training into {tmp_path}/x')):
+            f'[x] process {job.process.pid} is already training into '
+            f'{tmp_path}/x')):
         train([made])
     job.process.kill()
     job.process.wait()
@@ -279,9 +280,9 @@ def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
     assert [row['detector'] for row in rows] == [
         'teacher', 'distilled student']
     assert all(row['metrics']['AP']['mean'] is not None for row in rows)
-    assert 'another config' not in out
-    for line in ('[teacher] is trained already',
-                 '[distilled student] is trained already',
+    assert 'has changed since' not in out
+    for line in ('[teacher] is already trained',
+                 '[distilled student] is already trained',
                  '== Step 3 of 3: comparing on the test set',
                  f'  {folder}/compare/compare.html',
                  '  python -m crosskd test distilled.py '
@@ -295,9 +296,9 @@ def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
         file.write("\nmodel['kd_cfg']['loss_cls_kd']['loss_weight'] = 7.0")
     distil('.')
     assert (
-        '[distilled student] was trained with another config than '
-        'distilled.py (model.kd_cfg.loss_cls_kd.loss_weight changed); to '
-        'train it anew, remove work_dirs/distilled'
+        '[distilled student] distilled.py has changed since it was trained '
+        '(model.kd_cfg.loss_cls_kd.loss_weight). To train it again, remove '
+        'work_dirs/distilled'
         in capsys.readouterr().out.splitlines())
 
 
@@ -393,8 +394,8 @@ def test_a_stopped_command_says_how_it_continues(tmp_path, capsys,
         main(['distil', str(tmp_path)])
     assert ended.value.code == 130
     assert capsys.readouterr().err == (
-        'python -m crosskd distil: stopped; the same command continues from '
-        'here\n')
+        'python -m crosskd distil: stopped; run the same command again to '
+        'continue\n')
 
 
 # -- the whole road -----------------------------------------------------------
@@ -437,7 +438,7 @@ def test_a_command_that_is_stopped_again_and_again_ends_with_a_page(folder):
     number = int((teacher / '.training').read_text())
     os.kill(number, signal.SIGSTOP)  # it has outlived the command
     again = start(folder)
-    assert (f'[teacher] process {number} is training into {teacher} already'
+    assert (f'[teacher] process {number} is already training into {teacher}'
             in again.communicate(timeout=300)[0])
     assert again.returncode == 1
     os.kill(number, signal.SIGKILL)
@@ -453,7 +454,7 @@ def test_a_command_that_is_stopped_again_and_again_ends_with_a_page(folder):
     third = start(folder)
     out = third.communicate(timeout=600)[0]
     assert third.returncode == 0, out
-    assert '[teacher] is trained already' in out
+    assert '[teacher] is already trained' in out
     assert epoch is None or epoch.name != 'epoch_1.pth' or (
         f'[distilled student] continues from {epoch}') in out
     rows = json.loads((folder / 'compare/compare.json').read_text())

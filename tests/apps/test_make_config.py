@@ -70,7 +70,7 @@ def test_what_it_writes_trains(project, tmp_path, monkeypatch, capsys):
     main(['make_config', 'plain.py', 'teacher.py',
           'work_dirs/teacher/epoch_1.pth', '-o', 'my_configs/made.py'])
     assert capsys.readouterr().out == (
-        'my_configs/made.py: written; train it from this directory: '
+        'Written to my_configs/made.py. Train it from this directory:\n  '
         'python -m crosskd train my_configs/made.py\n')
     text = (folder / 'made.py').read_text()
     code = [line for line in text.splitlines() if line.strip()[0] != '#']
@@ -93,7 +93,8 @@ def test_another_family_width_depth_and_other_classes(pair):
                   '2 of 5 classes are distilled: circle, square',
                   'has 8 channels and the teacher 16',
                   'paper has no YOLOX head', 'the teacher predicts objectness',
-                  "first 1 of 2 layers, then the teacher's without 2 of 3"):
+                  "the first 1 of the student's 2 layers, then the last 1 of "
+                  "the teacher's 3"):
         assert words in comments, words
     (pair / 'made.py').write_text(text)
     cfg = Config.fromfile('made.py')
@@ -170,7 +171,7 @@ def test_in_a_file_the_base_is_seen_from_there(pair, capsys, monkeypatch,
     file = out.format(pair=pair)
     main(['make_config', 'student.py', 'teacher.py', 'teacher.pth',
           '--out', file])
-    assert capsys.readouterr().out.startswith(f'{file}: written; ')
+    assert capsys.readouterr().out.startswith(f'Written to {file}. ')
     file = Path(file).expanduser()
     assert base(file.read_text()) == expected.format(pair=pair)
     assert Config.fromfile(file).model.type == 'CrossKDRetinaNet'
@@ -203,12 +204,12 @@ def test_a_file_is_written_whole_or_not_at_all(pair, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('out, said', [
-    ('student.py', 'is STUDENT_CONFIG, which the new config inherits'),
-    ('./teacher.py', 'is TEACHER_CONFIG, which the new config names'),
-    ('link.py', 'is STUDENT_CONFIG'),
+    ('student.py', 'this is STUDENT_CONFIG, which the new config inherits'),
+    ('./teacher.py', 'this is TEACHER_CONFIG, which the new config names'),
+    ('link.py', 'this is STUDENT_CONFIG'),
     ('made.txt', r'expected a name that ends with \.py'),
     ('gone/made.py', 'there is no folder gone'),
-    ('data.py', 'is a folder')])
+    ('data.py', 'this is a folder')])
 def test_where_no_config_can_be_written(pair, out, said):
     """Nothing is read before that is known."""
     (pair / 'data.py').mkdir()
@@ -247,11 +248,11 @@ def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     ('faster_rcnn', 'mask_rcnn', 'the student (FasterRCNN) has no dense head '
      'and the teacher (MaskRCNN) has no dense head'),
     ('gfl', 'faster_rcnn', 'the teacher (FasterRCNN) has no dense head'),
-    ('fovea', 'gfl', "the student's FoveaHead is of no family whose "
-     'predictions can be distilled'),
-    ('detr', 'yolof', "the student's DETRHead is of no family whose "
-     "predictions can be distilled and the teacher's YOLOFHead is of no "
-     'family whose predictions can be distilled')])
+    ('fovea', 'gfl', "crosskd cannot distil the predictions of the "
+     "student's FoveaHead"),
+    ('detr', 'yolof', "crosskd cannot distil the predictions of the student's "
+     'DETRHead and crosskd cannot distil the predictions of the '
+     "teacher's YOLOFHead")])
 def test_features_of_detectors_without_a_known_head(tmp_path, monkeypatch,
                                                     student, teacher, reason):
     monkeypatch.chdir(tmp_path)
@@ -267,7 +268,7 @@ def test_features_of_detectors_without_a_known_head(tmp_path, monkeypatch,
         loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0))
     comments = ' '.join(line.strip(' #') for line in text.splitlines()
                         if line.strip().startswith('#'))
-    assert f'features alone (PKD), because {reason}' in comments
+    assert f'only features (PKD), because {reason}' in comments
     assert re.match(rf'{student} \(\w+\) learns from {teacher} \(\w+\), by '
                     'PKD. ', comments)
     assert max(map(len, text.splitlines())) < 80
@@ -349,10 +350,10 @@ class MyGFL(GFL):
 REFUSED = {
     'no detector': (
         ['backbone.py', 'teacher.py', 'teacher.pth'],
-        "STUDENT_CONFIG='backbone.py': model.type='ResNet' is no detector of"),
+        "STUDENT_CONFIG='backbone.py': model.type='ResNet' is not an mmdet "),
     'a distilled detector': (
         ['any.py', 'teacher.py', 'teacher.pth'],
-        "'DistilledDetector' is distilled already; expected the config of"),
+        "'DistilledDetector' is already distilled; expected the config of"),
     'features have no classes': (
         ['fovea.py', 'teacher.py', 'teacher.pth', '--classes', 'star=ring'],
         "no classes are distilled: .* the student's FoveaHead is of no fam"),
@@ -361,7 +362,7 @@ REFUSED = {
         r"'MyGFL' has methods of its own \(loss\).*DistillationMixin, MyGFL"),
     'distilled already': (
         ['distilled.py', 'teacher.py', 'teacher.pth'],
-        "'CrossKDGFL' is distilled already; expected the config of the plain"),
+        "'CrossKDGFL' is already distilled; expected the config of the plain"),
     'an unknown type': (
         ['unknown.py', 'teacher.py', 'teacher.pth'],
         "'NoSuchDetector' is not registered"),

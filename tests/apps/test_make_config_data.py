@@ -58,8 +58,8 @@ def test_a_layout_is_found(tmp_path, layout, train, val):
 def test_a_group_of_categories_is_no_class(tmp_path):
     """Roboflow's first category has no boxes."""
     said = read(roboflow(tmp_path)).said
-    assert ("the category 'animals' is left out: it only groups the others, "
-            'and no box has it') in said
+    assert ("not used: the category 'animals', which only groups the others "
+            'and has no boxes') in said
     assert 'test/_annotations.coco.json is not used' in said
 
 
@@ -197,20 +197,21 @@ def only_images(root):
 
 
 REFUSED = [
-    (no_images, 'the images of train.json are not there: neither this folder '
+    (no_images, 'the images of train.json were not found: neither this folder '
      r'nor the 3 levels below it have .t0\.jpg., .t1\.jpg., … \(6 in all\)'),
     (one_image_gone, '1 of 6 images of train.json are not in .*images: '
      r".t3\.jpg."),
     (fewer_categories, 'train.json and val.json have different categories: '
      "val.json has no 'dog'. Expected the same names in both"),
     (twice, "train.json has several categories with the name 'cat'"),
-    (two_for_training, r'several annotation files for one part \(train\): '
+    (two_for_training, r'several annotation files for the train images: '
      r'old/train_v1.json, train.json'),
     (no_part_named, 'cannot tell which annotation file is for training and '
      'which for validation: a.json, b.json. Expected names with "train"'),
     (truncated, 'no JSON, or truncated'),
     (a_box_of_three, r'annotations\[2\].bbox=\[1, 2, 3\]'),
-    (one_image, 'all.json has 1 image; expected at least one for training'),
+    (one_image, 'expected at least one image for training and one for '
+     'validation, found 1 in all.json'),
     (only_images, 'no file with COCO annotations in this folder or the 3 '
      'levels below it. Expected annotations in COCO format'),
 ]

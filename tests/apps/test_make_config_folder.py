@@ -46,7 +46,7 @@ def test_four_configs_and_the_next_commands(folder, capsys):
     before = sorted(folder.iterdir())
     make()
     said = capsys.readouterr().out
-    assert said.startswith(f'own: written: {", ".join(FILES)}\n- classes: '
+    assert said.startswith(f'Written to own: {", ".join(FILES)}\n- classes: '
                            'cat, dog; 6 images for training, 2 images for ')
     assert said.endswith(
         '  python -m crosskd distil own --alone\nor train one at a time, '
@@ -345,19 +345,20 @@ def is_made(folder):
 
 
 REFUSED = [
-    (has_other_files, {}, r"--out='own': has data.py already, and not as"),
+    (has_other_files, {},
+     r"--out='own': this folder already has data.py, with"),
     (has_a_teacher_of_before,
      dict(options=['--teacher-ckpt', 'random', '--classes', 'cat=circle']),
-     r"--out='own': has distilled.py, teacher.py already"),
+     r"--out='own': this folder already has distilled.py, teacher.py"),
     (is_a_file, {}, "--out='own': is a file; expected a folder"),
     (nothing, dict(student='gone.py'), "--student='gone.py': no such config"),
     (nothing, dict(teacher='gone.py'), "--teacher='gone.py': no such config"),
     (nothing, dict(options=['--teacher-ckpt', 'gone.pth']),
      r"teacher_ckpt='.*/gone.pth': no such file"),
     (is_made, dict(student='before/distilled.py'),
-     '--student=.* is distilled already'),
-    (is_made, dict(student='before/student.py'), '--student=.*: has '
-     'BATCH_SIZE, CLASSES, .* which data.py has, too'),
+     '--student=.* is already distilled'),
+    (is_made, dict(student='before/student.py'), '--student=.*: '
+     'this config has BATCH_SIZE, CLASSES, .* which data.py also has'),
 ]
 
 
@@ -378,7 +379,8 @@ def test_nothing_is_written_if_it_is_refused(folder, before, given, said):
 
 @pytest.mark.parametrize('words, said', [
     (['--data', 'x'], '--data needs --out FOLDER'),
-    (['--data', 'x', '--out', 'y', 'a.py'], "found 'a.py' beside --data"),
+    (['--data', 'x', '--out', 'y', 'a.py'],
+     "found 'a.py' together with --data"),
     (['--trial', 'a.py', 'b.py'], '--trial needs --data'),
     (['a.py', 'b.py', '--student', 'c.py'], '--student needs --data'),
     (['--data', 'x', '--out', 'y', '--classes', 'a=b'],

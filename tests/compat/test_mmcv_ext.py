@@ -97,14 +97,22 @@ def test_other_ops_say_what_to_install():
 
 
 @needs_stand_in
-def test_one_line_in_the_log():
+def test_one_line_in_the_log_file_and_none_on_the_terminal(tmp_path):
+    file = tmp_path / 'a.log'
     code = ('import torch, crosskd; from mmcv.ops import nms\n'
-            'from crosskd.compat.mmengine_logging import quiet\n'
-            'with quiet(): nms(torch.ones(2, 4), torch.ones(2), 0.5)\n'
-            'for _ in range(3): nms(torch.ones(2, 4), torch.ones(2), 0.5)')
+            'from mmengine.logging import MMLogger\n'
+            'from crosskd.compat import mmengine_logging as ours\n'
+            'def run(): nms(torch.ones(2, 4), torch.ones(2), 0.5)\n'
+            'run()\n'  # no log file yet
+            f"log = MMLogger.get_instance('a', log_file={str(file)!r})\n"
+            'ours.keep_overviews_off_terminal(log)\n'
+            'with ours.quiet(): run()\n'
+            "print(open(log.handlers[1].baseFilename).read(), end='')\n"
+            'for _ in range(3): run()')
     out = subprocess.run([sys.executable, '-c', code], text=True, check=True,
                          capture_output=True)
-    assert (out.stdout + out.stderr).count('no compiled ops') == 1
+    assert 'no compiled ops' not in out.stdout + out.stderr
+    assert file.read_text().count('no compiled ops') == 1
 
 
 def test_compiled_ops_are_left_alone():

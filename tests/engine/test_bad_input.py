@@ -115,7 +115,8 @@ CASES = dict(
         {'model.backbone.init_cfg': UNREACHABLE},
         'FileNotFoundError: model.backbone.init_cfg.checkpoint=.*cannot be '
         'downloaded .*, or start with random weights: '
-        r'model.backbone.init_cfg=None \(either after --cfg-options\)$'),
+        r'model.backbone.init_cfg=None \(in the config, or after '
+        r'--cfg-options\)$'),
     pretrained_unreachable_and_annotations_missing=(
         {'model.backbone.init_cfg': UNREACHABLE, **data('gone')},
         'FileNotFoundError: train_dataloader.dataset.ann_file'),

@@ -203,7 +203,8 @@ def test_a_prediction_that_fails_names_the_part(run, monkeypatch):
     monkeypatch.setattr(run.logger, 'warning', said.append)
     trial(run)
     assert len(said) == 1 and said[0].endswith(
-        'no such op. Training goes on, because Deploys may prepare the model')
+        'no such op. Training continues, because Deploys may prepare the '
+        'model')
 
 
 @pytest.mark.parametrize('bad', [float('nan'), None])

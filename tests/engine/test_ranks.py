@@ -127,11 +127,11 @@ def test_a_rank_that_cannot_read_the_choice_ends_the_job(ranks, tmp_path):
     ours, theirs = ranks(resume, folders)
     assert theirs.startswith('FileNotFoundError: runs/epoch_2.pth')
     assert ours.startswith("RuntimeError: --resume='runs/epoch_2.pth' failed "
-                           'on rank 1: FileNotFoundError')
+                           'in process 1: FileNotFoundError')
     # the same with a file that is broken there
     (folders[1] / 'runs/epoch_2.pth').write_bytes(b'PK')
     ours, theirs = ranks(resume, folders)
-    assert 'failed on rank 1' in ours and 'failed on' not in theirs
+    assert 'failed in process 1' in ours and 'failed in' not in theirs
 
 
 def test_a_choice_that_fails_on_rank_0_ends_the_job(ranks, tmp_path):
@@ -140,5 +140,5 @@ def test_a_choice_that_fails_on_rank_0_ends_the_job(ranks, tmp_path):
     ours, theirs = ranks(resume, folders)
     assert ours.startswith(
         'ConfigValueError: --resume: no checkpoint in runs can')
-    assert theirs.startswith('RuntimeError: --resume failed on rank 0: Value')
+    assert theirs.startswith('RuntimeError: --resume failed in process 0: ')
     assert 'no checkpoint in runs can be read' in theirs

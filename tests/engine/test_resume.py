@@ -172,8 +172,9 @@ def test_ctrl_c_says_how_to_go_on(project, tmp_path):
     write(project / 'stopped.py', cfg)
     out = tool('train.py', 'stopped.py', '--work-dir', tmp_path, cwd=project,
                env=dict(PYTHONPATH=str(tmp_path)), ok=False)
-    assert out.endswith('train.py: interrupted; the same command with '
-                        '--resume continues from the last checkpoint\n')
+    assert out.endswith('train.py: interrupted; to continue from the '
+                        'last checkpoint, run the same command with '
+                        '--resume\n')
     assert 'Traceback' not in out and (tmp_path / 'epoch_1.pth').is_file()
 
 
@@ -272,7 +273,7 @@ def test_a_truncated_checkpoint_is_passed_over(project, whole, half_done,
     content = last.read_bytes()
     last.write_bytes(content[:int(left if left > 1 else len(content) * left)])
     out = resume(project, half_done)
-    assert 'epoch_2.pth' in out and 'Trying the one before it' in out
+    assert 'epoch_2.pth' in out and 'Trying the previous one' in out
     assert 'resumed epoch: 1' in out
     assert same_end(half_done, whole('sdd', False))
 
@@ -319,5 +320,5 @@ def test_nothing_to_resume_is_said(project, tmp_path):
           experiment(model_cfg(distiller_cfg('gfl')), epochs=1))
     out = tool('train.py', 'short.py', '--work-dir', tmp_path, '--resume',
                cwd=project)
-    assert 'there is no checkpoint' in out and 'training begins anew' in out
+    assert 'there is no checkpoint' in out and 'training starts from' in out
     assert weights(tmp_path / 'epoch_1.pth')

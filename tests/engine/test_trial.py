@@ -211,7 +211,7 @@ def test_a_pipeline_that_fails_is_named(shapes_root):
 
     data = images(shapes_root, (64, 64), [fails])
     with pytest.raises(ValueError, match='^train_dataloader.dataset.pipeline: '
-                       "fails on the image '.*00000.png': OSError: no such"):
+                       "failed on the image '.*00000.png': OSError: no such"):
         try_pair(build(distiller_cfg('gfl')), data)
     with pytest.raises(ValueError, match=r'^val.dataset.datasets\[0\].pipel'):
         try_pipeline('val.dataset', ConcatDataset([data]))

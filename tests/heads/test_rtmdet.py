@@ -442,8 +442,8 @@ def test_our_config_trains_with_what_mmdet_ships(folder, alone):
     ) == 4 * EPOCHS
     # caches are in no checkpoint, and in this process they outlive epochs
     assert ('train_dataloader.num_workers=0: a run that is killed and resumed '
-            'begins with an empty cache of CachedMixUp, CachedMosaic; with '
-            'workers every epoch does') in alone
+            'starts with an empty cache of CachedMixUp, CachedMosaic; with '
+            'workers, every epoch does') in alone
 
 
 @pytest.mark.slow

@@ -13,16 +13,17 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
     """Measure a config.
 
     Raises:
-        SystemExit: it cannot be measured.
+        SystemExit: the config cannot be measured.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
         description='Measure how much time and memory a training step of a '
-        'distilled detector takes,\nbeside a step of the student alone and '
-        'one pass of the teacher. The images are\nrandom: you need neither a '
-        'data set nor a checkpoint.',
+        'distilled detector takes,\ncompared with a step of the student '
+        'without a teacher and one pass of the\nteacher. The images are '
+        'random: you need neither a data set nor a checkpoint.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f'example:\n  {prog} {CONFIG} --size 416 608 --batch 2')
+        epilog=f'example:\n  {prog} \\\n      {CONFIG} \\\n'
+        '      --size 416 608 --batch 2')
     parser.add_argument('config', help='config file of a distilled detector')
     parser.add_argument(
         '--size', type=int, nargs=2, metavar=('H', 'W'),
@@ -35,10 +36,10 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
     parser.add_argument('--device', default='cpu',
                         help='where to measure, such as cuda (default: cpu)')
     parser.add_argument('--amp', action='store_true',
-                        help='measure in automatic mixed precision, as '
-                        'train --amp')
+                        help='measure with automatic mixed precision, '
+                        'like train --amp')
     parser.add_argument('--threads', type=int, metavar='N',
-                        help='number of CPU threads (default: torch chooses)')
+                        help='number of CPU threads (default: torch decides)')
     parser.add_argument('--repeats', type=int, default=5, metavar='N',
                         help='number of measurements (default: 5)')
     parser.add_argument('--no-memory', action='store_true',
@@ -46,10 +47,10 @@ def run_benchmark_command(argv: Sequence[str], prog: str) -> None:
     parser.add_argument('--json', action='store_true',
                         help='print all results as JSON')
     parser.add_argument('--png', metavar='FILE',
-                        help='draw the times into this file')
+                        help='write a chart of the times to this file')
     add_changes(parser, {})
     args = parser.parse_args(argv)
-    # not for other commands: it imports mmdet's models
+    # imported here because it imports mmdet's models
     from ..benchmark import Setting, draw, format_table, run_benchmark
     with told_without_traceback(prog):
         result = run_benchmark(

@@ -1,4 +1,4 @@
-"""How a command ends that cannot go on."""
+"""How a command ends if it cannot continue."""
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ from ...errors import describe, readable
 @contextmanager
 def told_without_traceback(prog: str, interrupted: str = 'interrupted',
                            with_type: bool = False) -> Iterator[None]:
-    """End the process with one line where the user's input cannot be used.
+    """End the process with one line if the user's input cannot be used.
 
     Args:
         prog: how the command was called.
-        interrupted: what is said where the user stops the command.
-        with_type: begin the line with the type of the error in place of
+        interrupted: the message if the user stops the command.
+        with_type: start the line with the type of the error instead of
             ``prog``, as Python does at the end of a traceback.
 
     Raises:
@@ -28,5 +28,5 @@ def told_without_traceback(prog: str, interrupted: str = 'interrupted',
     except Exception as e:
         wrong = readable(e)
         if wrong is e and wrong.__traceback__ is not None:
-            raise  # a defect, whose traceback matters
+            raise  # a bug: the traceback is needed
         sys.exit(describe(wrong) if with_type else f'{prog}: {wrong}')

@@ -1,4 +1,4 @@
-"""Arguments that several commands have; nothing here imports torch."""
+"""Arguments shared by several commands; nothing here imports torch."""
 import argparse
 import re
 import sys
@@ -10,13 +10,13 @@ from ...names import did_you_mean_named
 
 CONFIG = 'crosskd_r18_gflv1_r50_fpn_1x_coco'
 HOW_TO_CHANGE = (
-    'change keys of the config, such as train_cfg.max_epochs=1. Lists: '
-    'key="[a,b]" or key=a,b; nested lists: key="[(a,b),(c,d)]", with the '
-    'quotation marks and without spaces')
+    'change keys of the config, for example train_cfg.max_epochs=1. Lists: '
+    'key="[a,b]" or key=a,b. Nested lists: key="[(a,b),(c,d)]", in quotation '
+    'marks and without spaces')
 
 
 class Changes(argparse.Action):
-    """mmengine's ``DictAction``, imported when the option is there."""
+    """mmengine's ``DictAction``, imported only if the option is given."""
 
     def __call__(self, parser: argparse.ArgumentParser,
                  namespace: argparse.Namespace, values: Any,
@@ -39,35 +39,37 @@ def add_changes(parser: argparse.ArgumentParser, default: Any = None) -> None:
 
 def parser_of(prog: str, description: str,
               example: str) -> argparse.ArgumentParser:
-    """A parser with the flags that mmdet's train and test tool both have.
+    """A parser with the flags that mmdet's train and test tools share.
 
     Args:
         prog: how the command was called.
         description: what it does, in one sentence.
-        example: end of its ``--help``.
+        example: the end of its ``--help``.
     """
     parser = argparse.ArgumentParser(
         prog=prog, description=description, epilog=example,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'config', type=config_file,
-        help="config file, or that of a package ('crosskd::crosskd/….py')")
+        help="config file: a path, or a config of an installed package "
+        "('crosskd::crosskd/….py')")
     parser.add_argument(
         '--work-dir', help='folder for logs, checkpoints and metrics '
         "(default: the config's work_dir, or work_dirs/NAME_OF_THE_CONFIG)")
     add_changes(parser)
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none', help='what started the processes (default: none)')
-    # torch's launcher says --local-rank since 2.0, and before --local_rank
+        default='none',
+        help='program that starts the processes (default: none)')
+    # torch's launcher passes --local-rank since 2.0, and --local_rank before
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0,
-                        help='number of this process on its machine; the '
-                        'launcher sets it')
+                        help='number of this process on its machine (set '
+                        'by the launcher)')
     return parser
 
 
 def config_file(word: str) -> str:
-    """The file of ``'package::….py'``; another argument is left as it is."""
+    """The file of ``'package::….py'``; other arguments are returned as is."""
     named = re.fullmatch(r'(\w+)::(.+\.py)', word)
     if not named:
         return word

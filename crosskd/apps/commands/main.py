@@ -45,11 +45,10 @@ GROUPS = {
             'Try everything on a small generated data set.'),
         'make_config': Command(
             'make_config:run_make_config',
-            'Write a config that trains a student with a teacher.'),
+            'Write the configs that train a student with a teacher.'),
         'distil': Command(
             'distil:run_distil',
-            'Train the teacher and the student of a folder, and compare '
-            'them.'),
+            'Train a teacher and a student, and compare them.'),
     },
     'Train and test': {
         'train': Command(
@@ -80,16 +79,16 @@ GROUPS = {
             'benchmark:run_benchmark_command',
             'Measure how much time and memory a training step takes.'),
     },
-    'Take the student away': {
+    'Use the student elsewhere': {
         'export': Command(
             'export_student:run_export_command',
-            'Write the student as an ordinary MMDetection model, or as ONNX.'),
+            'Export the student as an ordinary MMDetection model or as ONNX.'),
     },
     'Other tools': {
         'mmdet': Command(
             'mmdet_tools:run_mmdet',
             'Run another tool of MMDetection, such as get_flops.py.',
-            registers=False),  # it does so itself: a tool has its own help
+            registers=False),  # it does this itself: a tool has its own help
     },
 }
 COMMANDS = {name: command for group in GROUPS.values()
@@ -109,7 +108,7 @@ def main(argv: Sequence[str], prog: str | None = None) -> None:
             package that crosskd needs is missing.
     """
     for stream in (sys.stdout, sys.stderr):
-        # a terminal that does not know a character ends no run
+        # a character that the terminal cannot show must not end a run
         if isinstance(stream, io.TextIOWrapper) and stream.errors == 'strict':
             stream.reconfigure(errors='backslashreplace')
     called = _called()
@@ -132,7 +131,7 @@ def main(argv: Sequence[str], prog: str | None = None) -> None:
 
 
 def _run(command: Command, argv: Sequence[str], prog: str) -> None:
-    # help ends before it needs anything
+    # --help needs nothing of what is imported here
     if command.registers and not {*HELP} & {*argv}:
         try:
             import_module(f'{NAME}.registration')
@@ -154,5 +153,5 @@ def _help(called: str) -> str:
         for title, group in GROUPS.items()]
     return '\n\n'.join([
         f'usage: {called} COMMAND [arguments]', ABOUT.strip(), *groups,
-        f'{called} COMMAND --help shows the arguments of a command and an '
-        f'example.\n{called} --version shows the version.'])
+        'Help with one command, and an example: '
+        f'{called} COMMAND --help\nVersion: {called} --version'])

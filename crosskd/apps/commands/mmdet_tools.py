@@ -13,15 +13,15 @@ from .flags import CONFIG, config_file
 # found without importing it
 MMDET = getattr(find_spec('mmdet'), 'origin', None)
 TOOLS = Path(MMDET or 'mmdet').parent / '.mim' / 'tools'
-# they are commands of their own
+# these are commands of crosskd
 OF_THEIR_OWN = ('train.py', 'test.py')
 
 
 def run_mmdet(argv: Sequence[str], prog: str) -> None:
-    """Run another tool of mmdet's, or say which there are.
+    """Run another tool of mmdet's, or list them.
 
     Raises:
-        SystemExit: with 2 where there is no such tool.
+        SystemExit: with 2 if there is no such tool.
     """
     tools = available()
     name = argv[0] if argv else '--help'
@@ -30,8 +30,8 @@ def run_mmdet(argv: Sequence[str], prog: str) -> None:
             f'usage: {prog} TOOL [arguments]\n\nRun a tool that comes with '
             'MMDetection, on configs that use crosskd. TOOL --help\nshows its '
             'arguments.'
-            f'\n\nexample:\n  {prog} analysis_tools/get_flops.py '
-            f'crosskd::crosskd/{CONFIG}.py\n\ntools:\n  ',
+            f'\n\nexample:\n  {prog} analysis_tools/get_flops.py \\\n'
+            f'      crosskd::crosskd/{CONFIG}.py\n\ntools:\n  ',
             '\n  '.join(tools), sep='')
     elif name in tools:
         run(name, argv[1:], f'{prog} {name}')
@@ -54,20 +54,20 @@ def available() -> list[str]:
 def run(tool: str, argv: Sequence[str], prog: str) -> None:
     """Run a tool of mmdet's in this process, as if Python had started it.
 
-    Checkpoints are loaded through the allow-list, also where the tool calls
+    Checkpoints are loaded through the allow-list, even if the tool calls
     ``torch.load``.
 
     Args:
         tool: path below mmdet's tools folder, such as
             ``'analysis_tools/get_flops.py'``.
-        argv: its arguments; a config may be that of an installed package, as
+        argv: its arguments; a config may come from an installed package, as
             in ``'crosskd::crosskd/….py'``.
         prog: how it was called.
 
     Raises:
         FileNotFoundError: the installed mmdet comes without its tools.
-        SystemExit: a package has no config of that name; or the config
-            cannot be used, for the reason that is said.
+        SystemExit: a package has no config of that name, or the config
+            cannot be used; the message says why.
     """
     path = TOOLS / tool
     if not path.is_file():

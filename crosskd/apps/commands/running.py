@@ -1,4 +1,4 @@
-"""What the train and the test command share: config and Runner."""
+"""The config and the Runner of the train and the test command."""
 import argparse
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from ...configs import read_config
 
 
 def config_of(args: argparse.Namespace) -> Config:
-    """The config, with what the flags that both tools have say of it."""
+    """The config, changed by the flags that both commands have."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     setup_cache_size_limit_of_dynamo()
     cfg = read_config(args.config, 'CONFIG', options=args.cfg_options)
@@ -30,7 +30,7 @@ def build_runner(cfg: Config, default: type[Runner]) -> Runner:
     """The Runner that a config names, or the default.
 
     It loads checkpoints through the allow-list, and its processes communicate
-    by gloo where there are no GPUs.
+    through gloo if there is no GPU.
     """
     restrict_mmengine()
     use_gloo(cfg, cfg.launcher)

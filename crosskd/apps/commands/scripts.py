@@ -12,7 +12,7 @@ TOOLS = Path(crosskd.__file__).parent / '.mim' / 'tools'
 
 
 def run_script(script: str, argv: Sequence[str], prog: str) -> NoReturn:
-    """Become a script, so that its exit code and its signals are its own.
+    """Replace this process by a script, with its exit code and signals.
 
     Args:
         script: file name, such as ``'dist_train.sh'``.
@@ -21,7 +21,7 @@ def run_script(script: str, argv: Sequence[str], prog: str) -> NoReturn:
     """
     env = dict(os.environ, CROSSKD_COMMAND=prog, PYTHON=sys.executable)
     sys.stdout.flush()
-    # no shell line: the arguments are passed on one by one
+    # no shell parses them: the arguments are passed on one by one
     os.execvpe('bash', ['bash', str(TOOLS / script), *argv],  # noqa: S606,S607
                env)
 

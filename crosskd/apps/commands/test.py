@@ -10,7 +10,8 @@ def run_test(argv: Sequence[str], prog: str) -> None:
     """Evaluate a trained detector."""
     parser = parser_of(
         prog, 'Evaluate a trained detector.',
-        f'example (after training):\n  {prog} crosskd::crosskd/{CONFIG}.py '
+        f'example (after training):\n  {prog} \\\n      '
+        f'crosskd::crosskd/{CONFIG}.py \\\n      '
         f'work_dirs/{CONFIG}/epoch_12.pth')
     parser.add_argument('checkpoint',
                         help='checkpoint that the training wrote')
@@ -20,15 +21,15 @@ def run_test(argv: Sequence[str], prog: str) -> None:
     parser.add_argument('--show', action='store_true',
                         help='show the predictions on the screen')
     parser.add_argument(
-        '--show-dir', help='draw the predictions into this folder, in '
-        'work_dir/TIMESTAMP')
+        '--show-dir', help='write pictures of the predictions to this folder, '
+        'in work_dir/TIMESTAMP')
     parser.add_argument('--wait-time', type=float, default=2,
-                        help='how long --show shows a picture, in seconds '
+                        help='seconds for which --show shows each picture '
                         '(default: 2)')
     parser.add_argument(
         '--tta', action='store_true',
-        help='test-time augmentation: predict for several versions of each '
-        'image, and merge the predictions')
+        help='use test-time augmentation: predict on several versions of '
+        'each image, and merge the predictions')
     args = parser.parse_args(argv)
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out must be a .pkl or .pickle file, found {args.out}')
@@ -45,7 +46,7 @@ def run_test(argv: Sequence[str], prog: str) -> None:
             _augment(cfg)
         runner = build_runner(cfg, Runner)
         if args.out:
-            # mmdet's evaluation warns of what it lacks when it is imported
+            # mmdet's evaluation warns about missing packages on import
             from mmdet.evaluation import DumpDetResults
             runner.test_evaluator.metrics.append(
                 DumpDetResults(out_file_path=args.out))
@@ -55,7 +56,7 @@ def run_test(argv: Sequence[str], prog: str) -> None:
 def _augment(cfg: Any) -> None:
     """Test with ``tta_model`` and ``tta_pipeline``.
 
-    By default each image is flipped, and not.
+    By default each image is tested twice, once of them flipped.
     """
     from mmengine.config import ConfigDict
     dataset = cfg.test_dataloader.dataset

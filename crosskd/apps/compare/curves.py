@@ -1,4 +1,4 @@
-"""AP and losses during training."""
+"""Curves of AP and losses during training."""
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from . import logs
 from .work_dirs import Group
 
 COLUMNS = 3
-# stands for the colour of the text around, which a page decides
+# a placeholder for the text colour, which the page sets
 INK = '#010203'
 
 
@@ -24,10 +24,10 @@ class Panel:
     """One quantity of all detectors.
 
     Attributes:
-        title: what it is.
-        x: what the horizontal axis counts.
-        lines: of each detector, by its place among all, one line for each of
-            its trainings: (x, y) pairs.
+        title: the quantity.
+        x: the unit of the horizontal axis.
+        lines: for each detector, by its index, one line for each of its
+            trainings: (x, y) pairs.
     """
     title: str
     x: str
@@ -35,10 +35,10 @@ class Panel:
 
 
 def panels(histories: Sequence[Sequence[list[dict]]]) -> list[Panel]:
-    """What can be drawn of the histories of all groups: AP, then losses.
+    """The panels for the histories of all groups: AP, then losses.
 
     Args:
-        histories: of every group, what each of its members logged.
+        histories: for every group, the log of each of its members.
     """
     counts = {logs.by_epoch(entries) for members in histories
               for entries in members if entries}
@@ -63,7 +63,7 @@ def panels(histories: Sequence[Sequence[list[dict]]]) -> list[Panel]:
 
 def save_png(groups: Sequence[Group], found: Sequence[Panel],
              path: Path) -> None:
-    """All panels in one picture."""
+    """Draw all panels into one picture."""
     columns = min(COLUMNS, max(len(found), 1))
     lines = max(ceil(len(found) / columns), 1)
     figure = Figure(figsize=(4.2 * columns, 3 * lines + 0.5),
@@ -85,7 +85,7 @@ def save_png(groups: Sequence[Group], found: Sequence[Panel],
 
 
 def svgs(found: Sequence[Panel]) -> Iterator[str]:
-    """Each panel as an SVG element whose ink is the page's."""
+    """Each panel as an SVG element in the text colour of the page."""
     for panel in found:
         with rc_context({
                 'svg.fonttype': 'none', 'svg.hashsalt': panel.title,
@@ -101,7 +101,7 @@ def svgs(found: Sequence[Panel]) -> Iterator[str]:
 
 
 def color(at: int) -> str:
-    """Of a detector, by its place among all."""
+    """The colour of a detector, by its index."""
     red, green, blue, _ = colormaps['tab10'](at % 10)
     return f'#{round(red*255):02x}{round(green*255):02x}{round(blue*255):02x}'
 
@@ -130,7 +130,7 @@ def _as_element(text: str, panel: Panel) -> str:
     text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.S)
     text = re.sub(r"font: (.*?) [^;\"]*?(?=[;\"])",
                   r'font: \1 inherit', text)
-    # as wide as the page lets it be
+    # as wide as the page allows
     head, rest = text.split('>', 1)
     head = re.sub(r' (width|height|version|xmlns:xlink)="[^"]*"', '', head)
     last = '; '.join(

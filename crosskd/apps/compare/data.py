@@ -1,4 +1,4 @@
-"""The test set that detectors are compared on."""
+"""The test set on which detectors are compared."""
 import hashlib
 import json
 import os
@@ -28,16 +28,16 @@ from .work_dirs import WorkDir
 
 @dataclass(frozen=True)
 class TestSet:
-    """COCO annotations, the classes that are detected in them, and images.
+    """COCO annotations, the detected classes, and images.
 
     Attributes:
-        source: the file of the annotations, or several.
-        content: of such a file.
-        classes: names of those detected.
-        digest: of the content.
-        numbered: whether images have their places in the data set as ids; else
-            they have those of the file.
-        images: the images of the data set by their ids.
+        source: the annotation file, or several.
+        content: the content of such a file.
+        classes: names of the detected classes.
+        digest: a hash of the content.
+        numbered: whether the ids of images are their indices in the data set;
+            else they are those of the file.
+        images: the images of the data set, by id.
     """
     source: str
     content: dict[str, Any] = field(repr=False)
@@ -87,30 +87,30 @@ def read_test_sets(work_dirs: Sequence[WorkDir]) -> TestSet:
 
     Raises:
         FileNotFoundError: its annotations are missing.
-        ValueError: it cannot be built, is not of COCO's form, has no
-            annotations, or is another one in some work directories.
+        ValueError: it cannot be built, is not in COCO format, has no
+            annotations, or differs between work directories.
     """
     first = _read(work_dirs[0])
     gone = [c for c in first.classes if c not in first.names.values()]
     if gone:
         raise ConfigValueError(
             f'{work_dirs[0].folder}: {first.source} has no '
-            f'{", ".join(map(repr, gone))}; expected the classes of its '
-            'config among the categories, which are '
+            f'{", ".join(map(repr, gone))}; expected the classes of the '
+            'config among its categories, which are '
             f'{", ".join(map(repr, first.categories))}')
     for work_dir in work_dirs[1:]:
         found = _read(work_dir)
         if found.digest != first.digest:
             raise ConfigValueError(
                 f'{work_dirs[0].folder} and {work_dir.folder} have different '
-                f'test sets: {first.source} and {found.source}; an AP on '
-                'the one says nothing about the other')
+                f'test sets: {first.source} and {found.source}. Their APs '
+                'cannot be compared')
         if set(found.classes) != set(first.classes):
             raise ConfigValueError(
                 f'{work_dirs[0].folder} and {work_dir.folder} detect '
                 f'different classes in {first.source}: '
-                f'{_only(first, found)} in the first alone, '
-                f'{_only(found, first)} in the second')
+                f'{_only(first, found)} only in the first, '
+                f'{_only(found, first)} only in the second')
     return first
 
 
@@ -173,28 +173,28 @@ def _read(work_dir: WorkDir) -> TestSet:
 
 
 def _of_file(folder: Path, evaluator: dict) -> tuple[str, bytes]:
-    """Name and content of a metric's file, wherever it is."""
+    """Name and content of a metric's file, local or remote."""
     file = os.fspath(evaluator['ann_file'])
     try:
         return file, fileio.get(file,
                                 backend_args=evaluator.get('backend_args'))
     except FileNotFoundError:
         raise ConfigFileNotFoundError(
-            f'{folder}: its test_evaluator.ann_file={file!r} is not there '
-            f'(looked from {Path.cwd()}); run this where it was '
-            'trained') from None
+            f'{folder}: its test_evaluator.ann_file={file!r} does not exist '
+            f'(looked from {Path.cwd()}); run this command in the directory '
+            'where it was trained') from None
 
 
 def _loaded(file: str, data: bytes) -> dict[str, Any]:
     try:
         return json.loads(data)
     except ValueError as e:
-        raise ConfigValueError(f'{file}: is no JSON: {e}') from None
+        raise ConfigValueError(f'{file}: this is not JSON: {e}') from None
 
 
 def _of_images(images: Sequence[Place],
                classes: tuple) -> tuple[str, dict[str, Any]]:
-    """COCO annotations of what a data set has, and their files."""
+    """COCO annotations made from a data set, and their files."""
     metric = CocoMetric()
     metric.dataset_meta = dict(classes=classes)
     truth = []
@@ -210,12 +210,12 @@ def _of_images(images: Sequence[Place],
 
 
 def _build(folder: Path, cfg: Config) -> Any:
-    """The data set of a config's test, as mmengine builds it."""
+    """The test data set of a config, as mmengine builds it."""
     dataset = cfg.test_dataloader.get('dataset')
     key = 'test_dataloader.dataset'
     try:
         return build(dataset, list(leaves(key, dataset)), {})
-    except Exception as e:  # a data set is a program of its own
+    except Exception as e:  # a data set may raise anything
         kind = (ConfigFileNotFoundError if isinstance(
             e, FileNotFoundError) else ConfigValueError)
         raise kind(f'{folder}: its test data cannot be built: {e}') from None

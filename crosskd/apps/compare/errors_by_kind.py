@@ -1,7 +1,7 @@
 """Why a box is wrong.
 
-The idea of sorting errors by their cause is that of TIDE (Bolya et al., ECCV
-2020); the kinds are fewer here.
+The idea of sorting errors by their cause comes from TIDE (Bolya et al., ECCV
+2020).  Here there are fewer kinds.
 """
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from pycocotools.mask import iou
 
 from .judging import IOU, Judged
 
-NEAR = 0.1  # a box that overlaps an object so much was meant for it
+NEAR = 0.1  # IoU from which a box is taken as an attempt at an object
 TWICE, CLASS, PLACE, GROUND = KINDS = (
     'twice', 'other class', 'misplaced', 'background')
-RULE = (f'A wrong box is counted as the first of these that applies: '
-        f'{TWICE} (its object was found by a box with a higher score), '
+RULE = (f'Each wrong box counts as the first of these kinds that applies: '
+        f'{TWICE} (a box with a higher score found its object), '
         f'{CLASS} (IoU ≥ {IOU} with an object of another class), '
         f'{PLACE} (IoU ≥ {NEAR} with an object of its class), '
-        f'{GROUND} (all others).')
+        f'{GROUND} (none of these).')
 
 
 def kinds(judged: Judged, objects: Sequence[dict]) -> list[str | None]:
@@ -27,10 +27,10 @@ def kinds(judged: Judged, objects: Sequence[dict]) -> list[str | None]:
 
     Args:
         judged: the boxes.
-        objects: the annotations that they were judged by.
+        objects: the annotations that they were compared with.
 
     Returns:
-        list: one of :data:`KINDS` for each box; None for one that is right.
+        list: one of :data:`KINDS` for each box; None for a right box.
     """
     if not judged.boxes:
         return []
@@ -47,7 +47,7 @@ def _kind(overlaps: np.ndarray, own: np.ndarray) -> str:
     """
     Args:
         overlaps: IoU of a wrong box with every object.
-        own: which of these are of its class.
+        own: which objects are of its class.
     """
     same = overlaps[own].max(initial=0)
     if same >= IOU:
@@ -60,12 +60,12 @@ def _kind(overlaps: np.ndarray, own: np.ndarray) -> str:
 def counted(judged: Mapping[Any, Judged],
             objects: Mapping[Any, Sequence[dict]],
             score: float) -> dict[str, Any]:
-    """What a detector found and did wrong in all images.
+    """Count found and missed objects and wrong boxes in all images.
 
     Args:
-        judged: its detections by the ids of the images.
-        objects: the annotations that they were judged by.
-        score: of the detections that were judged.
+        judged: the detections, by image id.
+        objects: the annotations that they were compared with.
+        score: the threshold of the detections.
 
     Returns:
         dict: this ``score``, ``found`` and ``missed`` objects, and boxes that

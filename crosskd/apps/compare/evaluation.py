@@ -1,4 +1,4 @@
-"""Evaluating a work directory's checkpoint once, and keeping what came out."""
+"""Evaluating a checkpoint once, and keeping the result."""
 import copy
 import hashlib
 import io
@@ -25,7 +25,7 @@ from .speed import measure
 from .work_dirs import WorkDir
 
 FOLDER = 'compare'  # in a work directory
-# what a config may set of the AP itself
+# keys of a config's metric that change the AP
 KEPT = ('proposal_nums', 'sort_categories')
 METRICS = {
     'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
@@ -36,15 +36,15 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Result:
-    """What the test of one detector gave.
+    """The test result of one detector.
 
     Attributes:
-        metrics: AP in percent by :data:`METRICS`; None where no object is of
-            that size.
+        metrics: AP in percent by :data:`METRICS`; None if no object has that
+            size.
         classes: AP in percent by class.
-        parameters: of the detector as it is deployed.
-        inference, flops: of :func:`~crosskd.apps.compare.speed.measure`.
-        predictions: file with all detections, in COCO's form.
+        parameters: number of parameters, without those only for training.
+        inference, flops: from :func:`~crosskd.apps.compare.speed.measure`.
+        predictions: file with all detections, in COCO format.
     """
     metrics: dict[str, float | None]
     classes: dict[str, float | None]
@@ -54,11 +54,11 @@ class Result:
     predictions: Path
 
     def every_box(self) -> list[dict]:
-        """All detections, in COCO's form."""
+        """All detections, in COCO format."""
         return json.loads(self.predictions.read_text())
 
     def boxes(self, score: float) -> dict[Any, list[dict]]:
-        """The detections with a higher score, by the ids of their images."""
+        """The detections with a higher score, by image id."""
         found: dict[Any, list[dict]] = {}
         for box in self.every_box():
             if box['score'] > score:
@@ -69,19 +69,19 @@ class Result:
 def evaluate(work_dir: WorkDir, data: TestSet) -> Result:
     """Evaluate a checkpoint on its config's test set.
 
-    What came out is kept in the folder ``compare/`` of the work directory,
-    and is read from there until checkpoint, config or annotations change.
+    The result is kept in the folder ``compare/`` of the work directory, and
+    read from there until checkpoint, config or annotations change.
 
     Raises:
-        RuntimeError: the test ended with an error.
+        RuntimeError: the test failed.
     """
     folder = work_dir.folder / FOLDER
     kept, predictions = folder / 'result.json', folder / 'predictions.json'
     key = _key(work_dir, data)
     content = _read(kept, key)
     if content is not None and predictions.is_file():
-        _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is evaluated '
-             'already')
+        _say(f'{work_dir.folder}: {work_dir.checkpoint.name} is already '
+             'evaluated')
     else:
         _say(f'{work_dir.folder}: evaluating {work_dir.checkpoint.name}')
         folder.mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def _say(what: str) -> None:
 
 
 def _key(work_dir: WorkDir, data: TestSet) -> dict[str, Any]:
-    """What a result depends on."""
+    """Everything that a result depends on."""
     state = work_dir.checkpoint.stat()
     cfg = work_dir.cfg
     text = json.dumps([cfg.model.to_dict(), cfg.test_dataloader.to_dict()],
@@ -133,14 +133,14 @@ def _test(work_dir: WorkDir, data: TestSet, scratch: Path) -> dict[str, Any]:
             speed = measure(runner)
     except Exception as e:
         raise RuntimeError(
-            f'{work_dir.folder}: the test of {work_dir.checkpoint.name} ended '
-            f'with {describe(e)}') from e
+            f'{work_dir.folder}: the test of {work_dir.checkpoint.name} '
+            f'failed: {describe(e)}') from e
     measured = {key.partition('/')[2]: value
                 for key, value in measured.items()}
     model = runner.model
     deployed = model.state_dict().keys()
     return dict(
-        # mmdet gives no AP where nothing was detected
+        # mmdet gives no AP if nothing was detected
         metrics={column: _percent(measured.get(key, 0.0))
                  for column, key in METRICS.items()},
         classes={name: _percent(measured.get(f'{name}_precision', 0.0))
@@ -180,14 +180,14 @@ def _runner(cfg: Config) -> Runner:
 
 
 def _percent(value: float) -> float | None:
-    # COCO says -1, mmdet NaN, where there is nothing to find
+    # COCO gives -1, mmdet NaN, if there is no object
     if value < 0 or math.isnan(value):
         return None
     return round(100 * float(value), 1)
 
 
 class _SaysProgress(Hook):
-    """Says how many of the batches are done."""
+    """Shows how many batches are done."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -197,6 +197,6 @@ class _SaysProgress(Hook):
                         *args: Any, **kwargs: Any) -> None:
         if self._progress is None:
             self._progress = Progress(
-                f'evaluates {self._name}', len(runner.test_dataloader),
+                f'evaluating {self._name}', len(runner.test_dataloader),
                 'batches')
         self._progress.at(batch_idx + 1)

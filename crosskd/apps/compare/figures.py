@@ -13,20 +13,21 @@ def rows(groups: Sequence[Group], results: Sequence[Sequence[Result]],
          histories: Sequence[Sequence[list[dict]]], roles: Sequence[Role],
          gains: Sequence[dict[str, Any] | None],
          objects: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a group.
+    """One row for each group.
 
     Args:
         groups: the detectors.
-        results: of every member of every group.
-        histories: what these logged.
-        roles: what the detectors are to each other.
-        gains: of each over its baseline.
-        objects: what the first member of each found and did wrong.
+        results: the results of every member of every group.
+        histories: their logs.
+        roles: which detectors are teachers or baselines of others.
+        gains: the gain of each detector over its baseline.
+        objects: counts of objects and wrong boxes of the first member of
+            each group.
 
     Returns:
         list: rows as they are saved in ``compare.json``.  A metric has the
         ``values`` of all members, their ``mean`` and their sample standard
-        deviation ``std``, which is None for one.
+        deviation ``std`` (None for a single value).
     """
     found = []
     for at, (group, tested) in enumerate(zip(groups, results)):

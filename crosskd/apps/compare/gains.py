@@ -1,4 +1,4 @@
-"""By how much a detector is better than another, and how sure that is."""
+"""How much better a detector is than another, and how certain that is."""
 import json
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
@@ -14,7 +14,7 @@ from .judging import Judged
 from .roles import Role
 from .work_dirs import Group
 
-# what else changes AP
+# keys of a config that also change the AP
 TRAINING = ('train_cfg', 'train_dataloader', 'optim_wrapper',
             'param_scheduler', 'custom_hooks', 'load_from')
 
@@ -26,10 +26,10 @@ def gains(groups: Sequence[Group], results: Sequence[Sequence[Result]],
 
     Args:
         groups: the detectors.
-        results: of every training of each.
-        roles: which is the baseline of which.
-        judged: the detections of the first training of each, by the ids of
-            the images.
+        results: the results of every training of each detector.
+        roles: the baseline of each detector.
+        judged: the detections of the first training of each detector, by
+            image id.
         data: the test set.
 
     Returns:
@@ -73,11 +73,11 @@ def gains(groups: Sequence[Group], results: Sequence[Sequence[Result]],
 
 def _resampled(results: Sequence[Sequence[Result]],
                data: TestSet) -> list[np.ndarray]:
-    """AP on resampled images; the mean over the trainings of a detector."""
+    """AP on resampled images, as the mean over a detector's trainings."""
     if not results:
         return []
     weights = resampling.draws(len(data.sizes))
-    progress = Progress('resamples the test images',
+    progress = Progress('resampling the test images',
                         sum(map(len, results)), 'trainings')
     done, found = 0, []
     for trainings in results:
@@ -101,7 +101,7 @@ def _difference(ours: Sequence[float | None],
 
 def _by_seed(ours: Group, tested: Sequence[Result], theirs: Group,
              others: Sequence[Result]) -> list[float] | None:
-    """The gain with each seed, if both were trained with the same ones."""
+    """The gain for each seed, if both were trained with the same seeds."""
     ap, other = (
         {member.seed: result.metrics['AP']
          for member, result in zip(group.members, results)}

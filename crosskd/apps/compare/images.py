@@ -1,4 +1,4 @@
-"""The images of a test set, whatever data sets it is made of."""
+"""The images of a test set, through all wrappers of data sets."""
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,8 +67,8 @@ class EveryImage(Dataset):
 
     Args:
         dataset: its config.
-        numbered: whether images have their places as ids; those of several
-            files may be the same.
+        numbered: whether the ids of images are replaced by their indices,
+            because several files may have the same ids.
     """
 
     def __init__(self, dataset: dict, numbered: bool) -> None:
@@ -88,5 +88,5 @@ class EveryImage(Dataset):
         return item
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """What the data set knows of an image."""
+        """The data set's information about an image."""
         return self._places[index].info()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools.mask import iou
 
-IOU = 0.5  # a box that overlaps an object so much has found it
+IOU = 0.5  # from this IoU, a box has found an object
 
 
 @dataclass(frozen=True)
@@ -13,9 +13,9 @@ class Judged:
     """The detections of one image.
 
     Attributes:
-        boxes: of COCO's form, best first.
-        found: the index of the object that a box has found, or -1.
-        num_objects: how many objects the image has.
+        boxes: the boxes in COCO format, highest score first.
+        found: for each box, the index of the object that it found, or -1.
+        num_objects: number of objects in the image.
     """
     boxes: tuple[dict, ...]
     found: tuple[int, ...]
@@ -40,12 +40,13 @@ def found_objects(boxes: Sequence[dict],
     """Which object of an image each box finds, each object once.
 
     Args:
-        boxes: annotations or detections of COCO's form, best first.
+        boxes: annotations or detections in COCO format, highest score first.
         objects: the annotations.
 
     Returns:
-        list: the index of the object of the box's class, not found by a box
-        before it, that it overlaps most; -1 where no IoU is ``IOU`` or more.
+        list: for each box, the index of the object that it overlaps most,
+        among those of its class that no earlier box found; -1 if no IoU is
+        ``IOU`` or more.
     """
     if not boxes or not objects:
         return [-1] * len(boxes)
@@ -69,9 +70,9 @@ def judge(boxes: Sequence[dict], objects: Sequence[dict],
     Args:
         boxes: detections, in any order.
         objects: annotations that must be found.
-        crowds: annotations of many objects in one; boxes that find nothing
-            and lie half or more in one of their class are left out, as COCO's
-            evaluation does.
+        crowds: annotations that cover many objects.  As in COCO's evaluation,
+            boxes that find nothing do not count if half or more of their area
+            is in a crowd of their class.
     """
     boxes = sorted(boxes, key=lambda b: -b['score'])
     found = found_objects(boxes, objects)

@@ -1,4 +1,4 @@
-"""What a training has logged into its work directory."""
+"""Reading the logs in the work directory of a training."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ AP = 'coco/bbox_mAP'
 
 
 def sessions(folder: Path) -> list[Path]:
-    """The files of scalars, the newest last; a resumed run has several."""
+    """The files of scalars, newest last; a resumed run has several."""
     return sorted(folder.glob(SCALARS))
 
 
@@ -24,13 +24,13 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _entries(file: Path) -> Iterator[dict[str, Any]]:
-    # what is broken is a part of a line
+    # only part of a line can be broken
     for line in file.read_text(encoding='utf-8',
                                errors='replace').splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
-            continue  # the end of what a killed training wrote
+            continue  # the last line of a killed training
         if isinstance(entry, dict) and isinstance(entry.get('step'), int):
             yield entry
 
@@ -41,7 +41,7 @@ def ap_curve(entries: list[dict]) -> list[tuple[int, float]]:
 
 
 def loss_curves(entries: list[dict]) -> dict[str, list[tuple[int, float]]]:
-    """(iteration, value) of every loss but their sum, from a history."""
+    """(iteration, value) of every loss except their sum, from a history."""
     curves: dict[str, list] = {}
     for entry in sorted((e for e in entries if 'lr' in e),
                         key=lambda e: e['step']):
@@ -57,6 +57,6 @@ def by_epoch(entries: list[dict]) -> bool:
 
 
 def step_time(entries: list[dict]) -> float | None:
-    """Median seconds of a training iteration, data included."""
+    """Median seconds of a training iteration, with data loading."""
     times = [e['time'] for e in entries if 'lr' in e and 'time' in e]
     return median(times) if times else None

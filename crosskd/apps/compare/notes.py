@@ -1,4 +1,4 @@
-"""How the figures were measured, in sentences."""
+"""Notes on how the figures were measured."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 def about_gain(rows: Sequence[Row]) -> list[str]:
-    """From which detectors gains are measured."""
+    """The baselines of the gains."""
     over: dict[str, list[str]] = {}
     for row in rows:
         if row['gain']:
@@ -22,7 +22,7 @@ def about_gain(rows: Sequence[Row]) -> list[str]:
 
 
 def about_time(rows: Sequence[Row]) -> list[str]:
-    """On what the time per image was measured."""
+    """How the time per image was measured."""
     devices = {row['inference']['device'] for row in rows}
     where = devices.pop() if len(devices) == 1 else '; '.join(
         f'{row["detector"]} on {row["inference"]["device"]}' for row in rows)
@@ -33,14 +33,14 @@ def about_time(rows: Sequence[Row]) -> list[str]:
             if row['gain'] and same_network(
                 row, by_name[row['gain']['over']])}
     return [f'Time per image: the median over {images} test images, one at '
-            'a time, with pre- and postprocessing, without reading the file '
-            f'({where}).',
-            *(f'{one} and {other} are the same network: differences between '
-              'their times are chance.' for one, other in same.items())]
+            'a time, with pre- and postprocessing, but without reading the '
+            f'file ({where}).',
+            *(f'{one} and {other} are the same network, so any difference '
+              'between their times is chance.' for one, other in same.items())]
 
 
 def about_flops(rows: Sequence[Row]) -> list[str]:
-    """For which images FLOPs were counted, and what was not counted."""
+    """The image for which FLOPs were counted, and what was not counted."""
     found = []
     counted = [row for row in rows if row['flops']['count'] is not None]
     if counted:
@@ -63,14 +63,15 @@ def about_flops(rows: Sequence[Row]) -> list[str]:
 
 
 def about_training(rows: Sequence[Row]) -> list[str]:
-    """What ± and the training step mean, if they are there."""
+    """What ± and the training step mean, if there are any."""
     found = []
     if any(len(row['work_dirs']) > 1 for row in rows):
         found.append('± is the standard deviation over trainings that '
                      'differ only in the seed.')
     if any(row['step_time'] for row in rows):
-        found.append('Training step: the median over the log, on the machine '
-                     'that trained, with the teacher if there is one.')
+        found.append('Training step: the median time in the log, on the '
+                     'machine that trained, including the teacher if there '
+                     'is one.')
     return found
 
 
@@ -80,13 +81,14 @@ def about_objects(rows: Sequence[Row]) -> list[str]:
     found = [
         f'Only boxes with a score above {score} count. A box is right if it '
         f'has an IoU of {IOU} or more with an object of its class that no '
-        'box with a higher score has found.', RULE]
+        'box with a higher score found.', RULE]
     if any(row['gain'] for row in rows):
-        found.append('Gained objects were found by this detector and not by '
-                     'its baseline; lost objects the other way round.')
+        found.append('Gained: objects that this detector found and its '
+                     'baseline missed. Lost: the other way round.')
     several = [row for row in rows if len(row['work_dirs']) > 1]
     if several:
         folders = ', '.join(row['work_dirs'][0] for row in several)
-        found.append('Of detectors that were trained several times, these '
-                     f'numbers and the pictures are those of {folders}.')
+        found.append('If a detector was trained several times, these numbers '
+                     'and the pictures are from its first work directory: '
+                     f'{folders}.')
     return found

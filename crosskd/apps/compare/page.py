@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs nothing else."""
+"""The comparison as a self-contained HTML page."""
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from .table import Table, class_table, tables
 from .verdict import verdict
 from .work_dirs import Group
 
-# nothing is fetched, nothing runs
+# nothing is downloaded, no script runs
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -29,7 +29,7 @@ def page(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
         panels: their curves.
         examples: all images of the test set.
         data: the test set.
-        images: how many of them to show.
+        images: number of images to show.
     """
     names = [group.name for group in groups]
     title = f'Comparison: {", ".join(names)}'
@@ -92,7 +92,7 @@ def _table(table: Table, dots: bool = False) -> Iterator[str]:
 def _curves(names: Sequence[str], panels: Sequence[Panel]) -> Iterator[str]:
     yield '<h2>During training</h2>'
     if not panels:
-        yield '<p>No log of a training was found in the work directories.</p>'
+        yield '<p>The work directories have no training logs.</p>'
         return
     keys = ''.join(f'<li>{dot(at)}{escape(name)}</li>'
                    for at, name in enumerate(names))
@@ -102,5 +102,5 @@ def _curves(names: Sequence[str], panels: Sequence[Panel]) -> Iterator[str]:
 
 
 def dot(at: int) -> str:
-    """A dot of a detector's colour."""
+    """A dot in a detector's colour."""
     return f'<span class="dot" style="background: {color(at)}"></span>'

@@ -1,4 +1,4 @@
-"""The pictures of the page: what each detector found in test images."""
+"""The pictures of the page: the detections in test images."""
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from .work_dirs import Group
 
 # the longer side of a picture in the page
 SIDE = 480
-# of a group, the others are folded
+# pictures of a group; the others are folded
 UNFOLDED = 8
-# wrong boxes with a text; all have one under the mouse
+# wrong boxes with a label; the others show it under the mouse
 LABELS = 6
 KEYS = dict(right=f'right (same class, IoU ≥ {IOU})', wrong='wrong',
             missed='missed object')
@@ -50,19 +50,19 @@ def pictures(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
         rows: their figures.
         examples: all images of the test set.
         data: the test set.
-        images: how many of them to show.
+        images: number of images to show.
     """
     names = [group.name for group in groups]
     found = picture_groups([e.judged for e in examples], names, _pair(rows),
                            images)
     yield '<h2>Pictures</h2>'
     if not examples or not images:
-        yield '<p>No pictures were asked for (--images 0).</p>'
+        yield '<p>No pictures (--images 0).</p>'
         return
-    yield ('<p class="quiet">In each group, images with the most such objects '
-           'come first. No image is shown twice: an image that fits several '
-           'groups is in the one of which it has the most objects, and in the '
-           'last group only if it fits no other.</p>')
+    yield ('<p class="quiet">Each group starts with the images that have the '
+           'most such objects. No image is shown twice: an image that fits '
+           'several groups is in the one for which it has the most objects. '
+           'It is in the last group only if it fits no other.</p>')
     keys = ''.join(
         f'<li><svg class="key {name}" viewBox="0 0 26 16" aria-hidden="true">'
         f'<rect x="2" y="2" width="22" height="12"/></svg>{text}</li>'
@@ -73,7 +73,7 @@ def pictures(groups: Sequence[Group], rows: Sequence[dict[str, Any]],
 
 
 def _pair(rows: Sequence[dict[str, Any]]) -> tuple[int, int] | None:
-    """The places of the first detector that has a baseline, and of that."""
+    """The indices of the first detector with a baseline, and of that."""
     names = [row['detector'] for row in rows]
     return next(((at, names.index(row['gain']['over']))
                  for at, row in enumerate(rows) if row['gain']), None)
@@ -158,7 +158,7 @@ def _photo(name: str, pixels: np.ndarray) -> tuple[str, int, int]:
     if max(width, height) > SIDE:
         pixels = imrescale(pixels, (SIDE, SIDE), interpolation='area')
     _, content = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    # small ones are shown enlarged
+    # small images are enlarged
     small = ' class="small"' if max(width, height) < SIDE / 2 else ''
     return (f'<image id="{name}"{small} width="{width}" height="{height}" '
             'href="data:image/jpeg;base64,'
@@ -167,13 +167,13 @@ def _photo(name: str, pixels: np.ndarray) -> tuple[str, int, int]:
 
 def _box(kind: str, box: dict, data: TestSet, shown: bool = True,
          why: str = '') -> str:
-    room = data.sizes[box['image_id']][0] / 16  # that a text needs
+    room = data.sizes[box['image_id']][0] / 16  # space for a label
     x, y, width, height = (round(v, 1) for v in box['bbox'])
     text = data.names[box['category_id']]
     if 'score' in box:
         text += f' {box["score"]:.2f}'
     text = escape(text)
-    # those of wrong boxes below, so that they cover no others
+    # labels of wrong boxes are below, so that they cover no others
     if kind == 'wrong':
         place = f'y="{round(y + height, 1)}" dx=".2em" dy="-.3em"'
     else:

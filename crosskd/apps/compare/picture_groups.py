@@ -1,4 +1,4 @@
-"""Which test images are worth a look, in groups."""
+"""Grouping the test images that are worth a look."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ class PictureGroup:
 
     Attributes:
         title: what they show.
-        number: how many such objects (or boxes) all images have.
-        images: how many images have one or more.
-        chosen: places of the images to show, those with most of them first.
+        number: number of such objects (or boxes) in all images.
+        images: number of images with one or more.
+        chosen: indices of the images to show, those with most of them first.
     """
     title: str
     number: int
@@ -27,16 +27,16 @@ Every = Sequence[Judged]
 def picture_groups(examples: Sequence[Every], names: Sequence[str],
                    pair: tuple[int, int] | None,
                    most: int) -> list[PictureGroup]:
-    """Sort images by what the detectors find.
+    """Group images by what the detectors find.
 
-    An image that belongs to several groups is in the one that it has most
-    objects of.  The last group has only images that belong to no other.
+    An image that fits several groups is in the one for which it has the most
+    objects.  The last group has only images that fit no other.
 
     Args:
-        examples: of each image, the detections of every detector.
-        names: of the detectors.
-        pair: the places of a detector and of its baseline, if there is one.
-        most: images to choose in all, taken from the groups in turn.
+        examples: for each image, the detections of every detector.
+        names: names of the detectors.
+        pair: the indices of a detector and its baseline, if there is one.
+        most: total number of images, taken from the groups in turn.
     """
     counters = _counters(names, pair)
     counts = [[count(every) for count in counters.values()]
@@ -61,7 +61,7 @@ def picture_groups(examples: Sequence[Every], names: Sequence[str],
 
 def _counters(names: Sequence[str], pair: tuple[int, int] | None,
               ) -> dict[str, Callable[[Every], int]]:
-    """Titles of the groups, and how many objects an image has of each."""
+    """Titles of the groups, and functions that count an image's objects."""
     if len(names) == 1:
         return {'Missed objects': lambda every: every[0].missed,
                 'Wrong boxes': lambda every: every[0].wrong}

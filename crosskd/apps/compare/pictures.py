@@ -1,4 +1,4 @@
-"""The first test images as annotated and as each detector sees them."""
+"""The first test images, with annotations and with detections."""
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -19,16 +19,15 @@ GREEN, RED = 'tab:green', 'tab:red'
 def save_picture(groups: Sequence[Group], judged: Sequence[dict],
                  data: TestSet, score: float, path: Path,
                  num_images: int = 4) -> None:
-    """Draw test images; a row is a detector, a column an image.
+    """Draw test images: one row per detector, one column per image.
 
     Args:
         groups: one row each, below the ground truth.
-        judged: of each, its detections by the ids of the images.
-        data: the images, and what is annotated.
-        score: of the detections that were judged, for the title.
+        judged: the detections of each, by image id.
+        data: the images and annotations.
+        score: the threshold of the detections, for the title.
         path: the PNG to write.
-        num_images: columns; the first images of the test set, whatever is
-            detected on them.
+        num_images: number of columns, for the first images of the test set.
     """
     numbers = [n for n in data.sizes if n in data.images][:num_images]
     titles = ['ground truth', *(group.name for group in groups)]
@@ -45,13 +44,13 @@ def save_picture(groups: Sequence[Group], judged: Sequence[dict],
             axes.imshow(pixels[number], interpolation='nearest')
             axes.set(xticks=[], yticks=[])
             _draw(axes, one, data.names)
-    # a letter is about 0.6 of its height wide; an inch has 72 points
+    # the width of a letter is about 0.6 of its height; an inch is 72 points
     size = min(15, 72 * height / (0.6 * max(map(len, titles))))
     for title, axes in zip(titles, grid[:, 0]):
         axes.set_ylabel(title, fontsize=size)
     figure.suptitle(
-        f'detections with a score above {score}: right class and IoU of '
-        f'{IOU} or more in green, others in red', fontsize=13)
+        f'detections with a score above {score}; green: right class and IoU '
+        f'of {IOU} or more, red: all others', fontsize=13)
     content = BytesIO()
     figure.savefig(content, dpi=110)
     path.write_bytes(content.getvalue())

@@ -1,8 +1,8 @@
 """How much AP would change if other test images had been drawn.
 
 The paired bootstrap (Efron and Tibshirani, *An Introduction to the
-Bootstrap*, 1993): the test images are drawn anew, with replacement, and all
-detectors are evaluated on the same draw.  Each image is matched only once.
+Bootstrap*, 1993): the test images are resampled with replacement, and all
+detectors are evaluated on the same sample.  Each image is matched only once.
 """
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 RESAMPLES = 1000
 SEED = 0
 COVERAGE = 95  # percent
-# COCO's AP counts the best 100 detections of a class in an image
+# COCO's AP uses the best 100 detections of a class in an image
 MOST = 100
 # numbers in memory at once
 BLOCK = 4_000_000
@@ -25,13 +25,13 @@ BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class ClassMatches:
-    """How the detections of one class matched, in all images.
+    """How the detections of one class match the objects in all images.
 
     Attributes:
         images: (n,) index of the image of each detection, best first.
         right: (thresholds, n) whether it found an object.
         ignored: (thresholds, n) whether it counts as neither right nor wrong.
-        objects: (images,) how many objects of the class each image has.
+        objects: (images,) number of objects of the class in each image.
     """
     images: np.ndarray
     right: np.ndarray
@@ -44,9 +44,9 @@ def match(content: dict[str, Any], boxes: Sequence[dict],
     """Match the detections of every image once, as COCO's evaluation does.
 
     Args:
-        content: annotations of COCO's form.
-        boxes: detections of COCO's form.
-        categories: ids of the classes that count.
+        content: annotations in COCO format.
+        boxes: detections in COCO format.
+        categories: ids of the classes to evaluate.
 
     Returns:
         list: one for each category.
@@ -57,7 +57,7 @@ def match(content: dict[str, Any], boxes: Sequence[dict],
         truth.dataset = dict(content, annotations=[
             dict(one) for one in content['annotations']])
         truth.createIndex()
-        # loadRes wants one detection at least
+        # loadRes needs at least one detection
         found = truth.loadRes([dict(b) for b in boxes]) if boxes else COCO()
         run = COCOeval(truth, found, 'bbox')
         run.params.imgIds = sorted(truth.imgs)
@@ -95,10 +95,10 @@ def _of_class(images: Sequence[dict | None], thresholds: int) -> ClassMatches:
 
 def average_precision(matches: Sequence[ClassMatches],
                       weights: np.ndarray) -> np.ndarray:
-    """COCO's AP where every image counts as often as its weight says.
+    """COCO's AP with each image counted as often as its weight.
 
     Args:
-        matches: of every class.
+        matches: the matches of every class.
         weights: (samples, images) non-negative integers.
 
     Returns:
@@ -124,7 +124,7 @@ def _block_ap(one: ClassMatches, weights: np.ndarray) -> np.ndarray:
     seen = counts.cumsum(1)
     total = np.zeros(len(weights))
     for right, ignored in zip(one.right, one.ignored):
-        # precision falls between right detections, so these are enough
+        # precision only falls between right detections, so these are enough
         at = np.flatnonzero(right)
         wrong_or_right = seen[:, at]
         if ignored.any():
@@ -158,10 +158,10 @@ def draws(images: int, resamples: int = RESAMPLES,
 
 
 def interval(gains: np.ndarray) -> tuple[float, float] | None:
-    """The range that :data:`COVERAGE` percent of the gains are in.
+    """The range that contains :data:`COVERAGE` percent of the gains.
 
     Args:
-        gains: (resamples, ) of one; NaN without an object.
+        gains: (resamples, ) gains of a detector; NaN without an object.
     """
     known = gains[~np.isnan(gains)]
     if not len(known):

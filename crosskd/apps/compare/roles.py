@@ -1,4 +1,4 @@
-"""Which of the detectors is a teacher, which one was trained without it."""
+"""Finding the teacher and the baseline of each detector."""
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,12 @@ from .work_dirs import Group, WorkDir
 
 @dataclass(frozen=True)
 class Role:
-    """What a detector is to the others, by their places among all.
+    """The relation of a detector to the others, by their indices.
 
     Attributes:
         distilled: whether it was trained with a teacher.
-        teacher: its teacher, if that is among them.
-        baseline: the detector that its gain is measured from, if there is
-            one.
+        teacher: its teacher, if that is among the others.
+        baseline: the detector over which its gain is measured, if any.
     """
     distilled: bool
     teacher: int | None
@@ -38,16 +37,16 @@ class Role:
 
 def roles(groups: Sequence[Group], parameters: Sequence[int],
           baseline: int | None = None) -> list[Role]:
-    """Tell the detectors apart by their configs.
+    """Find the roles of the detectors from their configs.
 
     Args:
         groups: the detectors.
-        parameters: how many each has.
-        baseline: the detector that the gains of all others are measured from;
-            by default those of distilled detectors alone are, each from the
-            plain detector of its class that has as many parameters.  If
-            there are several, one with the same model config comes first.
-            A teacher is no baseline of its student.
+        parameters: their numbers of parameters.
+        baseline: the detector over which the gains of all others are measured.
+            By default only distilled detectors have a baseline: the plain
+            detector of the same class and number of parameters.  If there
+            are several, one with the same model config is preferred.  A
+            teacher is never the baseline of its student.
     """
     plain = [_plain(group.members[0]) for group in groups]
     distilled = [_is_distilled(group.members[0]) for group in groups]
@@ -74,7 +73,7 @@ def roles(groups: Sequence[Group], parameters: Sequence[int],
 
 
 def chosen(baseline: str | Path, groups: Sequence[Group]) -> int:
-    """The place of the detector that ``--baseline`` names.
+    """The index of the detector that ``--baseline`` names.
 
     Args:
         baseline: its name in the table, or one of its work directories.
@@ -90,7 +89,7 @@ def chosen(baseline: str | Path, groups: Sequence[Group]) -> int:
     known = [group.name for group in groups]
     raise ConfigValueError(
         f'--baseline={str(baseline)!r}: expected one of the compared work '
-        f'directories or of their names, which are {", ".join(known)}'
+        f'directories, or one of their names, which are {", ".join(known)}'
         f'{did_you_mean(baseline, known)}')
 
 
@@ -112,7 +111,7 @@ def _comparable(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _taught(teacher: WorkDir, student: WorkDir) -> bool:
-    """Whether the one's checkpoint was the teacher of the other."""
+    """Whether a work directory's checkpoint was the student's teacher."""
     model = student.cfg.model
     file = model.get('teacher_ckpt')
     if not isinstance(file, (str, os.PathLike)):

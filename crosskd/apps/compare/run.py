@@ -36,25 +36,26 @@ def compare(folders: Sequence[str | Path], out: str | Path,
     :func:`~crosskd.apps.compare.evaluation.evaluate`.
 
     Args:
-        folders: work directories; those that differ by seed only are one
-            detector, of which the first is in the pictures.
-        out: folder that gets :data:`FILES`.
-        names: of the detectors; by default those of the folders.
+        folders: work directories.  Those that differ only by the seed are one
+            detector; the pictures are of the first.
+        out: folder for :data:`FILES`.
+        names: names of the detectors; by default those of the folders.
         checkpoint: ``'last'`` or ``'best'``.
-        images: how many are in the page.
-        score: detections below are not drawn and not counted as right or
-            wrong.
-        baseline: name or work directory of the detector that the gain of all
-            others is measured from; by default, that of distilled detectors
-            is measured from the plain detector of the same class and size.
+        images: number of images on the page.
+        score: detections with lower scores are not drawn, and not counted as
+            right or wrong.
+        baseline: name or work directory of the detector over which the gain
+            of all others is measured.  By default, the gain of distilled
+            detectors is measured over the plain detector of the same class
+            and size.
 
     Returns:
         list: the rows of the table, as in ``compare.json``.
 
     Raises:
-        FileNotFoundError, ValueError: a folder lacks something, or they
-            cannot be compared; the message names folder and file.
-        RuntimeError: a test ended with an error.
+        FileNotFoundError, ValueError: something is missing in a folder, or the
+            detectors cannot be compared; the message names folder and file.
+        RuntimeError: a test failed.
     """
     read = [read_work_dir(Path(f), checkpoint)
             for f in dict.fromkeys(map(os.path.normpath, folders))]

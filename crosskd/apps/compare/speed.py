@@ -1,4 +1,4 @@
-"""How fast and how large a detector is when it is used."""
+"""Measuring the speed and the size of a detector."""
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from mmengine.runner.amp import autocast
 
 from ...errors import describe
 
-WARM_UP = 3  # images that are not measured: the first ones are slower
+WARM_UP = 3  # images that are not measured, because they are slower
 MOST = 30
 LONGEST = 20.0  # seconds
 
@@ -82,17 +82,17 @@ def _flops(runner: Runner) -> dict[str, Any]:
     try:
         data = model.data_preprocessor(next(_batches(runner)))
         size = list(data['inputs'].shape[-2:])
-        # mmdet's tool does this, too: tracing passes on tensors alone
+        # as mmdet's tool does: tracing only passes tensors
         model.forward = partial(forward, data_samples=data['data_samples'])
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of what tracing fixes
+            warnings.simplefilter('ignore')  # about values fixed by tracing
             analyzer = FlopAnalyzer(model, (data['inputs'], ))
             analyzer.unsupported_ops_warnings(False)
             analyzer.uncalled_modules_warnings(False)
             analyzer.tracer_warnings('none')
             count = int(analyzer.total())
             unknown = sorted(analyzer.unsupported_ops())
-    except Exception as e:  # a detector need not be one that can be traced
+    except Exception as e:  # some detectors cannot be traced
         return dict(count=None, reason=describe(e), not_counted=[], size=size)
     finally:
         model.forward = forward

@@ -1,4 +1,4 @@
-"""How the page looks; it has to be in the file itself."""
+"""The style of the page, which is written into its file."""
 
 CSS = '''
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24;

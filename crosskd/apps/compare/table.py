@@ -1,4 +1,4 @@
-"""The figures as text: tables that are the same in terminal and page."""
+"""The figures as tables of text, for the terminal and the page."""
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,11 +32,11 @@ class Table:
     """A table of texts.
 
     Attributes:
-        title: what is in it.
-        heads: of the columns.
+        title: the title.
+        heads: names of the columns.
         lines: the cells of each row; the first one names the row.
-        notes: sentences on how it was measured.
-        best: (row, column) of the cells that have the best value.
+        notes: sentences on how the values were measured.
+        best: (row, column) of the cells with the best value.
     """
     title: str
     heads: list[str]
@@ -106,7 +106,7 @@ def _objects(row: dict[str, Any], gains: bool) -> dict[str, str]:
 
 
 def class_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """AP of each class, those with the largest gain first."""
+    """AP of each class, largest gain first."""
     compared = [row for row in rows if row['gain']]
     names = list(rows[0]['classes'])
     if compared:
@@ -124,11 +124,11 @@ def class_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def format_report(rows: Sequence[dict[str, Any]],
                   by_class: bool = False) -> str:
-    """All that the terminal shows, as Markdown: verdict, tables, notes.
+    """The report for the terminal, as Markdown: verdict, tables, notes.
 
     Args:
-        rows: of :func:`~crosskd.apps.compare.compare`.
-        by_class: whether a table has the AP of every class.
+        rows: from :func:`~crosskd.apps.compare.compare`.
+        by_class: whether to add a table with the AP of every class.
     """
     notes = [note for table in tables(rows) for note in table.notes]
     return '\n\n'.join([
@@ -147,7 +147,7 @@ def format_table(found: Sequence[dict[str, Any]],
 
     Args:
         found: the rows.
-        classes: whether a last table has the AP of every class.
+        classes: whether to add a table with the AP of every class.
     """
     every = tables(found)
     if classes:

@@ -1,4 +1,4 @@
-"""What the figures say, in sentences."""
+"""The main results, in sentences."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +21,8 @@ def _nothing_to_tell(rows: Sequence[Row]) -> str:
     if len(rows) == 1:
         return (f'{rows[0]["detector"]} has {_ap(rows[0])} AP. To see a gain, '
                 'add the work directory of a detector to compare it with.')
-    return ('No gain is given, because none of these detectors was '
-            'distilled. --baseline NAME gives the gain of all others over '
+    return ('There is no gain to show, because none of these detectors was '
+            'distilled. --baseline NAME shows the gain of all others over '
             'the detector of that name.')
 
 
@@ -30,10 +30,10 @@ def _gain(row: Row, by_name: dict[str, Row]) -> list[str]:
     name, found = row['detector'], row['gain']
     if found is None:
         return [
-            f'{name} has {_ap(row)} AP. No gain is given, because no plain '
-            'detector of the same class and size is among the rows: train '
-            'the student alone, too, and add its work directory, or name '
-            'another row with --baseline.']
+            f'{name} has {_ap(row)} AP. There is no gain to show, because no '
+            'detector of the same class and size without a teacher is '
+            'compared. Train the student without its teacher, too, and add '
+            'its work directory, or name another detector with --baseline.']
     over = by_name[found['over']]
     if found['AP'] is None:
         return [f'{name} or {over["detector"]} has no AP, so there is no '
@@ -46,8 +46,8 @@ def _gain(row: Row, by_name: dict[str, Row]) -> list[str]:
             else '.')]
     if is_alone and found['unlike']:
         sentences.append('Their configs also differ in '
-                         f'{", ".join(found["unlike"])}, so not all of that '
-                         'need be due to distillation.')
+                         f'{", ".join(found["unlike"])}, so distillation may '
+                         'not be the only reason.')
     return [*sentences, *_interval(found), *_seeds(row, over)]
 
 
@@ -59,7 +59,7 @@ def same_network(row: Row, over: Row) -> bool:
 
 def _compared(difference: float) -> str:
     if not difference:
-        return 'as much as'
+        return 'the same as'
     return f'{abs(difference):.1f} {"more" if difference > 0 else "less"} than'
 
 
@@ -72,7 +72,7 @@ def _interval(found: dict[str, Any]) -> list[str]:
             f'interval from {found["resamples"]} resamples of the '
             f'{found["images"]} test images)')
     if low <= 0 <= high:
-        text += '; 0 is inside, so the two may be equally good'
+        text += '; this includes 0, so the two may be equally good'
     return [f'{text}.']
 
 
@@ -82,11 +82,11 @@ def _seeds(row: Row, over: Row) -> list[str]:
         return [f'Over {counts[0]} seeds the gain is {gain(row["gain"])} '
                 '(mean ± standard deviation).']
     if counts == [1, 1]:
-        return ['Each was trained once: another seed may change this by '
-                'more.']
+        return ['Each was trained once; another seed may change the gain by '
+                'more than that.']
     return [f'{row["detector"]} was trained {_times(counts[0])}, '
-            f'{over["detector"]} {_times(counts[1])}, not with the same '
-            'seeds, so the gain has no ± over seeds.']
+            f'{over["detector"]} {_times(counts[1])}, with different seeds, '
+            'so there is no ± over seeds for the gain.']
 
 
 def _times(count: int) -> str:

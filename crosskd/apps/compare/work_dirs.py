@@ -1,4 +1,4 @@
-"""Finding config and checkpoint in a work directory, and telling seeds."""
+"""Finding configs and checkpoints in work directories; grouping seeds."""
 import copy
 import json
 import os
@@ -14,8 +14,8 @@ from ...errors import ConfigFileNotFoundError, ConfigValueError
 from .logs import sessions
 
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
-# what may differ between trainings that repeat each other: where they were,
-# and how they were started
+# keys that may differ between repeated trainings: where and how they were
+# started
 OF_THE_RUN = ('work_dir', 'resume', 'launcher', 'log_level', 'gpu_ids')
 
 
@@ -24,9 +24,9 @@ class WorkDir:
     """One trained detector.
 
     Attributes:
-        folder: as it was named.
-        cfg: of its training.
-        checkpoint: that is compared.
+        folder: the folder, as the user named it.
+        cfg: the config of its training.
+        checkpoint: the checkpoint to compare.
     """
     folder: Path
     cfg: Config
@@ -39,17 +39,17 @@ class WorkDir:
 
 @dataclass(frozen=True)
 class Group:
-    """Work directories that differ by seed only: one row of the table."""
+    """Work directories that differ only by the seed: one row of the table."""
     name: str
     members: tuple[WorkDir, ...]
 
 
 def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
-    """Find what a training left.
+    """Find the config and the checkpoint of a training.
 
     Args:
-        folder: a work directory; a folder with one config and one checkpoint
-            does as well.
+        folder: a work directory, or a folder with one config and one
+            checkpoint.
         which: ``'last'`` or ``'best'`` checkpoint.
 
     Raises:
@@ -67,7 +67,7 @@ def read_work_dir(folder: Path, which: str = 'last') -> WorkDir:
     if gone:
         raise ConfigValueError(
             f'{file}: expected the config of a detector with '
-            f'its test data, found no {", ".join(gone)}')
+            f'its test data, but it has no {", ".join(gone)}')
     return WorkDir(folder, cfg, _checkpoint(folder, which))
 
 
@@ -80,12 +80,12 @@ def _config_file(folder: Path) -> Path:
     configs = sorted(folder.glob('*.py'))
     if not configs:
         raise ConfigFileNotFoundError(
-            f'{folder}: no config; expected the *.py and the */vis_data/ '
-            'that a training writes there')
+            f'{folder}: no config found; expected the *.py and the '
+            '*/vis_data/ that a training writes there')
     if len(configs) > 1:
         raise ConfigValueError(
-            f'{folder}: several configs and no log of a training that says '
-            f'which: {", ".join(c.name for c in configs)}')
+            f'{folder}: several configs, and no training log that says which '
+            f'to use: {", ".join(c.name for c in configs)}')
     return configs[0]
 
 
@@ -93,8 +93,8 @@ def _checkpoint(folder: Path, which: str) -> Path:
     noted = folder / 'last_checkpoint'
     last = (Path(os.fsdecode(noted.read_bytes()).strip())
             if noted.is_file() else None)
-    # by its name first: the folder may have been moved since; then where
-    # CheckpointHook's out_dir said
+    # first in this folder, which may have been moved; then in CheckpointHook's
+    # out_dir
     places = [folder, *([last.parent] if last else [])]
     for place in places:
         found = _chosen(place, which, last)
@@ -103,16 +103,16 @@ def _checkpoint(folder: Path, which: str) -> Path:
     where = ' and '.join(dict.fromkeys(map(str, places)))
     if which == 'best':
         raise ConfigFileNotFoundError(
-            f'{where}: no best_*.pth; a training keeps one with '
+            f'{where}: no best_*.pth; to keep one, train with '
             "default_hooks.checkpoint.save_best='auto'")
     names = sorted({f.name for place in places for f in place.glob('*.pth')})
     raise ConfigFileNotFoundError(
-        f'{where}: no checkpoint to choose; expected epoch_*.pth, '
+        f'{where}: cannot choose a checkpoint; expected epoch_*.pth, '
         f'iter_*.pth or one *.pth, found {", ".join(names) or "none"}')
 
 
 def _chosen(place: Path, which: str, last: Path | None) -> Path | None:
-    """A checkpoint of a folder; None where there is none to choose."""
+    """A checkpoint of a folder; None if none can be chosen."""
     files = list(place.glob('*.pth'))
     if which == 'best':
         best = [f for f in files if f.name.startswith('best_')]
@@ -127,11 +127,11 @@ def _chosen(place: Path, which: str, last: Path | None) -> Path | None:
 
 
 def group(work_dirs: Sequence[WorkDir]) -> list[list[WorkDir]]:
-    """Put together what differs by seed only, in order of appearance.
+    """Group work directories that differ only by the seed, in order.
 
-    Configs are compared without the seed and without what is of the run.
-    ``teacher_ckpt`` may differ, too, where seeds do: each may have a teacher
-    of its own.
+    Configs are compared without the seed and :data:`OF_THE_RUN`.  If the seeds
+    differ, ``teacher_ckpt`` may differ, too: each seed may have its own
+    teacher.
     """
     groups: dict[str, list[WorkDir]] = {}
     for work_dir in work_dirs:
@@ -153,7 +153,7 @@ def group(work_dirs: Sequence[WorkDir]) -> list[list[WorkDir]]:
 def _comparable(cfg: Config) -> str:
     content = copy.deepcopy(cfg.to_dict())
     if content.get('resume'):
-        content['load_from'] = None  # where it went on, not how it began
+        content['load_from'] = None  # where it was resumed from
     for key in OF_THE_RUN:
         content.pop(key, None)
     (content.get('randomness') or {}).pop('seed', None)
@@ -165,25 +165,26 @@ def _comparable(cfg: Config) -> str:
 
 def named(groups: Sequence[Sequence[WorkDir]],
           names: Sequence[str] | None = None) -> list[Group]:
-    """Give each group a name of its own.
+    """Give each group a unique name.
 
     Args:
-        groups: of work directories.
+        groups: groups of work directories.
         names: one for each group; by default those of the folders, with
-            as many of the folders above them as tell them apart.
+            parent folders if needed to tell them apart.
 
     Raises:
-        ValueError: more or fewer names than groups, or one of them twice.
+        ValueError: there are more or fewer names than groups, or duplicates.
     """
     if names is None:
         names = _folder_names(groups)
     elif len(names) != len(groups):
         found = ', '.join(str(members[0].folder) for members in groups)
         raise ConfigValueError(
-            f'--names: {len(names)} for {len(groups)} detectors ({found}; '
-            'work directories that differ by seed only count as one)')
+            f'--names: {len(names)} given for {len(groups)} detectors '
+            f'({found}; work directories that differ only by the seed count '
+            'as one)')
     elif len(set(names)) < len(names):
-        raise ConfigValueError(f'--names: expected different ones, found '
+        raise ConfigValueError(f'--names: expected different names, found '
                                f'{", ".join(names)}')
     return [Group(name, tuple(members))
             for name, members in zip(names, groups)]

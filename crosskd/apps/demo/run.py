@@ -1,6 +1,8 @@
-"""The demo from the first image to the page that compares."""
+"""The demo, from the first image to the comparison."""
+import io
 import os
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ QUICK_TRAIN, QUICK_VAL = 64, 16
 QUICK_CHANGES: dict[str, object] = {
     'train_cfg.max_epochs': 2,
     'train_cfg.val_interval': 1,
-    'model.test_cfg.score_thr': 0.0  # or nothing is detected so early
+    'model.test_cfg.score_thr': 0.0  # so early, all scores are low
 }
 TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
 
@@ -24,12 +26,12 @@ TEACHER, ALONE, CROSSKD = 'teacher', 'student alone', 'student with CrossKD'
 def run_demo(folder: str, seed: int, quick: bool) -> None:
     """Draw the data, train three detectors, compare them.
 
-    A stage that is done is not done again, so a stopped demo continues.
+    Finished steps are skipped, so a stopped demo continues.
 
     Args:
         folder: gets ``data/`` and ``work_dirs/``.
-        seed: of the trainings; the data set is always the same.
-        quick: few images, two epochs.
+        seed: the seed of the trainings; the data set is always the same.
+        quick: use few images and train for two epochs.
 
     Raises:
         RuntimeError: a training or a test ended with an error.
@@ -54,20 +56,21 @@ def run_demo(folder: str, seed: int, quick: bool) -> None:
     _draw(root / 'data' / 'shapes', quick)
     say_step(2, 4, 'training the teacher')
     train([teacher], cores)
-    say_step(3, 4, 'training the student alone and, side by side, with '
+    say_step(3, 4, 'training the student twice, without a teacher and with '
              'CrossKD')
     train([alone, crosskd], max(cores // 2, 1))
-    say_step(4, 4, 'comparing all three')
+    say_step(4, 4, 'comparing all three on the test set')
     os.chdir(root)  # where they were trained
-    rows = compare([run.work_dir for run in runs], results,
-                   [run.name for run in runs])
+    with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
+        rows = compare([run.work_dir for run in runs], results,
+                       [run.name for run in runs])
     minutes = (time.time() - started) / 60
     print(f'\n{format_report(rows)}\n\n'
-          f'All this took {minutes:.1f} minutes, with seed {seed}.\n'
-          'The comparison with pictures and curves, for a browser:\n'
+          f'The demo took {minutes:.1f} minutes, with seed {seed}.\n'
+          'Open the comparison with pictures and curves in a browser:\n'
           f'  {results / "compare.html"}\n\n'
-          'Next, your own images. These two commands write configs for them '
-          'and do what\nthe demo did:\n'
+          'Next, use your own images. The first command writes configs for '
+          'them, the second\ntrains and compares like the demo:\n'
           '  python -m crosskd make_config --data DATA --out my_detector\n'
           '  python -m crosskd distil my_detector --alone')
 

@@ -1,9 +1,9 @@
-"""A small generated data set in COCO format: shapes on a textured ground.
+"""A small generated data set in COCO format: shapes on a background.
 
-Every image is a function of (scene, side, seed, split, index) alone.  Filled
-shapes of five classes lie on a textured ground, over and under each other and
-under thin strokes.  A shape of which less than 60 % is visible is not
-annotated and not drawn.
+Every image depends only on (scene, side, seed, split, index).  Filled shapes
+of five classes lie on a textured background.  They overlap each other, and
+thin strokes lie on top.  A shape is drawn only if 60 % or more of every shape
+stays visible.
 """
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def generate(folder: str | Path, split: str, num_images: int,
              progress: Callable[[str, int, int], None] | None = None) -> Path:
     """Write ``num_images`` images and their annotations.
 
-    A finished split of the same arguments is left as it is.
+    A finished split with the same arguments is kept.
 
     Args:
         folder: gets ``<split>/`` with the images and ``<split>.json``, which
@@ -106,7 +106,7 @@ def draw_image(rng: np.random.Generator, side: int,
     """One image.
 
     Args:
-        rng: decides everything that the scene leaves open.
+        rng: the source of everything random.
         side: in pixels.
         scene: what is drawn.
 
@@ -207,7 +207,7 @@ def _polar(angles: np.ndarray, radii: float | np.ndarray) -> np.ndarray:
 
 def _paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray,
            label: int, hues: float) -> None:
-    """Fill the mask; a class prefers a hue, but the hues overlap."""
+    """Fill the mask; each class has a typical hue, but the hues overlap."""
     hue = rng.normal(180 * label / len(CLASSES), hues) % 180
     hsv = np.array([[[hue, rng.uniform(60, 220), rng.uniform(90, 250)]]])
     color = cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2BGR)[0, 0]

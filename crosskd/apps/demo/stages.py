@@ -1,4 +1,4 @@
-"""The demo's trainings, and what they logged."""
+"""The demo's trainings and their logs."""
 from pathlib import Path
 
 from ..compare import logs
@@ -26,7 +26,7 @@ class Run(Training):
 
     @property
     def checkpoint(self) -> Path:
-        """The checkpoint of the last epoch, there or not."""
+        """The checkpoint of the last epoch, whether it exists yet or not."""
         return self.work_dir / f'epoch_{self.epochs}.pth'
 
     @property
@@ -45,7 +45,7 @@ def ap_curve(run: Run) -> list[tuple[int, float]]:
 
 
 def training_seconds(run: Run) -> float:
-    """Time spent in training iterations, over all sessions."""
+    """Seconds spent in training iterations, over all sessions."""
     steps = sorted((e['step'], e['time']) for e in history(run) if 'lr' in e)
     seconds, before = 0.0, 0
     for step, per_iteration in steps:

@@ -1,7 +1,7 @@
-"""Checking a training that begins hours later: a process of its own.
+"""Checking, in a separate process, a training that starts hours later.
 
-``python -m crosskd.apps.distil.checking CONFIG`` builds and
-checks what a training needs, as when it begins, and trains nothing.
+``python -m crosskd.apps.distil.checking CONFIG`` builds and checks all that a
+training needs, as at the start of a training, and trains nothing.
 """
 import sys
 import tempfile

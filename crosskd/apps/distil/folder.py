@@ -1,4 +1,4 @@
-"""The trainings that a folder of ``make_config --data`` asks for."""
+"""The trainings of a folder that ``make_config --data`` wrote."""
 import io
 import json
 import shlex
@@ -20,20 +20,20 @@ TEACHER, STUDENT, DISTILLED = 'teacher', 'student', 'distilled'
 NAMES = {TEACHER: 'teacher', STUDENT: 'student alone',
          DISTILLED: 'distilled student'}
 SHOWN = 3  # keys in a message
-# keys that differ between two trainings of the same config, too
+# keys that may differ between two trainings of the same config
 VARYING = {*OF_THE_RUN, 'model_wrapper_cfg', 'model.teacher_ckpt'}
 
 
 def trainings_of(folder: Path, alone: bool) -> list[Training]:
-    """The trainings, in their order.
+    """The trainings, in order.
 
     Args:
-        folder: with ``distilled.py``, and ``teacher.py`` if the teacher is
-            trained here.
+        folder: the folder with ``distilled.py``, and ``teacher.py`` if the
+            teacher is trained here.
         alone: whether ``student.py`` is trained, too.
 
     Raises:
-        FileNotFoundError: the folder or a config is not there.
+        FileNotFoundError: the folder or a config does not exist.
         ValueError: a config cannot be read, or the trained detectors could
             not be compared.
     """
@@ -46,7 +46,7 @@ def trainings_of(folder: Path, alone: bool) -> list[Training]:
     with redirect_stdout(io.StringIO()):  # pycocotools counts its seconds
         register_all_modules()
         tested = [_tested(training) for training in found]
-        # what cannot be compared in the end is told at the beginning
+        # report now what could not be compared in the end
         read_test_sets([work_dir for work_dir, _ in tested])
     for _, changed in tested:
         if changed:
@@ -59,19 +59,19 @@ def _check_files(folder: Path, alone: bool) -> None:
              f'{shlex.quote(str(folder))}')
     if not folder.is_dir():
         raise ConfigFileNotFoundError(
-            f'{folder}: no such folder (looked from {Path.cwd()}). This '
-            f'command writes it:\n  {write}')
+            f'{folder}: no such folder (looked from {Path.cwd()}). Create it '
+            f'with:\n  {write}')
     needed = [f'{part}.py' for part in (DISTILLED, *[STUDENT] * alone)]
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         names = ', '.join(sorted(f.name for f in folder.glob('*.py')))
         raise ConfigFileNotFoundError(
             f'{folder}: expected {" and ".join(needed)}, found '
-            f'{names or "no configs"}. This command writes them:\n  {write}')
+            f'{names or "no configs"}. Write them with:\n  {write}')
 
 
 def _tested(training: Training) -> tuple[WorkDir, str]:
-    """What will be compared, and how its config has changed.
+    """What will be compared, and which keys of its config have changed.
 
     A finished training keeps the config that it was trained with.
     """
@@ -84,8 +84,8 @@ def _tested(training: Training) -> tuple[WorkDir, str]:
             if present.get(key) is None]
     if gone:
         raise ConfigValueError(
-            f'{training.config_file}: expected the config of a detector with '
-            f'its data, found no {", ".join(gone)}')
+            f'{training.config_file}: expected the config of a detector and '
+            f'its data, but it has no {", ".join(gone)}')
     return WorkDir(training.config_file, present, training.work_dir), ''
 
 
@@ -94,18 +94,18 @@ def _changes(training: Training, trained: Config, present: Config) -> str:
     if not keys:
         return ''
     more = f' and {len(keys) - SHOWN} more' * (len(keys) > SHOWN)
-    return (f'[{training.name}] was trained with another config than '
-            f'{training.config_file} ({", ".join(keys[:SHOWN])}{more} '
-            f'changed); to train it anew, remove {training.work_dir}')
+    return (f'[{training.name}] {training.config_file} has changed since it '
+            f'was trained ({", ".join(keys[:SHOWN])}{more}). To train it '
+            f'again, remove {training.work_dir}')
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any],
                 above: str = '') -> Iterator[str]:
-    """Dotted keys of what differs, but for what varies by the run.
+    """Dotted keys that differ, without those that vary from run to run.
 
     Args:
         one, other: contents of two configs.
-        above: the key that both lie at, with its dot.
+        above: the key of both, with its dot.
     """
     for key in sorted({*one, *other}):
         name = f'{above}{key}'

@@ -1,4 +1,4 @@
-"""Keeping two processes from training into the same folder."""
+"""A lock, so that two processes do not train into the same folder."""
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ NAME = '.training'
 
 
 class Taken(Exception):
-    """Another process trains into the folder; its id is the message."""
+    """Another process is training into the folder; the message is its id."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder, which is made if it is not there.
+    """Lock a folder; create it if it does not exist.
 
-    The lock is that of an open file.  Processes that inherit the file hold
-    the lock, too: a training that outlives the command that started it is
-    found by the next command.
+    The lock belongs to an open file, and to every process that inherits this
+    file.  If a training outlives the command that started it, the next command
+    notices.
 
     Args:
         folder: the work directory of a training.
@@ -37,11 +37,11 @@ def locked(folder: Path) -> Iterator[int]:
             file.seek(0)
             raise Taken(file.read().strip()) from None
         except OSError:
-            pass  # a file system that knows no locks
+            pass  # this file system does not support locks
         yield file.fileno()
 
 
 def note(file: int, process: int) -> None:
-    """Write into a locked file which process trains."""
+    """Write the id of the training process into a locked file."""
     os.ftruncate(file, 0)
     os.write(file, str(process).encode())

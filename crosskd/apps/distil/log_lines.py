@@ -1,4 +1,4 @@
-"""What the output of a training says: how far it is, and why it ended."""
+"""Reading a training's output: its progress, and why it ended."""
 import re
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ LAST = 20
 
 
 def progress(line: str) -> str | None:
-    """What a line says about how far a training is, if anything."""
+    """The progress of a training that a line reports, if it does."""
     step = TRAINING.search(line)
     if step:
         epoch = f'epoch {step["epoch"]}, ' if step['epoch'] else ''
@@ -41,12 +41,12 @@ def reason(lines: Sequence[str], code: int) -> str:
         code: its exit code.
 
     Returns:
-        str: the message of a refused training alone; if there is none, the
-        last twenty lines.
+        str: the error message if training was refused, else the last twenty
+        lines.
     """
     for first, line in enumerate(lines):
         if line.startswith(TRACEBACK):
-            break  # a defect, whose traceback matters
+            break  # a bug: the traceback is needed
         if MESSAGE.match(line):
             rest = lines[first + 1:]
             end = next((at for at, each in enumerate(rest)
@@ -54,4 +54,4 @@ def reason(lines: Sequence[str], code: int) -> str:
                        len(rest))
             return ''.join([line, *rest[:end]]).rstrip()
     last = ''.join(lines[-LAST:]).rstrip()
-    return f'ended with exit code {code}; its last lines are:\n{last}'
+    return f'failed with exit code {code}. Its last lines:\n{last}'

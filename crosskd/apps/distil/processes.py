@@ -1,4 +1,4 @@
-"""Processes side by side: their progress, their end, and why they failed."""
+"""Running processes in parallel: progress, ending, and errors."""
 import os
 import signal
 import subprocess
@@ -19,15 +19,15 @@ KEPT = 200  # lines of output, for the message of a process that fails
 
 
 class TrainingError(ConfigError, RuntimeError):
-    """A training ended with an error; the message has that of the error."""
+    """A training failed; the message contains its error message."""
 
 
 class Job:
     """A process that is about to run.
 
     Args:
-        name: what messages call it.
-        command: its words.
+        name: its name in messages.
+        command: the program and its arguments.
         root: its working directory.
         lock: an open file that it inherits, for its process id.
     """
@@ -39,7 +39,7 @@ class Job:
         self._tail: list[str] = []
 
     def start(self, env: Mapping[str, str]) -> None:
-        """Start it, and a thread that prints how far it is."""
+        """Start it, and a thread that prints its progress."""
         self.process = subprocess.Popen(  # noqa: S603 -- no shell, our tools
             self._command, cwd=self._root, env=env, text=True,
             errors='replace', stdout=subprocess.PIPE,
@@ -72,11 +72,11 @@ class Job:
 
 
 def run(jobs: Sequence[Job], threads: int | None = None) -> None:
-    """Run processes side by side; if one fails, the others are ended.
+    """Run processes in parallel; if one fails, the others are ended.
 
     Args:
-        jobs: what is run.
-        threads: CPU threads of each; by default what torch takes.
+        jobs: the processes.
+        threads: CPU threads of each; by default, torch decides.
 
     Raises:
         TrainingError: a process ended with an error.
@@ -97,13 +97,13 @@ def run(jobs: Sequence[Job], threads: int | None = None) -> None:
                     job.process.terminate()
             for job in started:
                 job.process.wait()
-    # the others were ended for its sake
+    # the others were ended because of it
     for job in jobs if failed is None else [failed]:
         job.check()
 
 
 def _first_that_fails(jobs: Sequence[Job], asked: list[int]) -> Job | None:
-    """Wait until all have ended, or one has failed."""
+    """Wait until all processes have ended or one has failed."""
     while not asked:
         codes = [job.process.poll() for job in jobs]
         for job, code in zip(jobs, codes):
@@ -112,21 +112,21 @@ def _first_that_fails(jobs: Sequence[Job], asked: list[int]) -> Job | None:
         if None not in codes:
             return None
         time.sleep(LOOK)
-    print('Terminated. The same command continues from here.',
+    print('Terminated. Run the same command again to continue.',
           file=sys.stderr, flush=True)
     sys.exit(128 + asked[0])
 
 
 @contextmanager
 def _asked_to_end() -> Iterator[list[int]]:
-    """Note SIGTERM, so that an ended command takes its processes with it.
+    """Note SIGTERM, so that ending a command also ends its processes.
 
-    It is noted, and raised nowhere: an exception between the start of a
-    process and the next line would leave that process alone.
+    No exception is raised: one between the start of a process and the next
+    line would leave that process running.
     """
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # signals are the main thread's
+        yield asked  # only the main thread handles signals
         return
 
     def note_it(number: int, _: FrameType | None) -> None:

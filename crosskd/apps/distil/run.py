@@ -1,4 +1,4 @@
-"""One command from a folder of configs to a compared student."""
+"""From a folder of configs to a compared student."""
 import io
 import shlex
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ MANGLED = ' ,\'"'  # mmengine's --cfg-options change such values
 def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
     """Train the teacher, then the distilled student, and compare them.
 
-    The folder is what ``python -m crosskd make_config --data`` writes:
-    ``distilled.py``, ``student.py`` and, unless the teacher has been trained
-    elsewhere, ``teacher.py``.  Whatever is finished is not done again, so a
-    stopped call continues.  All visible GPUs are used (the environment
-    variable ``CUDA_VISIBLE_DEVICES`` chooses); without a GPU, the two
-    students are trained side by side.
+    The folder is one that ``python -m crosskd make_config --data`` wrote.  It
+    has ``distilled.py``, ``student.py`` and, unless the teacher was trained
+    elsewhere, ``teacher.py``.  Finished trainings are skipped, so a stopped
+    call continues.  Training uses all visible GPUs (choose them with the
+    environment variable ``CUDA_VISIBLE_DEVICES``).  Without a GPU, the two
+    students are trained in parallel.
 
     Args:
-        folder: gets ``work_dirs/`` and ``compare/compare.html``.
+        folder: the folder; gets ``work_dirs/`` and ``compare/compare.html``.
         alone: also train ``student.py``, the student without a teacher.
 
     Returns:
@@ -39,9 +39,9 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
         :func:`crosskd.apps.compare.compare` returns them.
 
     Raises:
-        FileNotFoundError, ValueError: the folder lacks something, or its
-            detectors cannot be compared.
-        RuntimeError: a training or a test ended with an error.
+        FileNotFoundError, ValueError: something is missing in the folder, or
+            the detectors cannot be compared.
+        RuntimeError: a training or a test failed.
     """
     folder = Path(folder)
     found = trainings_of(folder, alone)
@@ -56,7 +56,7 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
             if student.name == NAMES[DISTILLED]:
                 _point_to(teacher, student)
     say_step(total - 1, total, 'training the distilled student' +
-             ' and the student alone' * alone)
+             ' and the student without a teacher' * alone)
     train_on_this_machine(students)
     say_step(total, total, 'comparing on the test set')
     out = folder / 'compare'
@@ -69,7 +69,7 @@ def distil(folder: str | Path, alone: bool = False) -> list[dict[str, Any]]:
 
 
 def train_on_this_machine(trainings: Sequence[Training]) -> None:
-    """Train with all visible GPUs; without one, side by side on the CPU.
+    """Train with all visible GPUs; without one, in parallel on the CPU.
 
     Args, errors: as for :func:`~crosskd.apps.distil.trainings.train`.
     """
@@ -83,10 +83,10 @@ def train_on_this_machine(trainings: Sequence[Training]) -> None:
 
 
 def _check_before(teacher: Training, students: Sequence[Training]) -> None:
-    """Find out what is wrong with the students before the teacher trains."""
+    """Check the students before the teacher trains for hours."""
     new = [student for student in students if not student.last_checkpoint]
     if new and not teacher.is_finished:
-        print('First, crosskd checks that the student can be trained.',
+        print('First, crosskd checks that the student can be trained later.',
               flush=True)
         check(new)
 
@@ -96,7 +96,7 @@ def _point_to(teacher: Training, student: Training) -> None:
     checkpoint = teacher.last_checkpoint
     if checkpoint is None:
         raise TrainingError(
-            f'[{teacher.name}] has left no checkpoint in {teacher.work_dir}; '
+            f'[{teacher.name}] wrote no checkpoint to {teacher.work_dir}; '
             'expected default_hooks.checkpoint in its config')
     named = student.cfg.model.get('teacher_ckpt')
     if named and Path(named).resolve() == checkpoint.resolve():
@@ -104,8 +104,9 @@ def _point_to(teacher: Training, student: Training) -> None:
     if any(character in str(checkpoint) for character in MANGLED):
         raise ConfigValueError(
             f'{student.config_file}: {CHECKPOINT}={named!r}; expected '
-            f'{str(checkpoint)!r}. It is not passed as an option because of '
-            'the spaces, commas or quotation marks in it')
+            f'{str(checkpoint)!r}. Write this path into the config: it has '
+            'spaces, commas or quotation marks, so that crosskd cannot pass '
+            'it as an option')
     student.changes[CHECKPOINT] = str(checkpoint)
 
 
@@ -114,15 +115,15 @@ def _next_steps(student: Training, page: Path) -> str:
     checkpoint = shlex.quote(str(student.last_checkpoint))
     exported = page.parent / 'exported'
     return (
-        f'The comparison with pictures and curves, for a browser:\n'
+        f'Open the comparison with pictures and curves in a browser:\n'
         f'  {(page / "compare.html").resolve()}\n'
-        f'The {student.name}:\n  {checkpoint}\n\n'
-        'Next: test it; write it as an ordinary mmdet config and checkpoint, '
-        'which run\nwithout crosskd; detect objects in an image.\n'
+        f'Checkpoint of the {student.name}:\n  {checkpoint}\n\n'
+        'Next: test it; export it as an ordinary mmdet config and '
+        'checkpoint, which do not\nneed crosskd; detect objects in an image.\n'
         f'  python -m crosskd test {config} {checkpoint}\n'
         f'  python -m crosskd export {config} {checkpoint} '
         f'{shlex.quote(str(exported))}\n'
-        # crosskd stands in for mmcv's compiled ops
+        # crosskd replaces mmcv's compiled ops if there are none
         '  python -c "import crosskd; from mmdet.apis import DetInferencer; '
         'DetInferencer('
         f"'{exported}/student.py', '{exported}/student.pth')"

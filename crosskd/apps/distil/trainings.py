@@ -1,8 +1,8 @@
-"""Trainings as subprocesses, which continue where they were.
+"""Trainings in subprocesses; a stopped training continues.
 
 Every training is one call of ``tools/train.py`` or ``tools/dist_train.sh``,
-as a user would type it.  Only files tell what is done: the last checkpoint
-of a finished training has all its epochs or iterations.
+as a user would type it.  Files alone show what is done: a training is finished
+if its last checkpoint has all epochs or iterations.
 """
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Training:
     """One training of a detector.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         config_file: path of its config.
         work_dir: folder for its logs and checkpoints.
         root: working directory of the training.
@@ -49,13 +49,13 @@ class Training:
 
     @property
     def options(self) -> list[str]:
-        """The changes as a tool takes them."""
+        """The changes as arguments of a tool."""
         pairs = [f'{k}={v}' for k, v in self.changes.items()]
         return ['--cfg-options', *pairs] if pairs else []
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The newest checkpoint that mmengine has noted, if it is there."""
+        """The newest checkpoint that mmengine has noted, if it exists."""
         if not (self.work_dir / 'last_checkpoint').is_file():
             return None
         noted = self.root / find_latest_checkpoint(str(self.work_dir))
@@ -73,7 +73,7 @@ class Training:
             meta = load_from_allow_list(
                 str(file), map_location='cpu').get('meta') or {}
         except CheckpointError:
-            return False  # the training itself tells, and takes another one
+            return False  # the training itself warns, and takes an older one
         loop = self.cfg.get('train_cfg') or {}
         return any(loop.get(limit) is not None
                    and meta.get(done, -1) >= loop[limit]
@@ -83,21 +83,21 @@ class Training:
 
 def train(trainings: Sequence[Training], threads: int | None = None,
           gpus: int = 1) -> None:
-    """Train detectors side by side; those that are finished are left out.
+    """Train detectors in parallel; finished ones are skipped.
 
     Args:
-        trainings: what is trained.
-        threads: CPU threads of each; by default what torch takes.
-        gpus: how many each uses; more than one through ``dist_train.sh``.
+        trainings: the trainings.
+        threads: CPU threads of each; by default, torch decides.
+        gpus: the GPUs of each; ``dist_train.sh`` uses more than one.
 
     Raises:
-        TrainingError: a training ended with an error, or another process
-            trains into the same folder.
+        TrainingError: a training failed, or another process is training into
+            the same folder.
     """
     left = []
     for training in trainings:
         if training.is_finished:
-            print(f'[{training.name}] is trained already', flush=True)
+            print(f'[{training.name}] is already trained', flush=True)
             continue
         left.append(training)
         latest = training.last_checkpoint
@@ -110,12 +110,12 @@ def train(trainings: Sequence[Training], threads: int | None = None,
 
 
 def check(trainings: Sequence[Training]) -> None:
-    """Check, side by side, whether detectors can be trained later.
+    """Check, in parallel, whether detectors can be trained later.
 
     The teacher of a distilled one need not be trained yet.
 
     Args:
-        trainings: what will be trained.
+        trainings: the later trainings.
 
     Raises:
         TrainingError: one cannot be trained.
@@ -142,5 +142,5 @@ def _alone(training: Training) -> Iterator[int]:
             yield file
     except Taken as e:
         raise TrainingError(
-            f'[{training.name}] process {e} is training into '
-            f'{training.work_dir} already; wait for it, or end it') from None
+            f'[{training.name}] process {e} is already training into '
+            f'{training.work_dir}; wait for it, or end it') from None

@@ -1,4 +1,4 @@
-"""Distillation configs for any two plain detectors, and for one's own data."""
+"""Distillation configs for any two detectors, and for a user's data."""
 from .config_text import make_config
 from .folder import Configs, write_configs
 from .writing import check_output, write_whole

@@ -1,4 +1,4 @@
-"""What to distil between two heads, and why."""
+"""Choosing what to distil between two heads, with reasons."""
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from ...detectors import CrossKDRTMDet, CrossKDSingleStageDetector
 from ...heads import HeadAdapter
 
 PKD = "dict(type='PKDLoss', loss_weight=6.0)"
-PAPER = ('ATSS', 'FCOS', 'GFL', 'Retina')  # heads that CrossKD's has
+PAPER = ('ATSS', 'FCOS', 'GFL', 'Retina')  # heads in the CrossKD paper
 BASES = Path(__file__).parents[2] / '.mim' / 'configs' / '_base_'
 
 
@@ -20,7 +20,7 @@ class Choice(NamedTuple):
     Attributes:
         key: its name.
         text: its value, as it is written in a config.
-        why: a comment; empty where the one before it says it.
+        why: a comment; empty if the comment before it covers this key.
     """
     key: str
     text: str
@@ -31,7 +31,7 @@ def detector_for(student: type, head: HeadAdapter) -> str:
     """The ``type`` of the distilled student.
 
     Args:
-        student: the class of the plain one.
+        student: the class of the plain student.
         head: its head.
     """
     if issubclass(student, RTMDet):
@@ -54,7 +54,7 @@ def recipe_of(family: str) -> dict[str, Any]:
         ``configs/_base_/crosskd_gfl.py``.
 
     Raises:
-        FileNotFoundError: the family has none.
+        FileNotFoundError: there is no recipe for this family.
     """
     return Config.fromfile(_recipe_file(family)).recipe.to_dict()
 
@@ -65,11 +65,11 @@ def _recipe_file(family: str) -> Path:
 
 def features_of(students: BaseDetector, teachers: BaseDetector,
                 heads: Sequence[HeadAdapter | None]) -> Choice:
-    """The loss of two detectors of which one has no head that is known.
+    """The loss for two detectors if crosskd does not support both heads.
 
     Args:
-        students, teachers: the two.
-        heads: theirs; None where it is not known.
+        students, teachers: the two detectors.
+        heads: their heads; None for one that is not supported.
     """
     reasons = []
     for whose, detector, head in zip(('student', 'teacher'),
@@ -78,24 +78,24 @@ def features_of(students: BaseDetector, teachers: BaseDetector,
         if head is None:
             reasons.append(
                 f'the {whose} ({type(detector).__name__}) has no dense head'
-                if own is None else f"the {whose}'s {type(own).__name__} is "
-                'of no family whose predictions can be distilled')
+                if own is None else 'crosskd cannot distil the predictions of '
+                f"the {whose}'s {type(own).__name__}")
     return Choice('loss_feat_kd', PKD,
-                  f'features alone (PKD), because {" and ".join(reasons)}')
+                  f'only features (PKD), because {" and ".join(reasons)}')
 
 
 def losses_for(teacher: HeadAdapter) -> list[Choice]:
-    """The losses that compare two predictions of the teacher's head.
+    """The losses between the student's and the teacher's predictions.
 
-    They are those of the head's recipe.  A head without one has its outputs
-    compared as those of ATSS, YOLOX and, where boxes are predicted as
-    distributions, of GFL.
+    They come from the recipe of the teacher's head.  If there is no recipe,
+    the losses of ATSS, of YOLOX and, for boxes that are predicted as
+    distributions, of GFL are used.
     """
     like = 'GFL' if teacher.num_bins else 'ATSS'
     why = (f"the CrossKD paper's losses and weights for {teacher.name} heads"
            if teacher.name in PAPER else
-           f'the CrossKD paper has no {teacher.name} head: weights as for '
-           f'{like}')
+           f'the CrossKD paper has no {teacher.name} heads: these are the '
+           f'weights for {like}')
     own = teacher.name if _recipe_file(teacher.name).is_file() else None
     found = []
     for key, output, source, said in (
@@ -113,32 +113,35 @@ def losses_for(teacher: HeadAdapter) -> list[Choice]:
 
 
 def _text(loss: dict[str, Any]) -> str:
-    """How a config writes it."""
+    """The loss as it is written in a config."""
     values = ', '.join(f'{key}={value!r}' for key, value in loss.items())
     return f'dict({values})'
 
 
 def split_for(student: HeadAdapter, teacher: HeadAdapter) -> Choice:
-    """How many layers the student keeps, and the teacher leaves out.
+    """The number of layers that the student keeps and the teacher skips.
 
-    All but the last, as in the paper, but 2 of 4 for FCOS.  Where a head
-    cannot be split, both are split before their first layer, so that one
-    FPN's features stand for the other's.
+    All but the last, as in the paper, but 2 of 4 for FCOS.  If one head cannot
+    be split, both are split before their first layer, so that the teacher's
+    whole head runs on the student's FPN features.
     """
     key = 'reused_teacher_head_idx'
     if not student.depth or not teacher.depth:
         whole = student if not student.depth else teacher
-        return Choice(key, '0', f'a {whole.name} head is taken as a whole')
+        return Choice(key, '0', f'{whole.name} heads are not split: the whole '
+                      "teacher's head runs on the student's FPN features")
     theirs = _split_of(teacher)
     if student.depth == teacher.depth:
-        as_there = ', as in the paper' if teacher.name in PAPER else ''
+        as_there = ' (as in the paper)' if teacher.name in PAPER else ''
         return Choice(key, f'{theirs}',
-                      f"the student's first {theirs} of {student.depth} "
-                      f"layers, then the teacher's others{as_there}")
+                      f"the first {theirs} of the student's {student.depth} "
+                      f"layers, then the last {teacher.depth - theirs} of the "
+                      f"teacher's {teacher.depth}{as_there}")
     ours = _split_of(student)
     return Choice(key, f'({ours}, {theirs})',
-                  f"the student's first {ours} of {student.depth} layers, "
-                  f"then the teacher's without {theirs} of {teacher.depth}")
+                  f"the first {ours} of the student's {student.depth} layers, "
+                  f"then the last {teacher.depth - theirs} of the teacher's "
+                  f'{teacher.depth}')
 
 
 def _split_of(head: HeadAdapter) -> int:

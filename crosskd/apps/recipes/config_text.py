@@ -31,16 +31,16 @@ from .published import published_weights
 
 STUDENT, TEACHER = 'STUDENT_CONFIG', 'TEACHER_CONFIG'
 WIDTH = 79
-OPTIONS = ('Here they are given by --classes STUDENT=TEACHER … and '
+OPTIONS = ('With make_config, use the options --classes STUDENT=TEACHER … and '
            '--teacher-classes NAME …')
 TEXTS = re.compile(r'''"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*\'''')
 
 
 class Written(NamedTuple):
-    """How a config names what it is made of, where that is fixed.
+    """How a config names the other files, if that is fixed.
 
     Attributes:
-        base: the student's config, as ``_base_`` has it.
+        base: the student's config, as written in ``_base_``.
         teacher: the expression for ``teacher_config``.
         checkpoint: the expression for ``teacher_ckpt``.
         lines: more lines, after ``_base_``.
@@ -56,30 +56,31 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
                 classes: Mapping[str, str] | None = None,
                 teacher_classes: Sequence[str] | None = None,
                 written: Written | None = None) -> str:
-    """Text of a config with which one detector learns from another.
+    """Text of a config that trains one detector with the help of another.
 
-    Both are built, the checkpoint is read, and the two are joined as when
-    training begins; data is not opened.
+    Both are built, the checkpoint is read, and the two are joined as at the
+    start of a training.  The data is not opened.
 
     Args:
         student, teacher: plain configs: a path, or ``'package::….py'``.
-        checkpoint: path or URL of the teacher's; by default the weights that
-            mmdet, or another package, publishes for its config.
-        folder: where the config will lie; by default the working directory.
+        checkpoint: path or URL of the teacher's checkpoint; by default, the
+            weights that mmdet, or another package, publishes for its config.
+        folder: the folder for the config; by default the working directory.
         classes: the teacher's name for some of the student's classes.
-        teacher_classes: names of the teacher's classes; by default those of
+        teacher_classes: names of the teacher's classes; by default, those in
             its checkpoint.
         written: how the config names the other files.  With it, a teacher
-            that is yet to be trained (``checkpoint='random'``) has the
-            classes of its data.
+            that is not yet trained (``checkpoint='random'``) has the classes
+            of its data.
 
     Returns:
-        str: the config.  Paths in it are those of the working directory, but
-        ``_base_``, which mmengine looks up from the config's own folder.
+        str: the config.  Paths in it are relative to the working directory,
+        except ``_base_``, which mmengine reads relative to the config's own
+        folder.
 
     Raises:
         FileNotFoundError: a config or the checkpoint does not exist.
-        TypeError, ValueError: the two cannot be a pair; the message says why.
+        TypeError, ValueError: the two do not fit; the message says why.
     """
     cfg = read_config(student, STUDENT)
     ours_at = str(cfg.filename)
@@ -91,7 +92,7 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
         checkpoint = checkpoint or _published(teacher, theirs_at)
         detector = _built(student, cfg)
         taught = _read_teacher(teacher, theirs_at, checkpoint)
-        if written and checkpoint == RANDOM:  # it is yet to be trained
+        if written and checkpoint == RANDOM:  # it is not yet trained
             taught.classes = _data_classes(theirs_at)
         ours, theirs = heads = _head_of(detector), _head_of(
             taught.detector, teaches=True)
@@ -108,8 +109,8 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
             choices = [features_of(detector, taught.detector, heads)]
             if classes or teacher_classes:
                 raise ConfigValueError(
-                    '--classes, --teacher-classes: no classes are distilled: '
-                    f'{choices[0].why}. Leave these options out')
+                    '--classes, --teacher-classes: no classes are distilled, '
+                    f'but {choices[0].why}. Remove these options')
         named = written or Written(
             path_of(student, ours_at, folder or Path.cwd()),
             repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint),
@@ -126,7 +127,8 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
         pair = _join(student, _text(base, model, [*choices, *last]), taught)
     if pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
-                              'widths differ: a trained 1x1 convolution'))
+                              'the channels differ: this adds a trained 1x1 '
+                              'convolution'))
     note = [] if (written or '::' in named.base
                   or os.path.isabs(named.base)) else [
         "# from this file's folder; other paths: from the working directory"]
@@ -143,7 +145,7 @@ def _text(base: str, model: Sequence[str], choices: Sequence[Choice]) -> str:
 
 
 def _name(cfg: Config) -> str:
-    """What a config calls its detector."""
+    """The name of a config's detector."""
     kind: Any = cfg.model.type
     return kind if isinstance(kind, str) else kind.__name__
 
@@ -151,17 +153,18 @@ def _name(cfg: Config) -> str:
 def _class_choices(cfg: Config, teacher: Teacher, file: str,
                    classes: Mapping[str, str] | None,
                    given: Sequence[str] | None) -> list[Choice]:
-    """What is said of the teacher's classes."""
+    """The keys about the teacher's classes."""
     found = []
     if classes:
         found.append(Choice('classes', repr(dict(classes)),
-                            "the teacher's names, as given"))
+                            "the teacher's names, from --classes"))
     names = given or _teacher_classes(
         teacher, file, class_names(cfg, 'train_dataloader'))
     if names:
         found.append(Choice(
-            'teacher_classes', repr(tuple(names)), 'as given' if given
-            else 'the checkpoint does not name them'))
+            'teacher_classes', repr(tuple(names)),
+            'from --teacher-classes' if given else
+            "from the teacher's config: its checkpoint has no class names"))
     return found
 
 
@@ -176,7 +179,7 @@ def _built(student: str, cfg: Config) -> BaseDetector:
 
 def _head_of(detector: BaseDetector,
              teaches: bool = False) -> HeadAdapter | None:
-    """A detector's dense head, if it is of a known family."""
+    """A detector's dense head, if crosskd supports it."""
     with suppress(ConfigTypeError):
         return dense_head(detector, teaches)
     return None
@@ -196,11 +199,11 @@ def _read_teacher(name: str, file: str, checkpoint: str) -> Teacher:
 
 
 def _published(teacher: str, file: str) -> str:
-    """The published weights of a teacher that no checkpoint is named for."""
+    """The published weights of a teacher without a given checkpoint."""
     found = published_weights(path_of(teacher, file, Path.cwd()))
     if found is None:
         raise ConfigValueError(
-            f'TEACHER_CKPT is missing, and no package publishes weights for '
+            'TEACHER_CKPT is missing, and there are no published weights for '
             f'{TEACHER}={teacher!r}; expected the path or URL of the '
             "teacher's checkpoint")
     return found
@@ -215,12 +218,12 @@ def _data_classes(teacher: str) -> tuple[str, ...] | None:
 
 def _teacher_classes(teacher: Teacher, file: str,
                      students: Sequence[str] | None) -> tuple | None:
-    """Names of the teacher's classes, where the config has to say them."""
+    """Names of the teacher's classes, if the config has to give them."""
     if teacher.classes is not None:
         return None
     names = _data_classes(file)
     if names is None or students is None or tuple(names) == tuple(students):
-        return None  # matched by number, in the same order
+        return None  # matched by index, in the same order
     return tuple(names) if len(names) == teacher.head.num_classes else None
 
 
@@ -234,7 +237,7 @@ def _join(student: str, text: str, teacher: Teacher) -> Any:
             f'_base_: {describe(e)}') from None
     names = class_names(cfg, 'train_dataloader')
     model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
-    with quiet():  # what it says stands in the config
+    with quiet():  # the config says the same in its comments
         try:
             model.join_teacher(names, teacher)
         except ValueError as e:
@@ -254,7 +257,7 @@ def _imports(cfg: Config) -> list[str]:
 def _lines(choice: Choice) -> str:
     """A key of ``kd_cfg``, after its comment."""
     indent, deeper = ' ' * 8, ' ' * 12
-    # names of classes stay in one piece
+    # names of classes are not broken
     text = TEXTS.sub(lambda found: found[0].replace(' ', '\0'), choice.text)
     return '\n'.join([
         *textwrap.wrap(choice.why, WIDTH, initial_indent=f'{indent}# ',
@@ -277,7 +280,8 @@ def _header(both: Sequence[tuple[str, BaseDetector, HeadAdapter | None]],
     if method == 'CrossKD' and ours and ours.name == 'Retina' and isinstance(
             neck, dict) and neck.get('add_extra_convs') == 'on_input':
         notes.append("the CrossKD paper's RetinaNet students have "
-                     "neck.add_extra_convs='on_output'; this one is as it was")
+                     "neck.add_extra_convs='on_output'; this student keeps "
+                     "'on_input'")
     text = [f'{names[0]} learns from {names[1]}, by {method}.']
     text += [f'- {textwrap.shorten(note, 300, placeholder=" …")}'
              for note in notes]
@@ -287,7 +291,7 @@ def _header(both: Sequence[tuple[str, BaseDetector, HeadAdapter | None]],
 
 
 def path_of(name: str, file: str, folder: Path) -> str:
-    """How a config in a folder names another config."""
+    """The path by which a config in a folder names another config."""
     installed = Path(mmdet.__file__).parent / '.mim/configs'
     here, path = Path.cwd(), Path(os.path.abspath(file))
     if '::' in name:

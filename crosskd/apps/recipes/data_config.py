@@ -1,4 +1,4 @@
-"""The text of data.py: what the configs of one folder have in common."""
+"""The text of data.py: the settings that a folder's configs share."""
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -7,17 +7,17 @@ from .own_data import Data, Part
 from .python_text import Code, python_text
 
 FILE = 'data.py'
-# names of data.py; in capitals, because configs of mmdet's have a data_root, a
-# scale, … of their own, and two bases must not have the same names
+# names in data.py; in capitals, because mmdet's configs have a data_root, a
+# scale, … of their own, and two bases must not share names
 NAMES = ('DATA_ROOT', 'TRAIN_ANNOTATIONS', 'VAL_ANNOTATIONS', 'TRAIN_IMAGES',
          'VAL_IMAGES', 'CLASSES', 'SCALE', 'BATCH_SIZE', 'EPOCHS', 'METAINFO',
          'TRAIN', 'VAL', 'EVALUATOR')
 HERE = '{{ fileDirname }}'
 REST = '''
-# --- the lines below need no change -----------------------------------------
+# --- you need not change the lines below ------------------------------------
 METAINFO = dict(
     classes=CLASSES,
-    # colours of the boxes in pictures; neighbours differ
+    # colours of the boxes in pictures, one for each class
     palette=[(37 * i % 256, 97 * i % 256, 173 * i % 256)
              for i in range(1, len(CLASSES) + 1)])
 TRAIN = dict(
@@ -26,7 +26,7 @@ TRAIN = dict(
     ann_file=TRAIN_ANNOTATIONS,
     data_prefix=dict(img=TRAIN_IMAGES),
     metainfo=METAINFO,
-    # images without boxes are left out of training
+    # training skips images without boxes
     filter_cfg=dict(filter_empty_gt=True, min_size=32))
 VAL = dict(
     type='CocoDataset',
@@ -48,37 +48,36 @@ def data_text(data: Data, batch_size: int, epochs: int | None,
 
     Args:
         data: the data set.
-        batch_size: images for each GPU in a step.
-        epochs: of a training; None if the configs keep their own.
-        scaled: the configs whose pipelines go by ``SCALE``.
+        batch_size: images per GPU in a step.
+        epochs: the epochs of a training; None if the configs keep their own.
+        scaled: the configs whose pipelines use ``SCALE``.
         every: all configs.
     """
     train, val = data.train, data.val
     lines = [
-        '"""The data of all configs in this folder. Change it here."""',
-        _line('DATA_ROOT', str(data.root), 'the folder of the data'),
-        '# annotations in COCO format: paths from DATA_ROOT, or absolute',
+        '"""The settings that all configs in this folder share."""',
+        _line('DATA_ROOT', str(data.root), 'the folder with your data'),
+        '# annotations in COCO format: relative to DATA_ROOT, or absolute',
         _line('TRAIN_ANNOTATIONS', _file(train, data.root)),
         _line('VAL_ANNOTATIONS', _file(val, data.root)),
-        '# folders of the images: paths from DATA_ROOT, or absolute',
+        '# image folders: relative to DATA_ROOT, or absolute',
         _line('TRAIN_IMAGES', _inside(train.images, data.root)),
         _line('VAL_IMAGES', _inside(val.images, data.root)),
-        '# the categories of the annotation files, in their order',
+        '# the categories of the annotation files, in the same order',
         _line('CLASSES', data.classes)]
     if scaled:
         used = '' if len(scaled) == len(every) else (
-            f' (read by {scaled[0]} only)')
-        lines += ['# the longer and the shorter side that images are resized '
-                  f'to{used}', _line('SCALE', data.scale)]
-    lines.append(_line('BATCH_SIZE', batch_size, 'images for each GPU in a '
-                       'step'))
+            f' (only {scaled[0]} uses this)')
+        lines += ['# the longer and the shorter side to which images are '
+                  f'resized{used}', _line('SCALE', data.scale)]
+    lines.append(_line('BATCH_SIZE', batch_size, 'images per GPU in a step'))
     if epochs is not None:
-        lines.append(_line('EPOCHS', epochs, 'of a training'))
+        lines.append(_line('EPOCHS', epochs, 'of each training'))
     return '\n'.join(lines) + '\n' + REST
 
 
 def taken_names(names: Iterable[str]) -> list[str]:
-    """Names in a config that data.py has, too."""
+    """Names in a config that data.py also has."""
     return sorted(set(NAMES) & set(names))
 
 

@@ -1,4 +1,4 @@
-"""The text of teacher.py and student.py: a config on the data of data.py."""
+"""The text of teacher.py and student.py, which use the data of data.py."""
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ EPOCHS = '_base_.EPOCHS'
 SIZING = re.compile('Affine|Choice|Crop|Expand|MixUp|Mosaic|Pad|Resize')
 KEPT = 2  # checkpoints; by default all are kept
 LOADERS = ('train', 'val', 'test')
+WHAT = dict(teacher='The teacher', student='The student without a teacher')
 
 
 @dataclass
@@ -25,16 +26,16 @@ class DetectorConfig:
     """A config of one detector on a user's data.
 
     Attributes:
-        name: of the file, such as ``'student.py'``.
-        base: what it inherits from, as ``_base_`` names it.
+        name: the file name, such as ``'student.py'``.
+        base: the config that it inherits, as written in ``_base_``.
         cfg: that config, with ``changes``.
         data: the data set.
-        batch_size: images for each GPU in a step.
-        changes: what is different in ``model``, besides the classes.
-        weights: what the training begins with; None for what ``base`` says.
+        batch_size: images per GPU in a step.
+        changes: the differences in ``model``, apart from the classes.
+        weights: the weights to start from; None for those of ``base``.
         trial: whether it trains for one epoch only.
-        shares_batch_size, shares_epochs: whether it goes by those of data.py,
-            if it can.
+        shares_batch_size, shares_epochs: whether it uses those of data.py, if
+            it can.
     """
     name: str
     base: str
@@ -48,7 +49,7 @@ class DetectorConfig:
     shares_epochs: bool = True
 
     def share_with(self, student: 'DetectorConfig') -> None:
-        """Go by data.py where both configs have the same of their own."""
+        """Use the values of data.py that both configs have in common."""
         self.shares_batch_size = self.batch_size == student.batch_size
         self.shares_epochs = (student.goes_by_epochs
                               and self.own_epochs == student.own_epochs)
@@ -57,8 +58,8 @@ class DetectorConfig:
     def scales(self) -> bool:
         """Whether its images are resized by ``SCALE``.
 
-        They are if Resize is all that changes their size, and keeps their
-        form.
+        They are if only Resize changes their size, and keeps the ratio of
+        their sides.
         """
         steps = [step for part in ('train', 'val')
                  for step in _all_steps(self._loader(part)['dataset'])]
@@ -71,19 +72,19 @@ class DetectorConfig:
 
     @property
     def own_epochs(self) -> int | None:
-        """How many epochs the config trains for; None if it counts steps."""
+        """The epochs of the config; None if it counts iterations."""
         return (self.cfg.get('train_cfg') or {}).get('max_epochs')
 
     @property
     def epochs(self) -> int | None:
-        """How many epochs it trains for on the user's data."""
+        """The epochs of a training on the user's data."""
         return 1 if self.trial else self.own_epochs
 
     @property
     def goes_by_epochs(self) -> bool:
-        """Whether its schedule is one that fits any number of epochs.
+        """Whether its schedule can be adapted to any number of epochs.
 
-        Hooks that act in a certain epoch do not.
+        It cannot if a hook acts in a certain epoch.
         """
         return (self.shares_epochs and self.own_epochs is not None
                 and 'epoch' not in str(self.cfg.get('custom_hooks')) and all(
@@ -92,7 +93,7 @@ class DetectorConfig:
 
     @property
     def kept(self) -> list[str]:
-        """What of its own it keeps, instead of what data.py says."""
+        """Settings that it keeps although data.py has others, as sentences."""
         said = []
         if not self.scales:
             said.append(f'{self.name} keeps the image sizes of {self.base}')
@@ -102,7 +103,7 @@ class DetectorConfig:
             said.append(f'{self.name} keeps the batch size of {self.base}')
         if not (self.cfg.get('auto_scale_lr') or {}).get('base_batch_size'):
             said.append(f'{self.name} keeps the learning rate of {self.base}: '
-                        'that config has no auto_scale_lr.base_batch_size')
+                        'this config has no auto_scale_lr.base_batch_size')
         return said
 
     @property
@@ -133,16 +134,17 @@ class DetectorConfig:
         """Write the config.
 
         Raises:
-            ValueError: its classes, data or length are in no place that is
-                known.
+            ValueError: its classes, data or length cannot be found in the
+                config.
         """
         stem = self.name.removesuffix('.py')
-        lines = [f'"""The {stem}, on the data of data.py."""',
+        lines = [f'"""{WHAT[stem]}, trained on the data of data.py."""',
                  f"_base_ = [{self.base!r}, './data.py']",
                  f"work_dir = '{{{{ fileDirname }}}}/work_dirs/{stem}'"]
         if self.weights:
-            lines += ['# the published weights; layers for other classes '
-                      'begin anew', f'load_from = {self.weights!r}']
+            lines += ['# start from the published weights; layers that depend '
+                      'on the classes start random',
+                      f'load_from = {self.weights!r}']
         values = dict(model=_merged(self.changes, self._counts()))
         for part in LOADERS:
             if self.cfg.get(f'{part}_dataloader'):
@@ -153,7 +155,7 @@ class DetectorConfig:
         return '\n'.join(lines) + '\n'
 
     def _counts(self) -> dict[str, Any]:
-        """The number of classes, wherever the model has it."""
+        """The number of classes, in every part of the model that has it."""
         model = self.cfg.model
         every = Counter(all_counts(model))
         names = class_names(self.cfg, 'train_dataloader')
@@ -163,7 +165,7 @@ class DetectorConfig:
         if count is None:
             raise ConfigValueError(
                 f'{self.base}: expected num_classes in its model, equal to '
-                f'the {len(names or ())} classes of its data; found '
+                f'the {len(names or ())} classes of its data, found '
                 f'{sorted(every)}')
         return replaced_counts(model, count, '_base_.model')
 
@@ -177,7 +179,7 @@ class DetectorConfig:
         return loader
 
     def _part(self, part: str) -> dict[str, Any]:
-        """Data loader and evaluator, on the user's data."""
+        """Data loader and evaluator for the user's data."""
         at, wrappers = _leaf(self._loader(part)['dataset'],
                              f'_base_.{part}_dataloader.dataset')
         name = 'TRAIN' if part == 'train' else 'VAL'
@@ -218,9 +220,9 @@ class DetectorConfig:
             self._loader('train')['dataset']))
         if wants and not self.data.has_masks:
             raise ConfigValueError(
-                f'{self.base}: learns masks, but not every box of the data '
-                'has a segmentation; expected the config of a detector '
-                'without masks')
+                f'{self.base}: this detector learns masks, but not every box '
+                'of the data has a segmentation; expected the config of a '
+                'detector without masks')
         return wants
 
     def _schedule(self) -> dict[str, Any]:
@@ -263,7 +265,7 @@ def _kind(step: Mapping[str, Any]) -> str:
 
 
 def _all_steps(dataset: Mapping[str, Any]) -> Iterator[dict]:
-    """The transforms of a data set and of those inside of it."""
+    """The transforms of a data set and of the data sets inside it."""
     yield from dataset.get('pipeline') or []
     inner = [dataset.get('dataset'), *(dataset.get('datasets') or [])]
     for one in inner:
@@ -272,7 +274,7 @@ def _all_steps(dataset: Mapping[str, Any]) -> Iterator[dict]:
 
 
 def _leaf(dataset: Mapping[str, Any], at: str) -> tuple[str, int]:
-    """Where a data set without others inside is, and in how many wrappers.
+    """The innermost data set, and the number of wrappers around it.
 
     Several data sets in one wrapper are replaced together.
     """
@@ -302,7 +304,7 @@ def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict:
 
 
 def _fits_any_length(scheduler: Mapping[str, Any], epochs: int) -> bool:
-    """A warm-up of some steps, or a decay over all epochs."""
+    """Whether it is a warm-up of some steps, or a decay over all epochs."""
     if not scheduler.get('by_epoch', True):
         return True
     whole = (not scheduler.get('begin')
@@ -312,10 +314,10 @@ def _fits_any_length(scheduler: Mapping[str, Any], epochs: int) -> bool:
 
 
 def _scheduler(own: Mapping[str, Any], epochs: int, steps: int) -> dict:
-    """A schedule for so many epochs or steps."""
+    """The schedule, adapted to a number of epochs or steps."""
     written = {key: value for key, value in own.items() if key != '_scope_'}
     if not own.get('by_epoch', True):
-        # at most a third of the training, which may be a short one
+        # at most a third of the training, which may be short
         if isinstance(own.get('end'), int):
             written['end'] = min(own['end'], max(steps // 3, 1))
         return written

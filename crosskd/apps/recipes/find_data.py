@@ -10,22 +10,23 @@ from ...errors import ConfigFileNotFoundError, ConfigValueError
 from .other_formats import other_format
 
 DEPTH = 3  # of folders below the given one
-SAMPLE = 20  # images by which a folder is recognised
+SAMPLE = 20  # images that are looked for in each folder
 WORDS = {'train': 'train', 'training': 'train', 'val': 'val', 'valid': 'val',
          'validation': 'val', 'test': 'test', 'testing': 'test'}
-# files beside the boxes in the folder of COCO's own annotations
+# COCO's own annotation folder also has files without boxes
 NO_BOXES = {'captions', 'keypoints', 'panoptic', 'stuff', 'info'}
 EXPECTED = ('Expected annotations in COCO format, such as train.json and '
-            'val.json beside a folder images/')
+            'val.json, and a folder images/')
 
 
 class Found(NamedTuple):
     """The annotation files of a data set.
 
     Attributes:
-        train: that of the training images.
-        val: that of the validation images; None if ``train`` has all images.
-        unused: those that are left aside.
+        train: the file of the training images.
+        val: the file of the validation images; None if ``train`` has all
+            images.
+        unused: files that are not used.
     """
     train: Path
     val: Path | None
@@ -41,12 +42,13 @@ def find_annotations(root: Path, key: str, skipped: Path) -> Found:
 
     Args:
         root: the folder.
-        key: what named it, for messages.
+        key: the option that names it, for messages.
         skipped: a folder that is not searched, such as that of the configs.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there are no COCO annotations, or several for one part.
+        ValueError: there are no COCO annotations, or several files for
+            training or for validation.
     """
     if not root.is_dir():
         raise ConfigFileNotFoundError(
@@ -67,7 +69,7 @@ def find_annotations(root: Path, key: str, skipped: Path) -> Found:
         if len(parts.get(part, ())) > 1 and not (
                 part == 'test' and 'val' in parts):
             raise ConfigValueError(
-                f'{key}: several annotation files for one part ({part}): '
+                f'{key}: several annotation files for the {part} images: '
                 f'{_names(parts[part], root)}. Expected one; move the others '
                 'out of this folder')
     if len(files) == 1:
@@ -90,8 +92,8 @@ def find_images(root: Path, file: Path, names: Sequence[str], key: str,
     Args:
         root: the folder of the data.
         file: the annotation file.
-        names: of the images, as the file has them.
-        key: what named ``root``, for messages.
+        names: names of the images, as in the file.
+        key: the option that names ``root``, for messages.
         skipped: a folder that is not searched.
 
     Raises:
@@ -113,7 +115,7 @@ def find_images(root: Path, file: Path, names: Sequence[str], key: str,
         return place
     if not max(counts):
         raise ConfigFileNotFoundError(
-            f'{key}: the images of {file.relative_to(root)} are not there: '
+            f'{key}: the images of {file.relative_to(root)} were not found: '
             f'neither this folder nor the {DEPTH} levels below it have '
             f'{few(names, 2)}')
     raise ConfigFileNotFoundError(

@@ -1,6 +1,6 @@
-"""A folder of configs for one's own data: data, teacher, student, distilled.
+"""A folder of configs for a user's data: data, teacher, student, distilled.
 
-They are written together or not at all.
+All of them are written, or none.
 """
 import json
 import os
@@ -40,9 +40,9 @@ class Configs(NamedTuple):
     """What was written.
 
     Attributes:
-        folder: where.
+        folder: the folder.
         files: the names of the files.
-        said: what the user should know of the choices made.
+        said: notes for the user about the choices made.
     """
     folder: Path
     files: list[str]
@@ -55,30 +55,30 @@ def write_configs(data: str | Path, out: str | Path,
                   trial: bool = False,
                   classes: Mapping[str, str] | None = None,
                   teacher_classes: Sequence[str] | None = None) -> Configs:
-    """Write the configs of a teacher, a student, and its distillation.
+    """Write the configs of a teacher, a student, and the distillation.
 
     Args:
         data: a folder with COCO annotations and images.
         out: the folder for the configs; it may exist.
         student, teacher: plain configs, a path or ``'mmdet::….py'``; by
             default GFL with a ResNet-18 and with a ResNet-50.
-        teacher_ckpt: path or URL of a trained teacher's checkpoint.  No
-            teacher.py is written then, and ``teacher`` has to be the config
-            that it was trained with.
+        teacher_ckpt: path or URL of a trained teacher's checkpoint.  Then no
+            teacher.py is written, and ``teacher`` must be the config that it
+            was trained with.
         trial: write configs that train for one epoch on 40 images.
-        classes, teacher_classes: of the teacher of ``teacher_ckpt``, as for
-            :func:`make_config`.
+        classes, teacher_classes: as for :func:`make_config`, for the teacher
+            of ``teacher_ckpt``.
 
     Raises:
         FileNotFoundError: the data, a config or the checkpoint is missing.
-        TypeError, ValueError: the data cannot be read, the two detectors
-            cannot be a pair, or ``out`` has other configs already; nothing
-            is written then.
+        TypeError, ValueError: the data cannot be read, the two detectors do
+            not fit, or ``out`` already has other configs.  Then nothing is
+            written.
     """
     if teacher_ckpt and not teacher:
         raise ConfigValueError(
-            '--teacher-ckpt: expected --teacher as well, the config that '
-            'this checkpoint was trained with')
+            '--teacher-ckpt: expected --teacher, too: the config that this '
+            'checkpoint was trained with')
     folder = Path(os.path.abspath(Path(out).expanduser()))
     found = f'--out={str(out)!r}'
     if folder.exists() and not folder.is_dir():
@@ -111,15 +111,16 @@ def write_configs(data: str | Path, out: str | Path,
 
 def _write_parts(part: Path, both: Sequence[DetectorConfig],
                  data: Data) -> list[str]:
-    """Write all but distilled.py; what the user should know of them."""
+    """Write all but distilled.py; return notes for the user."""
     said = []
     for one in both:
         (part / one.name).write_text(one.text(), encoding='utf-8')
         if one.name == TEACHER:
             said.append(f'{TEACHER} starts from the published weights of '
                         f'{one.base}' if one.weights else
-                        f'{TEACHER} starts as {one.base} does: no published '
-                        'weights were found for that config')
+                        f'{TEACHER} starts from the same weights as '
+                        f'{one.base}: no published weights were found for '
+                        'this config')
         said += one.kept
     student = both[-1]
     (part / FILE).write_text(data_text(
@@ -142,7 +143,7 @@ def _untrained(teacher: DetectorConfig) -> Written:
 
 
 def _trained(teacher: str, checkpoint: str, folder: Path) -> Written:
-    """How distilled.py names a teacher that is trained already."""
+    """How distilled.py names a teacher that is already trained."""
     file = str(read_config(teacher, '--teacher').filename)
     name = path_of(teacher, file, folder)
     return Written(f'./{STUDENT}',
@@ -179,12 +180,12 @@ def _check_inheritable(found: str, cfg: Config) -> None:
     taken = taken_names(cfg)
     if taken:
         raise ConfigValueError(
-            f'{found}: has {", ".join(taken)}, which {FILE} has, too. '
-            'Expected a config that make_config did not write')
+            f'{found}: this config has {", ".join(taken)}, which {FILE} also '
+            'has. Expected a config that make_config did not write')
 
 
 def _anywhere(checkpoint: str) -> str:
-    """A checkpoint's path from whatever folder a training is started in."""
+    """A checkpoint's path that is valid in any working directory."""
     if checkpoint == RANDOM or '://' in checkpoint:
         return checkpoint
     return os.path.abspath(Path(checkpoint).expanduser())
@@ -192,7 +193,7 @@ def _anywhere(checkpoint: str) -> str:
 
 @contextmanager
 def _beside(folder: Path, found: str) -> Iterator[Path]:
-    """A new folder beside another one, which is gone afterwards."""
+    """A temporary folder next to another folder."""
     part = folder.with_name(f'.{folder.name}.{os.getpid()}')
     made = [up for up in part.parents if not up.exists()]
     try:
@@ -210,10 +211,10 @@ def _beside(folder: Path, found: str) -> Iterator[Path]:
 
 
 def _publish(part: Path, folder: Path, found: str) -> list[str]:
-    """Move all files to where they belong.
+    """Move all files to the folder.
 
     Raises:
-        ValueError: files of these names are there, with other contents.
+        ValueError: it already has files of these names with other contents.
     """
     files = sorted(file.name for file in part.iterdir())
     ours = {*CONFIGS, *files}
@@ -222,9 +223,9 @@ def _publish(part: Path, folder: Path, found: str) -> list[str]:
                       != (part / name).read_bytes())]
     if differing:
         raise ConfigValueError(
-            f'{found}: has {", ".join(differing)} already, and not as they '
-            'would be written now. Expected another folder; or remove these '
-            'files')
+            f'{found}: this folder already has {", ".join(differing)}, with '
+            'other contents than would be written now. Choose another folder, '
+            'or remove these files')
     try:
         if not folder.exists():
             part.rename(folder)

@@ -22,9 +22,9 @@ def replaced_counts(part: Mapping[str, Any], count: int,
     """The changes that give a model's heads the classes of data.py.
 
     Args:
-        part: of the model's config.
+        part: a part of the model's config.
         count: the number of classes that the heads have now; other numbers,
-            such as that of an RPN, stay.
+            such as that of an RPN, are kept.
         at: the part, as an expression in a config.
     """
     found: dict[str, Any] = {}

@@ -1,15 +1,15 @@
-"""Data in other formats than COCO's: the commands that convert it."""
+"""The commands that convert data in other formats to COCO format."""
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-SUPERVISION = ('the library supervision converts it. Run\n'
+SUPERVISION = ('the library supervision can convert it. Run\n'
                '  pip install supervision\n')
 MOST = 3  # conversions that a message shows
 
 
 def other_format(root: Path) -> str:
-    """How a folder of Pascal VOC or YOLO data is converted.
+    """How to convert a folder of Pascal VOC or YOLO data.
 
     Args:
         root: the folder.
@@ -23,7 +23,7 @@ def other_format(root: Path) -> str:
             lines = [f'  python -c {_quoted(line)}'
                      for line in commands[:MOST]]
             return (f'This looks like {name} data; {SUPERVISION}'
-                    + '\n'.join(lines) + '\nand then make_config with '
+                    + '\n'.join(lines) + '\nThen run make_config with '
                     f'--data {shlex.quote(str(_target(root)))}')
     return ''
 

@@ -23,10 +23,11 @@ class Part:
     Attributes:
         name: ``'train'`` or ``'val'``.
         file: its annotation file.
-        content: of the file, without the images of the other part.
+        content: the content of the file, without the images of the other
+            part.
         images: the folder of its images.
-        rewritten: whether ``content`` is no longer that of ``file``, so that
-            it has to be written anew.
+        rewritten: whether ``content`` differs from ``file``, so that it has to
+            be written to a new file.
     """
     name: str
     file: Path
@@ -45,7 +46,7 @@ class Data:
         classes: names of the categories, in the order of the files.
         scale: (longer, shorter) side to which training images are resized.
         has_masks: whether all boxes have a segmentation.
-        said: what the user should know of the choices made.
+        said: notes for the user about the choices made.
     """
     root: Path
     train: Part
@@ -78,9 +79,10 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
         val = _hold_out(key, train)
         said.append(
             f'{found.train.relative_to(root)} is the only annotation file: a '
-            'fifth of its images is for validation, chosen by their names. If '
-            'there are near-duplicates (frames of a video), split the file '
-            'yourself, into train.json and val.json')
+            'fifth of its images, chosen by a hash of their names, is held '
+            'out for validation. If some images are near-duplicates (such as '
+            'frames of a video), split the file into train.json and val.json '
+            'yourself')
     else:
         val = _read(root, key, skipped, 'val', found.val)
     parts = [train, val]
@@ -90,7 +92,7 @@ def read_data(root: Path, key: str, skipped: Path, trial: bool) -> Data:
     if trial:
         for part in parts:
             _take_some(part)
-        said.append('this is a trial: it shows that all works, and its AP '
+        said.append('this is a trial: it shows that everything works; its AP '
                     'means nothing')
     said.insert(0, f'classes: {few(classes, show=str)}; ' +
                 ', '.join(f'{len(part.content["images"])} images for {use}'
@@ -116,8 +118,8 @@ def _hold_out(key: str, train: Part) -> Part:
         image['file_name'].encode(), usedforsecurity=False).digest())
     if len(images) < 2:
         raise ConfigValueError(
-            f'{key}: {train.file.name} has {len(images)} image; expected at '
-            'least one for training and one for validation')
+            f'{key}: expected at least one image for training and one for '
+            f'validation, found {len(images)} in {train.file.name}')
     count = max(round(HELD_OUT * len(images)), 1)
     val = Part('val', train.file, dict(train.content), train.images)
     _keep(val, {image['id'] for image in images[:count]})
@@ -136,7 +138,7 @@ def _keep(part: Part, ids: set) -> None:
 
 
 def _take_some(part: Part) -> None:
-    """Take the images of a trial, evenly from all that have boxes."""
+    """Take the images of a trial, evenly spread over those with boxes."""
     drawn = {a['image_id'] for a in part.content.get('annotations', [])}
     ids = [i['id'] for i in part.content['images'] if i['id'] in drawn]
     if len(ids) > TRIAL_IMAGES:
@@ -164,8 +166,8 @@ def _classes(root: Path, key: str, parts: Sequence[Part],
         gone = [c['name'] for c in part.content['categories']
                 if c not in kept]
         if gone and part is parts[0]:
-            said.append(f'the category {few(gone)} is left out: it only '
-                        'groups the others, and no box has it')
+            said.append(f'not used: the category {few(gone)}, which only '
+                        'groups the others and has no boxes')
         if set(gone) & set(names):  # mmdet finds categories by their names
             part.content = {**part.content, 'categories': kept}
             part.rewritten = True
@@ -175,14 +177,14 @@ def _classes(root: Path, key: str, parts: Sequence[Part],
         return tuple(ours)
     files = [part.file.relative_to(root) for part in parts]
     if set(ours) == set(theirs):
-        # mmdet numbers classes in the order of each file
+        # mmdet numbers the classes in the order of each file
         order = {name: at for at, name in enumerate(ours)}
         val = parts[1]
         val.content = {**val.content, 'categories': sorted(
             val.content['categories'],
             key=lambda one: order.get(one['name'], len(order)))}
         val.rewritten = True
-        said.append(f'a copy of {files[1]} has its categories in the order '
+        said.append(f'{files[1]} was copied, with its categories in the order '
                     f'of {files[0]}')
         return tuple(ours)
     missing = [(file, [n for n in other if n not in own])
@@ -195,7 +197,7 @@ def _classes(root: Path, key: str, parts: Sequence[Part],
 
 
 def _without_groups(part: Part, used: set[str]) -> list[dict]:
-    """Categories without those that only group others, as Roboflow's."""
+    """The categories without those that only group others (Roboflow)."""
     categories = part.content['categories']
     boxes = {a['category_id'] for a in part.content.get('annotations', [])}
     kept = []
@@ -212,7 +214,7 @@ def _without_groups(part: Part, used: set[str]) -> list[dict]:
 
 
 def _scale(sizes: Sequence[tuple]) -> tuple[int, int]:
-    """The usual size of images, no larger than mmdet trains with."""
+    """The median size of the images, at most mmdet's usual size."""
     sides = (median(map(max, sizes)), median(map(min, sizes)))
     factor = min(1.0, *(most / side for most, side in zip(LARGEST, sides)))
     return round(sides[0] * factor), round(sides[1] * factor)

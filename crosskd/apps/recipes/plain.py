@@ -1,4 +1,4 @@
-"""Refusing configs of what is no plain detector."""
+"""Refusing configs that are not those of plain detectors."""
 from collections.abc import Sequence
 
 from mmdet.models.detectors import BaseDetector, SingleStageDetector
@@ -14,29 +14,30 @@ def plain_class(key: str, name: str, cfg: Config) -> type:
     """The class of a plain detector, without building it.
 
     Raises:
-        TypeError, ValueError: it is no detector, or one that is distilled.
+        TypeError, ValueError: it is not a detector, or it is distilled.
     """
     found = f'{key}={name!r}: model.type={cfg.model.type!r}'
     if is_distilled(cfg.model, f'{key}={name!r}'):
         raise ConfigTypeError(
-            f'{found} is distilled already; expected the config of the plain '
+            f'{found} is already distilled; expected the config of the plain '
             'detector')
     kind = detector_class(cfg.model, f'{key}={name!r}')
     if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
-        raise ConfigTypeError(f"{found} is no detector of mmdet's")
+        raise ConfigTypeError(f'{found} is not an mmdet detector')
     return kind
 
 
 def check_student(name: str, cfg: Config, kind: type) -> None:
-    """Check that nothing of a student with a known head is lost.
+    """Check that the distilled class has all methods of the student.
 
     Args:
-        name: what the user called its config.
+        name: the config, as the user named it.
         cfg: its config.
         kind: its class.
 
     Raises:
-        TypeError: its class does more than mmdet's ``SingleStageDetector``.
+        TypeError: its class has more methods than mmdet's
+            ``SingleStageDetector``.
     """
     found = f'STUDENT_CONFIG={name!r}: model.type={cfg.model.type!r}'
     base = (SingleStageDetector if issubclass(kind, SingleStageDetector)
@@ -49,18 +50,18 @@ def check_student(name: str, cfg: Config, kind: type) -> None:
     if methods:
         raise ConfigTypeError(
             f'{found} has methods of its own ({", ".join(methods)}), which '
-            'the distilled detector would not have. Register '
+            'the distilled detector would not have. Register a '
             f'class Mine(DistillationMixin, {kind.__name__}), with '
-            'DistillationMixin from crosskd.detectors, and make it the type '
-            'of a config: docs/configuration.md')
+            'DistillationMixin from crosskd.detectors, and use it as the type '
+            'in a config (see docs/configuration.md)')
 
 
 def class_names(cfg: Config, *loaders: str) -> Sequence[str] | None:
-    """Names of the classes that a config's data has, where it says so.
+    """Names of the classes of a config's data; None if it has none.
 
     Args:
         cfg: the config.
-        loaders: keys of data loaders; the first that has names counts.
+        loaders: keys of data loaders; the first with names is used.
     """
     for key in loaders:
         loader = cfg.get(key) or {}

@@ -3,14 +3,14 @@ import mmengine.hub
 
 
 def published_weights(config: str) -> str | None:
-    """Where the weights are that a package publishes for its config.
+    """The URL of the weights that a package publishes for its config.
 
     Args:
         config: such as ``'mmdet::gfl/gfl_r50_fpn_1x_coco.py'``.
 
     Returns:
-        str | None: a URL; None if the config is no package's, or the
-        package's metafile names no weights for it.
+        str | None: a URL; None if the config is not one of a package, or
+        the package's metafile names no weights for it.
     """
     if '::' not in config:
         return None

@@ -14,12 +14,12 @@ class Code(str):
 
 
 def python_text(value: Any, indent: int = 0, used: int = 0) -> str:
-    """Write a value as mmdet's configs do, in lines that are not too long.
+    """Write a value in the style of mmdet's configs, in short lines.
 
     Args:
         value: dicts, lists and tuples of plain values and :class:`Code`.
-        indent: spaces before the line that it is in.
-        used: characters of that line that are before it, and after it.
+        indent: spaces at the start of its line.
+        used: characters before and after it in that line.
     """
     whole = _one_line(value)
     if '\n' not in whole and len(whole) + indent + used <= WIDTH:

@@ -1,4 +1,4 @@
-"""Writing a config to a file, whole or not at all."""
+"""Writing a config to a file, completely or not at all."""
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,43 +13,43 @@ def check_output(out: str, inputs: Mapping[str, str]) -> Path:
 
     Args:
         out: its path, as the user wrote it.
-        inputs: the configs that it is made of, by what they are called.
+        inputs: names and paths of the configs that it is made of.
 
     Returns:
         Path: absolute.
 
     Raises:
-        FileNotFoundError: its folder is not there.
-        ValueError: it is a folder, one of the inputs, or has a name that
-            mmengine reads no config from.
+        FileNotFoundError: its folder does not exist.
+        ValueError: it is a folder or one of the inputs, or mmengine cannot
+            read a config of this name.
     """
     found = f'{KEY}={out!r}'
     file = Path(os.path.abspath(Path(out).expanduser()))
     if file.suffix != '.py':
         raise ConfigValueError(f'{found}: expected a name that ends with .py')
     if file.is_dir():
-        raise ConfigValueError(f'{found}: is a folder; expected a file')
+        raise ConfigValueError(f'{found}: this is a folder; expected a file')
     if not file.parent.is_dir():
         raise ConfigFileNotFoundError(
             f'{found}: there is no folder {Path(out).parent} (looked from '
-            f'{Path.cwd()}); make it, or name another file')
+            f'{Path.cwd()}); create it, or name another file')
     for key, name in inputs.items():
         given = Path(name).expanduser()
         if file.exists() and given.exists() and file.samefile(given):
             verb = 'inherits' if key.startswith('STUDENT') else 'names'
             raise ConfigValueError(
-                f'{found}: is {key}, which the new config {verb}; name '
+                f'{found}: this is {key}, which the new config {verb}; name '
                 'another file')
     return file
 
 
 def write_whole(file: Path, text: str, out: str) -> None:
-    """Write a text, in place of what was there before.
+    """Write a text to a file, and replace an existing one.
 
     Args:
         file: gets the text, in UTF-8.
         text: all of it.
-        out: what the user called the file.
+        out: the file, as the user named it.
 
     Raises:
         ValueError: it cannot be written; the file is as it was before.

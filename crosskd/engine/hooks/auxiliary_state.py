@@ -1,4 +1,4 @@
-"""Saving and resuming parameters that are not the student's."""
+"""Saving and resuming parameters that do not belong to the student."""
 from mmdet.registry import HOOKS
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
@@ -12,13 +12,12 @@ KEY = 'distillation_state_dict'
 
 @HOOKS.register_module()
 class AuxiliaryStateHook(Hook):
-    """Save and resume what distillers and channel adapters have learned.
+    """Save and resume the weights of distillers and channel adapters.
 
     They are in the checkpoint under ``distillation_state_dict`` (and their
-    averages, with an ``EMAHook``, under ``ema_distillation_state_dict``), not
-    in ``state_dict``, which holds the student alone.  Where there are none,
-    the checkpoint has no such key.  The ``DistillationRunner`` adds this
-    hook.
+    averages, with an ``EMAHook``, under ``ema_distillation_state_dict``).
+    ``state_dict`` has only the student.  If there are no such weights, the
+    checkpoint has no such key.  The ``DistillationRunner`` adds this hook.
 
     Example config, for other Runners:
     ``custom_hooks=[dict(type='AuxiliaryStateHook')]``.
@@ -41,7 +40,7 @@ class AuxiliaryStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Load them, if the run is resumed."""
-        if not runner._resume:  # only the student starts from that file
+        if not runner._resume:  # load_from only loads the student
             return
         for key, module in _modules(runner).items():
             load_auxiliary_state(module, checkpoint.get(key, {}),
@@ -49,7 +48,7 @@ class AuxiliaryStateHook(Hook):
 
 
 def _modules(runner: Runner) -> dict[str, nn.Module]:
-    """The model, and its average where there is one, by key."""
+    """The model, and its average if there is one, by key."""
     found = {KEY: unwrapped(runner.model)}
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):

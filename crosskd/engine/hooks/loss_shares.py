@@ -1,4 +1,4 @@
-"""What part of the loss distillation is, in the log."""
+"""Logging the share of distillation in the loss."""
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -17,46 +17,50 @@ from ...detectors.unwrapping import unwrapped
 from ...errors import ConfigTypeError
 from ...taps import HEAD_INPUT, tapped
 
-# Distillation that helped began at up to 0.93 of the loss and ended at up to
-# 0.90, most often from two thirds to below one half; undivided losses of nine
-# anchors, at 0.91 to 0.84, harmed (docs/results.md).  So a share in between
-# says little; beyond these limits one side has almost no gradient.
+# Where distillation helped, its share of the loss was up to 0.93 at the start
+# and up to 0.90 at the end, most often falling from two thirds to below one
+# half.  Undivided losses of nine anchors, at 0.91 to 0.84, did harm
+# (docs/results.md).  So a share in between says little; beyond these limits
+# one side has almost no gradient.
 TOO_MUCH = 0.95  # of the loss is distillation
 TOO_LITTLE = 0.001  # of the loss is one distillation loss
-# For long: so many iterations, or a quarter of a shorter run.  mmdet's
-# schedules begin with up to a thousand small steps, and RTMDet's distillation
-# is hundreds of times its detection losses until its boxes are good.
+# Warn after this many iterations, or after a quarter of a shorter run.
+# mmdet's schedules begin with up to a thousand small steps, and RTMDet's
+# distillation losses are hundreds of times its detection losses until its
+# boxes are good.
 LONG, QUARTER = 2000, 4
-SHORTEST = 100  # of a few iterations nothing follows
+SHORTEST = 100  # fewer iterations prove nothing
 MOSTLY = 0.9  # of these iterations
 
 
 @HOOKS.register_module()
 class LossSharesHook(Hook):
-    """Log the share of each distillation loss, and warn where one is off.
+    """Log the share of each distillation loss, and warn of extreme shares.
 
-    ``loss_cls_kd`` has ``share_cls_kd``, its part of the whole ``loss``
-    between 0 and 1, over the same iterations as the losses beside it.  Shares
-    are made of logged numbers when the ``LoggerHook`` prints: a training step
-    does nothing for them.  The ``DistillationRunner`` adds this hook;
-    configure it under other Runners, or for its option.
+    For ``loss_cls_kd`` this is ``share_cls_kd``, its part of the whole
+    ``loss`` between 0 and 1, over the same iterations as the losses in the
+    same line.  Shares are computed from logged numbers when the ``LoggerHook``
+    prints, so they do not slow down training steps.  The
+    ``DistillationRunner`` adds this hook; configure it for other Runners, or
+    to set its option.
 
     Example config:
     ``custom_hooks=[dict(type='LossSharesHook', gradient_interval=100)]``.
 
-    A share that is far out of proportion for long is warned of, once.  With a
-    model that is not distilled this hook does nothing.
+    If a share is extreme for many iterations, there is one warning.  For a
+    model that is not distilled, this hook does nothing.
 
     Args:
-        gradient_interval: every so many iterations, measure and log
+        gradient_interval: after every so many iterations, measure and log
             ``grad_ratio``: the norm of the gradient of all distillation losses
-            at the student's FPN features, divided by that of its detection
-            losses.  Of a student without a dense head that is known, at the
-            features that are distilled.  Costs two more backward passes
-            through the head in these iterations.  None for never.
+            with respect to the student's FPN features, divided by that of its
+            detection losses.  If crosskd does not support the student's head,
+            the distilled features are used instead.  This costs two more
+            backward passes through the head in these iterations.  None for
+            never.
 
     Raises:
-        TypeError, ValueError: ``gradient_interval`` is no positive integer.
+        TypeError, ValueError: ``gradient_interval`` is not a positive integer.
     """
 
     # after the losses are noted, before the LoggerHook reads
@@ -76,16 +80,16 @@ class LossSharesHook(Hook):
         self._hooks = ExitStack()
 
     def before_train(self, runner: Runner) -> None:
-        """A compiled model passes the hooks over that would measure."""
+        """Turn measuring off for compiled models, which skip module hooks."""
         if self.gradient_interval and runner.cfg.get('compile'):
             self.gradient_interval = None
             runner.logger.warning(
                 f'custom_hooks: {type(self).__name__}: gradient_interval: '
-                'gradients are not measured in a compiled model (compile)')
+                'gradients cannot be measured in a compiled model (compile)')
 
     def before_train_iter(self, runner: Runner, batch_idx: int,
                           data_batch: Any = None) -> None:
-        """Prepare to measure gradients, where it is time for that."""
+        """Prepare to measure gradients, if they are due."""
         if self.gradient_interval is None or not self.every_n_train_iters(
                 runner, self.gradient_interval):
             return
@@ -101,7 +105,7 @@ class LossSharesHook(Hook):
 
     def _measure(self, found: dict[str, list[Tensor]], scale: float,
                  model: DistillationMixin, _: Any, losses: dict) -> None:
-        """Gradients of both kinds of losses; parameters get none of them."""
+        """Measure the gradients of both kinds of losses, not of parameters."""
         names = model.distillers.loss_names
         features = [x for maps in found.values() for x in maps
                     if x.requires_grad]
@@ -128,7 +132,7 @@ class LossSharesHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int,
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Make the shares, where the losses are about to be printed."""
+        """Compute the shares if the losses are about to be printed."""
         self._hooks.close()
         if self._ratio is not None:
             runner.message_hub.update_scalar('train/grad_ratio', self._ratio)
@@ -158,7 +162,7 @@ class LossSharesHook(Hook):
 
 def _out_of_proportion(runner: Runner, names: Sequence[str]
                        ) -> Iterator[tuple[str, str]]:
-    """Keys and warnings of what is wrong with the shares for long."""
+    """Keys and warnings for shares that have been extreme for long."""
     window = max(SHORTEST, min(LONG, runner.max_iters // QUARTER))
     done = runner.iter + 1
     if done < window:
@@ -175,18 +179,18 @@ def _out_of_proportion(runner: Runner, names: Sequence[str]
         most = max(means, key=means.__getitem__)
         yield 'loss', (
             f'iteration {done}: distillation was more than {TOO_MUCH:.0%} of '
-            f'the loss {over}, so that the annotations have next to no say. '
-            f'The largest is {most} ({means[most]:.1%}); a lower loss_weight '
-            f'in kd_cfg.{most} gives them one. If the detection losses fall '
-            'all the same, leave it')
+            f'the loss {over}, so the student learns almost nothing from the '
+            f'annotations. The largest loss is {most} ({means[most]:.1%}). '
+            f'Lower loss_weight in kd_cfg.{most}, unless the detection losses '
+            'are falling anyway')
     for name, share in shares.items():
         # a loss of 0 has a weight of 0
         if np.mean((share > 0) & (share < TOO_LITTLE)) >= MOSTLY:
             yield name, (
                 f'iteration {done}: {name} was less than {TOO_LITTLE:.1%} of '
-                f'the loss {over}, so it teaches next to nothing. Raise its '
-                f'loss_weight (kd_cfg), or leave it out; a student that is '
-                'already as its teacher has nothing more to learn')
+                f'the loss {over}, so it has almost no effect. Raise its '
+                'loss_weight (kd_cfg), or remove it. It is also this small if '
+                'the student already predicts the same as its teacher')
 
 
 def _distilled(runner: Runner) -> DistillationMixin | None:
@@ -204,6 +208,6 @@ def _mean(runner: Runner, name: str, window: int) -> float:
 
 
 def _scale(runner: Runner) -> float:
-    """What losses in float16 are multiplied with, lest gradients become 0."""
+    """The factor of losses in float16, which keeps gradients above 0."""
     scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
     return getattr(scaler, 'get_scale', lambda: 1.0)()

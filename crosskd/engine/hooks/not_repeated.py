@@ -1,4 +1,4 @@
-"""Warnings of what differs between a resumed and an uninterrupted run."""
+"""Warnings of differences between a resumed and an uninterrupted run."""
 from collections.abc import Iterator
 
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook
@@ -9,47 +9,47 @@ RESUMED = 'a run that is killed and resumed'
 
 
 def what_is_not_repeated(runner: Runner) -> list[str]:
-    """Warnings for what the configured run cannot repeat when resumed.
+    """Warnings of what this run cannot repeat when it is resumed.
 
     Args:
         runner: a Runner before training, with
             :class:`~crosskd.engine.hooks.RepeatableEpochsHook`.
 
     Returns:
-        list[str]: one sentence each, beginning with the config key.
+        list[str]: sentences that begin with the config key.
     """
     loop, loader = runner.train_loop, runner.train_dataloader
     by_iteration = isinstance(loop, IterBasedTrainLoop)
     found = []
     if by_iteration:
         found.append(
-            f'train_cfg.by_epoch=False: {RESUMED} has the same images again, '
-            'but not the same random augmentation; runs counted in epochs '
-            'have both')
+            f'train_cfg.by_epoch=False: {RESUMED} gets the same images, but '
+            'not the same random augmentation; runs counted in epochs repeat '
+            'both')
     elif any(isinstance(h, CheckpointHook) and not h.by_epoch
              for h in runner.hooks):
         found.append(
-            f'default_hooks.checkpoint.by_epoch=False: {RESUMED} from inside '
-            'an epoch repeats that epoch from its start, and ends with other '
-            'weights; by_epoch=True does not')
+            f'default_hooks.checkpoint.by_epoch=False: {RESUMED} inside an '
+            'epoch repeats that epoch from its start, and ends with other '
+            'weights; with by_epoch=True it ends with the same')
     if loader.num_workers == 0:
         caches = sorted({type(x).__name__ for x in _transforms(loader)
                          if any('cache' in key for key in vars(x))})
         if caches:
             found.append(
-                f'train_dataloader.num_workers=0: {RESUMED} begins with an '
-                f'empty cache of {", ".join(caches)}; with workers every '
+                f'train_dataloader.num_workers=0: {RESUMED} starts with an '
+                f'empty cache of {", ".join(caches)}; with workers, every '
                 'epoch does')
     found.extend(_accumulation(runner, None if by_iteration else len(loader)))
     if any(isinstance(h, EarlyStoppingHook) for h in runner.hooks):
         found.append(
-            f'custom_hooks: EarlyStoppingHook: {RESUMED} forgets how long it '
-            'has waited, and may end later')
+            f'custom_hooks: EarlyStoppingHook: {RESUMED} starts counting its '
+            'patience again, and may end later')
     return found
 
 
 def _accumulation(runner: Runner, epoch: int | None) -> Iterator[str]:
-    """Gradients that are waiting for more when a checkpoint is written."""
+    """Accumulated gradients that are lost when a checkpoint is written."""
     count = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     for hook in runner.hooks:
         if not isinstance(hook, CheckpointHook):
@@ -57,9 +57,10 @@ def _accumulation(runner: Runner, epoch: int | None) -> Iterator[str]:
         unit = epoch if hook.by_epoch else 1
         if unit is not None and hook.interval * unit % count:
             yield (f'optim_wrapper.accumulative_counts={count}: {RESUMED} '
-                   'loses the gradients that are waiting for more when a '
-                   f'checkpoint is written; every {hook.interval * unit} '
-                   'iterations is no multiple of it')
+                   'loses the gradients accumulated before a checkpoint, '
+                   f'because checkpoints are written every '
+                   f'{hook.interval * unit} iterations, which is not a '
+                   'multiple of it')
             return
 
 

@@ -1,4 +1,4 @@
-"""Random numbers that a resumed run repeats."""
+"""Random numbers that are the same in a resumed run."""
 import copy
 from functools import partial
 from typing import Any
@@ -18,27 +18,27 @@ Attributes = dict[str, dict[str, Any]]
 
 @HOOKS.register_module()
 class RepeatableEpochsHook(Hook):
-    """Seed each epoch by the run's seed and the number of the epoch alone.
+    """Seed each epoch by the run's seed and the number of the epoch.
 
-    mmengine's checkpoints hold no state of random number generators, so a
+    mmengine's checkpoints have no state of random number generators, so a
     resumed run would flip and crop other images than an uninterrupted one.
-    With this hook both end with the same weights, bit by bit where the
+    With this hook both end with the same weights, bit by bit if the
     arithmetic is deterministic.  The ``DistillationRunner`` adds it.
 
     Example config, for other Runners:
     ``custom_hooks=[dict(type='RepeatableEpochsHook')]``.
 
-    The workers of the training data loader are started anew in every epoch,
+    The workers of the training data loader are restarted in every epoch,
     persistent or not, because the state of their generators cannot be read.
-    The seeds of all workers, on all ranks and in all epochs, differ.
+    Every worker has another seed in each process and in each epoch.
 
     Some modules keep a state in plain attributes (``DropBlock`` counts its
     steps, ``DDODHead`` the positives of each level, ``BatchSyncRandomResize``
     keeps its size).  Attributes that have changed are saved in the
     checkpoint, under ``module_attributes``, and set when a run resumes.
 
-    What is not repeated (runs counted in iterations, checkpoints inside an
-    epoch, …) is warned of when training begins.
+    When training begins, there is a warning for each thing that cannot be
+    repeated (runs counted in iterations, checkpoints inside an epoch, …).
     """
 
     priority = 'VERY_HIGH'
@@ -53,8 +53,8 @@ class RepeatableEpochsHook(Hook):
         self._built_with = runner.seed
 
     def before_train(self, runner: Runner) -> None:
-        """Seed samplers as the run is; warn of what is not repeated."""
-        # a run without a seed takes over that of the checkpoint
+        """Seed the samplers like the run; warn of what is not repeated."""
+        # a run without a seed takes that of the checkpoint
         loader = runner.train_dataloader
         samplers: list[Any] = [
             loader.sampler, getattr(loader.batch_sampler, 'sampler', None)]
@@ -66,19 +66,19 @@ class RepeatableEpochsHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process and the workers of this epoch."""
-        if self._at_first is None:  # what hooks set before is theirs
+        if self._at_first is None:  # after the hooks have set theirs
             self._at_first = _attributes(runner)
             modules = dict(unwrapped(runner.model).named_modules())
             for name in self._resumed.keys() & modules.keys():
                 modules[name].__dict__.update(self._resumed[name])
         loader = runner.train_dataloader
         diff_rank_seed = runner._randomness_cfg.get('diff_rank_seed', False)
-        # workers add their own number, and that of the rank, to their seed;
-        # main processes that differ come after all of them
+        # workers add their own number, and that of the process, to the seed;
+        # main processes with seeds of their own come after all workers
         workers = loader.num_workers * runner.world_size
         before = workers if diff_rank_seed else 0
         stride = max(workers, before + runner.world_size)
-        # the runner's seed has the rank in it already, where ranks differ
+        # with diff_rank_seed, the runner's seed already includes the rank
         first = runner.seed - runner.rank * bool(diff_rank_seed)
         seed = (first + runner.epoch * stride) % (MAX_SEED - stride)
         set_random_seed(seed + before, diff_rank_seed=diff_rank_seed)
@@ -102,7 +102,7 @@ class RepeatableEpochsHook(Hook):
             checkpoint[KEY] = changed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read these attributes, if the run is resumed."""
+        """Read these attributes if the run is resumed."""
         if runner._resume:
             self._resumed = checkpoint.get(KEY, {})
 

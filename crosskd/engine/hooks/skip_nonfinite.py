@@ -24,20 +24,20 @@ class SkipNonFiniteHook(Hook):
 
     A skipped step changes no weight and no momentum, and applies no weight
     decay.  It is logged, and the detector logs which loss of which level was
-    not finite.  With gradient accumulation the whole accumulated step is
-    skipped.  Under DDP gradients are the same on all ranks by then, so all
-    ranks skip together.  With ``--amp``, torch's loss scaling skips the step.
+    not finite.  With gradient accumulation, the whole accumulated step is
+    skipped.  With DDP, all processes have the same gradients by then, so they
+    skip together.  With ``--amp``, torch's loss scaling skips the step.
 
     Args:
-        max_in_a_row: after so many skipped steps in a row the run ends with
+        max_in_a_row: after this many skipped steps in a row the run ends with
             an error, because it has diverged.  Loss scaling may skip about
             twenty at the start, to find its scale.
 
     Raises:
         FloatingPointError: ``max_in_a_row`` is reached, or a buffer (running
-            statistics) of the model is not finite either; skipping steps
-            cannot mend that.
-        TypeError, ValueError: ``max_in_a_row`` is no positive integer.
+            statistics) of the model is not finite, either; skipping steps
+            cannot repair that.
+        TypeError, ValueError: ``max_in_a_row`` is not a positive integer.
     """
 
     def __init__(self, max_in_a_row: int = 50) -> None:
@@ -66,14 +66,14 @@ class SkipNonFiniteHook(Hook):
             for p in group['params'] if p.grad is not None
         ]
         if gradients and not _all_finite(gradients):
-            # what has no gradient is left alone by every optimizer
+            # optimizers skip parameters without a gradient
             optimizer.zero_grad(set_to_none=True)
             self._dropped = True
 
     def after_train_iter(self, runner: Runner, batch_idx: int,
                          data_batch: Any = None,
                          outputs: dict | None = None) -> None:
-        """Log a skipped step, and end the run where skipping does not help."""
+        """Log a skipped step; end the run if skipping does not help."""
         loss = (outputs or {}).get('loss')
         seen = self._dropped or not (loss is None or _all_finite([loss]))
         self._count(runner)
@@ -81,24 +81,24 @@ class SkipNonFiniteHook(Hook):
             self._check_buffers(runner)
             runner.logger.warning(
                 f'iteration {runner.iter + 1}: the gradient is not finite; '
-                'the step is skipped and no weight changes')
+                'the step is skipped, and no weight changes')
         if self._in_a_row >= self.max_in_a_row:
             raise FloatingPointError(
                 f'iteration {runner.iter + 1}: {self._in_a_row} steps in a '
                 'row were not finite and were skipped (SkipNonFiniteHook, '
                 'max_in_a_row), so the run has diverged. '
-                f'{ADVICE}; then begin anew, or resume from a '
-                'checkpoint before it diverged')
+                f'{ADVICE}; then start again, or resume from a checkpoint '
+                'that was written before it diverged')
 
     def _count(self, runner: Runner) -> None:
-        """Count this iteration, where it ends in a step."""
+        """Count this iteration if it ends with a step."""
         if self._dropped:
             self._in_a_row += 1
         elif self._stepped:
             self._in_a_row = 0
         elif any(hasattr(w, 'loss_scaler') and w.should_update()
                  for w in _wrappers(runner)):
-            self._in_a_row += 1  # loss scaling calls no step that it skips
+            self._in_a_row += 1  # loss scaling skipped the step
         self._stepped = self._dropped = False
 
     def _check_buffers(self, runner: Runner) -> None:
@@ -106,8 +106,8 @@ class SkipNonFiniteHook(Hook):
             if not buffer.isfinite().all():
                 raise FloatingPointError(
                     f'iteration {runner.iter + 1}: neither the gradient nor '
-                    f'the buffer {name} is finite, and skipping steps does '
-                    f'not mend a buffer. {ADVICE}; resume from the last '
+                    f'the buffer {name} is finite, and skipping steps cannot '
+                    f'repair a buffer. {ADVICE}; then resume from the last '
                     'checkpoint')
 
 
