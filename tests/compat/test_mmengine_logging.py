@@ -9,7 +9,7 @@ from crosskd.compat.mmengine_logging import keep_overviews_off_terminal
 
 
 @pytest.fixture
-def logger(tmp_path):
+def logger(tmp_path, capsys):
     """As mmengine's, and with a handler that a user gave it."""
     made = logging.Logger('of a run')
     handlers = [logging.StreamHandler(sys.stdout), logging.FileHandler(
