@@ -46,11 +46,12 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     for key, top in tops.items():
         if top in used:
             made = few(_made_of(cfg, top), show=str)
+            change = f'Change {made} instead' if made else (
+                'Change it in the file that has it')
             raise ConfigValueError(
                 f'--cfg-options {key}={options[key]!r} has no effect: '
                 f'{top} is a variable of the config file, and the file has '
-                'been read with the old value. Change '
-                f'{made or "the keys that are made from it"} instead')
+                f'been read with the old value. {change}')
 
 
 def _used(file: str) -> set[str]:

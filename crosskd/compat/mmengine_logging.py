@@ -11,6 +11,7 @@ Until: Python's manager knows mmengine's loggers, and mmengine has levels of
 its own for terminal and file; neither 0.10.7 nor OneDL's 0.10.12 does.
 """
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,17 +31,19 @@ class _WithoutOverviews(logging.Filter):
     """Drops what the log file alone gets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage().lstrip('\n-')
+        # without its arguments: those that do not fit it are an error here,
+        # and none in a handler
+        said = str(record.msg).lstrip('\n-')
         return not said.startswith(FOR_THE_FILE)
 
 
 def keep_overviews_off_terminal(logger: logging.Logger) -> None:
     """Let a logger's file alone have environment, config and hooks."""
     for handler in logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and not (
-                isinstance(handler, logging.FileHandler)
-                or any(isinstance(f, _WithoutOverviews)
-                       for f in handler.filters)):
+        # not the handlers that somebody else gave it
+        if getattr(handler, 'stream', None) in (sys.stdout, sys.stderr) and (
+                not any(isinstance(f, _WithoutOverviews)
+                        for f in handler.filters)):
             handler.addFilter(_WithoutOverviews())
 
 

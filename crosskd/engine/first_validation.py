@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice
@@ -38,7 +39,8 @@ META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
                'labels', 'masks')
 #: these can compute the figures of a single image
-OF_ONE = (CocoMetric.compute_metrics, VOCMetric.compute_metrics)
+OF_ONE = ((CocoMetric.process, CocoMetric.compute_metrics),
+          (VOCMetric.process, VOCMetric.compute_metrics))
 #: packages whose hooks do not prepare models
 OURS = ('mmengine', 'mmdet', 'crosskd')
 IMAGES = 'the first validation images'
@@ -58,9 +60,9 @@ def try_validation(run: Runner, detector: BaseDetector,
 
     Metrics of mmdet that can compute the figures of a single image do so.
     Validation loops, evaluators and data sets of other kinds than mmengine's
-    are skipped.  If the prediction fails, and a hook of another package acts
-    before the first validation, there is only a warning, because the hook may
-    prepare the model.
+    are skipped, and so are metrics with a folder of their own.  If the
+    prediction fails, and a hook of another package acts before the first
+    validation, there is only a warning: the hook may prepare the model.
 
     Args:
         run: the Runner, before its ``train``, with a built validation data
@@ -89,8 +91,10 @@ def try_validation(run: Runner, detector: BaseDetector,
 def _try(run: Runner, detector: BaseDetector, dataset: Any,
          cfgs: Sequence[tuple[str, Any]]) -> None:
     loop, loader = run._val_loop, run._val_dataloader
+    # the validation itself says what there is to say
     with untouched_randomness(), torch.no_grad(), quiet(logging.CRITICAL), (
-            redirect_stdout(io.StringIO())):
+            redirect_stdout(io.StringIO())), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
         run._val_evaluator = _built(run, cfgs)
         items = list(islice(first_items(DATA, dataset),
                             min(loader.batch_size or 1, BATCH)))
@@ -120,9 +124,13 @@ class _CannotPredict(ConfigValueError):
 def _may_prepare(run: Runner) -> list[str]:
     """Hooks of other packages that act before the first validation."""
     return [type(hook).__name__ for hook in run.hooks
-            if type(hook).__module__.partition('.')[0] not in OURS
+            if not _is_ours(hook)
             and any(stage.startswith('before') and 'test' not in stage
                     for stage in hook.get_triggered_stages())]
+
+
+def _is_ours(hook: Hook) -> bool:
+    return type(hook).__module__.partition('.')[0] in OURS
 
 
 def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
@@ -141,14 +149,19 @@ def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
             raise
     for sample in samples:
         found = getattr(sample, 'pred_instances', None)
-        if found is not None and all(isinstance(
-                x, Tensor) for x in found.values()) and (
-                {'bboxes', 'scores'} <= set(found.keys())):
+        if found is not None and _are_boxes(found):
             # before training, weights may be uninitialised memory
             fine = found.bboxes.isfinite().all(-1) & found.scores.isfinite()
             sample.pred_instances = found[fine][:MOST] if fine.any() else (
                 _whole_image(found, sample))
     return samples
+
+
+def _are_boxes(found: InstanceData) -> bool:
+    """Whether these are (n, 4) boxes with (n, ) scores, all in tensors."""
+    return (all(isinstance(x, Tensor) for x in found.values())
+            and {'bboxes', 'scores'} <= set(found.keys())
+            and found.bboxes.shape[1:] == (4, ) and found.scores.ndim == 1)
 
 
 def _whole_image(found: InstanceData, sample: Any) -> InstanceData:
@@ -170,7 +183,7 @@ def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
         check_types(key, METRICS, cfg)
     given = run._val_evaluator
     try:
-        return run.build_evaluator(copy.deepcopy(given))
+        return run.build_evaluator(_fresh(given))
     except Exception as e:
         failure = e
     # outside the handler, so that this error is raised without a context
@@ -180,6 +193,13 @@ def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
                 METRICS.build(copy.deepcopy(cfg))
     with _naming(EVALUATOR, 'cannot be built', given):
         raise failure
+
+
+def _fresh(given: Any) -> Any:
+    """Copies of configs, into which building writes; built parts as given."""
+    if isinstance(given, (list, tuple)):
+        return [_fresh(one) for one in given]
+    return copy.deepcopy(given) if isinstance(given, dict) else given
 
 
 def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
@@ -197,8 +217,9 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
             with _naming(key, f'{type(metric).__name__} cannot take the '
                          f'predictions of {IMAGES}', cfg, plain[0]):
                 tried.process(batch, plain)
+        own = type(metric).process, type(metric).compute_metrics
         if tried is None or type(evaluator) is not Evaluator or not (
-                tried.results) or type(metric).compute_metrics not in OF_ONE:
+                tried.results) or own not in OF_ONE:
             found = None
             continue
         if isinstance(tried, CocoMetric):
@@ -207,6 +228,8 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
         with _naming(key, f'{type(metric).__name__} cannot evaluate {IMAGES}',
                      cfg):
             names = tried.compute_metrics(tried.results[:1])
+        if not names:  # format_only
+            found = None
         if found is not None:
             found += [f'{metric.prefix}/{name}' if metric.prefix else name
                       for name in names]
@@ -215,6 +238,8 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
 
 def _copied(metric: BaseMetric) -> Any:
     """A copy without results; None if it cannot be copied."""
+    if hasattr(metric, '__del__'):
+        return None  # such as CityScapesMetric's, which removes its folder
     # annotations may be large, and nothing changes them
     read = getattr(metric, '_coco_api', None)
     try:
@@ -227,6 +252,9 @@ def _copied(metric: BaseMetric) -> Any:
 
 def _check_save_best(run: Runner, figures: Sequence[str]) -> None:
     """Check that the figure that chooses the best checkpoint exists."""
+    if any('after_val_epoch' in hook.get_triggered_stages()
+           for hook in run.hooks if not _is_ours(hook)):
+        return  # it may add figures
     for hook in run.hooks:
         if not isinstance(hook, CheckpointHook) or not hook.save_best:
             continue
@@ -244,7 +272,8 @@ def _check_save_best(run: Runner, figures: Sequence[str]) -> None:
 
 def _draw(run: Runner, batch: Any, samples: list, meta: Any) -> None:
     for hook in run.hooks:
-        if not isinstance(hook, DetVisualizationHook) or not hook.draw:
+        if not isinstance(hook, DetVisualizationHook) or not (
+                hook.draw and _is_ours(hook)):
             continue
         tried = copy.copy(hook)
         tried.show, tried.interval = False, 1

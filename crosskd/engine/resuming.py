@@ -1,6 +1,5 @@
 """Choosing the checkpoint from which all processes resume."""
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.logging import print_log
 
 from ..checkpoints.loading import CheckpointError, load_from_allow_list
+from ..checkpoints.noted import NOTE, noted_checkpoint
 from ..errors import ConfigFileNotFoundError, ConfigValueError, describe
 
 
@@ -130,10 +130,7 @@ def _numbered(kind: str, folders: list[Path],
 
 def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
     """The file that ``last_checkpoint`` names, and the folders to look in."""
-    note = work_dir / 'last_checkpoint'
-    noted = work_dir
-    if note.is_file():
-        noted = Path(os.fsdecode(note.read_bytes()).strip())
+    noted = noted_checkpoint(work_dir) or work_dir
     # a work directory may have been moved, so look next to the note, too
     last = next((p for p in (noted, work_dir / noted.name) if p.is_file()),
                 None)
@@ -144,7 +141,7 @@ def _last(work_dir: Path) -> tuple[Path | None, list[Path]]:
     elif last is None and noted != work_dir and noted.name and not any(
             _numbered(kind, folders, None) for kind in ('epoch', 'iter')):
         raise ConfigFileNotFoundError(
-            f'--resume: {note} names {noted}, which does not exist, and '
-            f'there is no other checkpoint in {work_dir}. Name another one, '
-            'or start again in a new work directory')
+            f'--resume: {work_dir / NOTE} names {noted}, which does not '
+            f'exist, and there is no other checkpoint in {work_dir}. Name '
+            'another one, or start again in a new work directory')
     return last, folders

@@ -3,10 +3,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.noted import noted_checkpoint
 from ..configs import read_config
 from ..errors import ConfigError, ConfigFileNotFoundError
 
-LAST = 'last_checkpoint'  # mmengine's file, which names the newest
 WORK_DIRS = 'work_dirs'  # has a folder for each config that was trained
 
 
@@ -56,10 +56,9 @@ def check_trained(ckpt: str, config: Any, beside: Path | None) -> None:
 def _newest(folder: Path) -> str | None:
     """Name of the newest checkpoint in a folder; None if there is none."""
     found = {path.name: path for path in folder.glob('*.pth')}
-    if (folder / LAST).is_file():
-        last = Path((folder / LAST).read_text().strip()).name
-        if last in found:
-            return last
+    last = noted_checkpoint(folder)
+    if last is not None and last.name in found:
+        return last.name
     return max(found, key=_number, default=None)
 
 

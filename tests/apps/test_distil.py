@@ -262,6 +262,14 @@ def test_a_folder_without_its_configs_is_one_error(
         f'  python -m crosskd make_config --data DATA --out {given}')
 
 
+def test_a_config_in_place_of_its_folder_names_the_folder(tmp_path):
+    (tmp_path / 'distilled.py').write_text('')
+    with pytest.raises(ValueError, match=(
+            'distilled.py: is a file; expected the folder that make_config '
+            f'--data has written, such as {tmp_path}$')):
+        distil(tmp_path / 'distilled.py')
+
+
 def test_what_cannot_be_compared_is_told_before_training(folder):
     shutil.rmtree(folder / 'work_dirs')
     text = (folder / 'distilled.py').read_text()

@@ -51,6 +51,14 @@ def test_a_variable_of_the_file_is_refused(config, key, value, instead):
     assert sorted(named.split(', ')) == instead.split(', ')
 
 
+def test_a_variable_whose_keys_are_not_known_is_changed_in_its_file(config):
+    with open(config, 'a') as file:
+        file.write('epochs = 1\ntrain_cfg = dict(max_epochs=epochs)\n')
+    with pytest.raises(ValueError, match='^--cfg-options epochs=2 .*old value.'
+                       ' Change it in the file that has it$'):
+        read_config(config, 'CONFIG', options=dict(epochs=2))
+
+
 @pytest.mark.parametrize('key, value', [
     ('work_dir', 'x'), ('train_dataloader.batch_size', 2),
     ('for_a_hook', 'x'), ('is_new', 1), ('model.neck.lr', 1.0),

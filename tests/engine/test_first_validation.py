@@ -1,8 +1,11 @@
 """What would fail in the first validation is one error before training."""
 import copy
+import gc
 import random
 import textwrap
+import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from experiments import CLASSES, experiment, model_cfg, same_weights, write
 from helpers import plain_cfg
 from mmdet.engine.hooks import DetVisualizationHook
+from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -42,6 +46,40 @@ class OwnMetric(BaseMetric):
 
     def compute_metrics(self, results):
         raise RuntimeError('these are not all images')
+
+
+@METRICS.register_module()
+class OwnsAFolder(OwnMetric):
+    """As CityScapesMetric and CocoPanopticMetric: it goes with the folder."""
+
+    def __init__(self):
+        super().__init__()
+        self.tmp_dir = TemporaryDirectory()
+
+    def __del__(self):
+        self.tmp_dir.cleanup()
+
+
+@METRICS.register_module()
+class OwnResults(CocoMetric):
+    """Its results are of another form than those of its base."""
+
+    def process(self, batch, samples):
+        self.results += [sample['img_id'] for sample in samples]
+
+
+class AddsFigures(Hook):
+    """A project's, of which a checkpoint may be the best."""
+
+    def after_val_epoch(self, runner, metrics=None):
+        """It would."""
+
+
+class DrawsElsewhere(DetVisualizationHook):
+    """A project's: nobody knows where its pictures go."""
+
+    def after_val_iter(self, *args, **kwargs):
+        raise RuntimeError('drawn')
 
 
 class Deploys(Hook):
@@ -105,6 +143,31 @@ def test_an_evaluator_that_works_is_the_runs_without_results(
     assert not list(shapes_root.glob('gone*'))
 
 
+def test_an_evaluator_that_was_built_stays_the_one(run):
+    """Whoever built it may read it after the training; and it holds what
+    cannot be copied.
+    """
+    metric = OwnMetric()
+    metric.lock = threading.Lock()
+    built = Evaluator([metric])
+    trial(run, _val_evaluator=built)
+    assert run._val_evaluator is built and built.metrics == [metric]
+    trial(run, _val_evaluator=[metric, COCO])
+    assert run._val_evaluator.metrics[0] is metric
+    assert not metric.results and not metric.counts
+
+
+def test_a_metric_keeps_the_folder_that_it_would_remove(run):
+    trial(run, _val_evaluator=[dict(type='OwnsAFolder'), COCO])
+    gc.collect()
+    metric = run._val_evaluator.metrics[0]
+    assert Path(metric.tmp_dir.name).is_dir()
+
+
+def test_results_of_another_form_are_not_computed(run):
+    trial(run, _val_evaluator=dict(COCO, type='OwnResults'))
+
+
 @pytest.mark.parametrize('evaluator, words', [
     (dict(COCO, metric='bbx'), r"^val_evaluator.metric='bbx': cannot be built:"
      " KeyError: .metric should be one of 'bbox', .* got bbx"),
@@ -146,11 +209,16 @@ def test_the_best_checkpoint_goes_by_a_figure_that_is_there(
     monkeypatch.setattr(hook, 'key_indicators', [name], raising=False)
     # figures of other metrics may be anything
     trial(run, _val_evaluator=[COCO, dict(type='OwnMetric')])
+    # mmengine keeps no best one then
+    trial(run, _val_evaluator=dict(COCO, format_only=True,
+                                   outfile_prefix='gone/results'))
     if words is None:
         trial(run, _val_evaluator=COCO)
         return
     with pytest.raises(ValueError, match=words):
         trial(run, _val_evaluator=COCO)
+    monkeypatch.setattr(run, '_hooks', [*run.hooks, AddsFigures()])
+    trial(run, _val_evaluator=COCO)
 
 
 # -- data, model, pictures ---------------------------------------------------
@@ -234,8 +302,23 @@ def test_pictures_that_cannot_be_drawn_are_an_error(run, monkeypatch):
         try_validation(run, run.model, dataset)
     hook = next(h for h in run.hooks if isinstance(h, DetVisualizationHook))
     monkeypatch.setattr(hook, 'draw', False)
+    monkeypatch.setattr(run, '_hooks', [*run.hooks, DrawsElsewhere(draw=True)])
     run._val_evaluator = dict(COCO)
     try_validation(run, run.model, dataset)
+
+
+@pytest.mark.parametrize('shape', [(0, 5), (0, 4)])
+def test_boxes_of_another_form_are_left_as_they_are(run, monkeypatch, shape):
+    """Rotated ones have five numbers, and scores may be of all classes."""
+    scores = torch.zeros(0, 3) if shape[1] == 4 else torch.zeros(0)
+    monkeypatch.setattr(
+        run.model.bbox_head, 'predict_by_feat', lambda *outs, batch_img_metas,
+        **kwargs: [InstanceData(bboxes=torch.zeros(shape), scores=scores,
+                                labels=torch.zeros(0).long())
+                   for _ in batch_img_metas])
+    hook = next(h for h in run.hooks if isinstance(h, DetVisualizationHook))
+    monkeypatch.setattr(hook, 'draw', False)
+    trial(run, _val_evaluator=dict(type='OwnMetric'))
 
 
 @pytest.mark.parametrize('loop', [dict(type='OwnLoop'), None])
@@ -262,6 +345,13 @@ def state(run):
         backends=list(run.visualizer._vis_backends),
         files=[p.name for p in Path(run.work_dir).rglob('*')
                if p.is_file() and p.suffix != '.log'])
+
+
+def test_nothing_is_said(run, recwarn, capsys, log):
+    """Such as that a box of weights that are not trained is out of bounds."""
+    trial(run)
+    assert not recwarn.list and not log.messages
+    assert capsys.readouterr() == ('', '')
 
 
 def test_nothing_changes(run):

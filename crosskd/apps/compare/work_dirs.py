@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ...checkpoints.noted import noted_checkpoint
 from ...configs import read_config
 from ...errors import ConfigFileNotFoundError, ConfigValueError
 from .logs import sessions
@@ -90,9 +91,7 @@ def _config_file(folder: Path) -> Path:
 
 
 def _checkpoint(folder: Path, which: str) -> Path:
-    noted = folder / 'last_checkpoint'
-    last = (Path(os.fsdecode(noted.read_bytes()).strip())
-            if noted.is_file() else None)
+    last = noted_checkpoint(folder)
     # first in this folder, which may have been moved; then in CheckpointHook's
     # out_dir
     places = [folder, *([last.parent] if last else [])]

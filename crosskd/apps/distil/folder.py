@@ -57,6 +57,10 @@ def trainings_of(folder: Path, alone: bool) -> list[Training]:
 def _check_files(folder: Path, alone: bool) -> None:
     write = ('python -m crosskd make_config --data DATA --out '
              f'{shlex.quote(str(folder))}')
+    if folder.is_file():
+        raise ConfigValueError(
+            f'{folder}: is a file; expected the folder that make_config '
+            f'--data has written, such as {folder.parent}')
     if not folder.is_dir():
         raise ConfigFileNotFoundError(
             f'{folder}: no such folder (looked from {Path.cwd()}). Create it '

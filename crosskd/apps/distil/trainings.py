@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 import crosskd
 
 from ...checkpoints.loading import CheckpointError, load_from_allow_list
+from ...checkpoints.noted import noted_checkpoint
 from .lock import Taken, locked
 from .processes import Job, TrainingError, run
 
@@ -56,12 +56,12 @@ class Training:
     @property
     def last_checkpoint(self) -> Path | None:
         """The newest checkpoint that mmengine has noted, if it exists."""
-        if not (self.work_dir / 'last_checkpoint').is_file():
+        noted = noted_checkpoint(self.work_dir)
+        if noted is None:
             return None
-        noted = self.root / find_latest_checkpoint(str(self.work_dir))
         # by its name first: the folder may have been moved since
-        return next((file for file in (self.work_dir / noted.name, noted)
-                     if file.is_file()), None)
+        places = self.work_dir / noted.name, self.root / noted
+        return next((file for file in places if file.is_file()), None)
 
     @property
     def is_finished(self) -> bool:
