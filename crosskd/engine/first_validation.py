@@ -1,13 +1,10 @@
 """The first validation batch, tried before a run begins."""
 import copy
 import io
-import json
 import logging
-import re
-import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from itertools import islice
 from typing import Any
 
@@ -23,21 +20,16 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
-from ..arguments import did_you_mean
 from ..compat.mmengine_logging import quiet
 from ..data_checks.evaluator import metrics
-from ..errors import ConfigError, ConfigValueError, describe
+from ..errors import ConfigValueError
+from ..names import did_you_mean
 from ..numerics.randomness import untouched_randomness
 from .run_checks import check_types
 from .trial import first_items, part_of
+from .validation_errors import DATA, naming
 
-DATA = 'val_dataloader.dataset'
 EVALUATOR = 'val_evaluator'
-#: keys of an image that mmdet's predictions, metrics and pictures read
-META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-#: keys of its annotations that metrics without a file read
-ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
-               'labels', 'masks')
 #: these can compute the figures of a single image
 OF_ONE = ((CocoMetric.process, CocoMetric.compute_metrics),
           (VOCMetric.process, VOCMetric.compute_metrics))
@@ -100,8 +92,8 @@ def _try(run: Runner, detector: BaseDetector, dataset: Any,
                             min(loader.batch_size or 1, BATCH)))
         if not items:
             return
-        with _naming('val_dataloader.collate_fn', 'cannot make a batch of '
-                     f'{IMAGES}'):
+        with naming('val_dataloader.collate_fn', 'cannot make a batch of '
+                    f'{IMAGES}'):
             batch = loader.collate_fn(items)
         samples = _predicted(detector, batch, loop.get('fp16', False),
                              items[0]['data_samples'])
@@ -136,16 +128,18 @@ def _is_ours(hook: Hook) -> bool:
 def _predicted(detector: BaseDetector, batch: Any, fp16: bool,
                sample: Any) -> list:
     """The predictions of a copy of the model; empty if it cannot be copied."""
+    # a teacher is large, and a student that predicts does without
+    shared = getattr(detector, 'teacher', None)
     try:
-        model = copy.deepcopy(detector).eval()
+        model = copy.deepcopy(detector, {id(shared): shared}).eval()
     except Exception:
         return []
     try:
         with autocast(enabled=fp16):
             samples = list(model.val_step(batch))
     except Exception as e:
-        with _naming(part_of(model, e) or 'model', f'cannot predict on '
-                     f'{IMAGES}', sample=sample, kind=_CannotPredict):
+        with naming(part_of(model, e) or 'model', f'cannot predict on '
+                    f'{IMAGES}', sample=sample, kind=_CannotPredict):
             raise
     for sample in samples:
         found = getattr(sample, 'pred_instances', None)
@@ -189,9 +183,9 @@ def _built(run: Runner, cfgs: Sequence[tuple[str, Any]]) -> Any:
     # outside the handler, so that this error is raised without a context
     for key, cfg in cfgs:
         if isinstance(cfg, dict):
-            with _naming(key, 'cannot be built', cfg):
+            with naming(key, 'cannot be built', cfg):
                 METRICS.build(copy.deepcopy(cfg))
-    with _naming(EVALUATOR, 'cannot be built', given):
+    with naming(EVALUATOR, 'cannot be built', given):
         raise failure
 
 
@@ -214,8 +208,8 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
         tried = _copied(metric)
         if tried is not None:
             tried.dataset_meta = meta
-            with _naming(key, f'{type(metric).__name__} cannot take the '
-                         f'predictions of {IMAGES}', cfg, plain[0]):
+            with naming(key, f'{type(metric).__name__} cannot take the '
+                        f'predictions of {IMAGES}', cfg, plain[0]):
                 tried.process(batch, plain)
         own = type(metric).process, type(metric).compute_metrics
         if tried is None or type(evaluator) is not Evaluator or not (
@@ -225,8 +219,8 @@ def _evaluate(evaluator: Any, cfgs: Sequence[tuple[str, Any]], batch: Any,
         if isinstance(tried, CocoMetric):
             tried.outfile_prefix = None  # it would write files
             tried.img_ids = [tried.results[0][1]['img_id']]
-        with _naming(key, f'{type(metric).__name__} cannot evaluate {IMAGES}',
-                     cfg):
+        with naming(key, f'{type(metric).__name__} cannot evaluate {IMAGES}',
+                    cfg):
             names = tried.compute_metrics(tried.results[:1])
         if not names:  # format_only
             found = None
@@ -280,9 +274,9 @@ def _draw(run: Runner, batch: Any, samples: list, meta: Any) -> None:
         visualizer = tried._visualizer = copy.copy(hook._visualizer)
         visualizer._vis_backends = {}
         visualizer.dataset_meta = meta
-        with _naming(_key_of(run, hook), 'draw=True: '
-                     f'{type(visualizer).__name__} (visualizer) cannot draw '
-                     f'{IMAGES}', sample=samples[0]):
+        with naming(_key_of(run, hook), 'draw=True: '
+                    f'{type(visualizer).__name__} (visualizer) cannot draw '
+                    f'{IMAGES}', sample=samples[0]):
             tried.after_val_iter(run, 0, batch, samples)
 
 
@@ -292,66 +286,3 @@ def _key_of(run: Runner, hook: Hook) -> str:
     return ('custom_hooks' if named not in (None, type(hook),
                                             type(hook).__name__)
             else 'default_hooks.visualization')
-
-
-# -- errors ------------------------------------------------------------------
-
-
-@contextmanager
-def _naming(key: str, what: str, cfg: Any = None, sample: Any = None,
-            kind: type[ConfigError] = ConfigValueError) -> Iterator[None]:
-    """Make an error name the config key of the part that failed.
-
-    Args:
-        key: the key in the config.
-        what: what the part cannot do.
-        cfg: config of the part; the message may name one of its arguments.
-        sample: from the pipeline; it may lack the key that was looked up.
-        kind: the type of the error that is raised.
-    """
-    try:
-        yield
-    except Exception as e:
-        if isinstance(e, (ConfigError, MemoryError)):
-            raise
-        # registries raise errors again, with a longer message
-        root: BaseException = e
-        while root.__context__ is not None:
-            root = root.__context__
-        said = f'{what}: {describe(root)}'
-        missing = [] if sample is None else _missing(root, sample)
-        if missing:
-            key, kind = f'{DATA}.pipeline', ConfigValueError
-            said = (f'its images have no {", ".join(missing)} ({said}). '
-                    'Expected a Resize, LoadAnnotations, and PackDetInputs '
-                    f'with meta_keys={META_KEYS}')
-        elif isinstance(cfg, Mapping):
-            key += _argument(cfg, root)
-        raise kind(f'{key}: {said}') from None
-
-
-def _missing(error: BaseException, sample: Any) -> list[str]:
-    """The keys that the error is about and the pipeline does not give."""
-    frames = traceback.extract_tb(error.__traceback__)
-    text = f'{error} {frames[-1].line if frames else ""}'
-    asked = [key for key in META_KEYS if key in text]
-    if isinstance(error, KeyError) and error.args[:1] in (
-            (key, ) for key in ANNOTATIONS):
-        asked.append(error.args[0])
-    return [key for key in asked if key not in sample]
-
-
-def _argument(cfg: Mapping, error: BaseException) -> str:
-    """The argument that an error is about, with its value."""
-    given = {k: v for k, v in cfg.items() if k not in ('type', '_scope_')}
-    text = str(error)
-    for name, value in given.items():
-        values = value if isinstance(value, (list, tuple)) else [value]
-        if any(isinstance(v, str) and v and v in text for v in values):
-            return f'.{name}={value!r}'
-    unreadable = isinstance(error, (json.JSONDecodeError, UnicodeDecodeError))
-    for name, value in given.items():
-        if re.search(rf'\b{re.escape(name)}\b', text) or (
-                unreadable and name == 'ann_file'):
-            return f'.{name}={value!r}'
-    return ''

@@ -180,7 +180,7 @@ def test_by_name_it_is_bit_for_bit_what_it_is_by_default():
 def test_the_log_and_the_notes_say_what_was_bridged():
     model = build(features('backbone', 'neck', width=32))
     text = '\n'.join(model.pair.notes)
-    assert 'levels of stride 4 are the student' in text
+    assert 'only the student has levels of stride 4' in text
     assert 'backbone, stride 8: the student has' in text
 
 

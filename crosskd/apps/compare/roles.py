@@ -8,7 +8,6 @@ from typing import Any
 
 from mmengine.registry import DefaultScope
 
-from ...arguments import did_you_mean
 from ...configs import (
     detector_class,
     is_distilled,
@@ -17,6 +16,7 @@ from ...configs import (
     read_config,
 )
 from ...errors import ConfigValueError
+from ...names import did_you_mean
 from .data import scope_of
 from .work_dirs import Group, WorkDir
 

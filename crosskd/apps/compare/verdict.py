@@ -99,9 +99,13 @@ def _teacher(row: Row, by_name: dict[str, Row]) -> list[str]:
         return [f'It has {size} parameters and takes {_time(row)} per image.']
     teacher = by_name[row['teacher']]
     ours, theirs = (one['metrics']['AP']['mean'] for one in (row, teacher))
-    share = ('It has' if ours is None or not theirs else
-             f'It reaches {100 * ours / theirs:.0f} % of the AP of its '
-             f'teacher ({teacher["detector"]}, {_ap(teacher)}) with')
+    named = f'its teacher ({teacher["detector"]}, {_ap(teacher)})'
+    if ours is None or not theirs:
+        share = 'It has'
+    elif ours > theirs:
+        share = f'It has a higher AP than {named}, with'
+    else:
+        share = f'It reaches {100 * ours / theirs:.0f} % of the AP of {named} with'
     part = 100 * row['parameters'] / max(teacher['parameters'], 1)
     text = (f'{share} {part:.0f} % of the teacher\'s parameters ({size} '
             f'instead of {millions(teacher["parameters"])})')
