@@ -9,9 +9,9 @@ from typing import Any
 from ..errors import ConfigError, ConfigValueError, describe
 
 DATA = 'val_dataloader.dataset'
-#: what mmdet's predictions, metrics and pictures read of an image
+#: keys of an image that mmdet's predictions, metrics and pictures read
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
-#: what metrics without a file read of its annotations
+#: keys of its annotations that metrics without a file read
 ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
                'labels', 'masks')
 
@@ -19,21 +19,21 @@ ANNOTATIONS = ('gt_instances', 'ignored_instances', 'instances', 'bboxes',
 @contextmanager
 def naming(key: str, what: str, cfg: Any = None, sample: Any = None,
             kind: type[ConfigError] = ConfigValueError) -> Iterator[None]:
-    """Let an error name the key of what fails.
+    """Make an error name the config key of the part that failed.
 
     Args:
-        key: in the config.
-        what: it cannot do.
-        cfg: config of the part that fails, of which one argument may be named.
-        sample: of the pipeline, which may lack what was looked for.
-        kind: of the error that is raised.
+        key: the key in the config.
+        what: what the part cannot do.
+        cfg: config of the part; the message may name one of its arguments.
+        sample: from the pipeline; it may lack the key that was looked up.
+        kind: the type of the error that is raised.
     """
     try:
         yield
     except Exception as e:
         if isinstance(e, (ConfigError, MemoryError)):
             raise
-        # registries raise an error anew, with a text before its message
+        # registries raise errors again, with a longer message
         root: BaseException = e
         while root.__context__ is not None:
             root = root.__context__

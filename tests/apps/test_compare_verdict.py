@@ -213,6 +213,14 @@ def test_the_verdict_is_one_paragraph(compared):
         'M instead of 21.00 M), and takes 12 ms per image instead of 50 ms.')
 
 
+def test_a_student_may_be_ahead_of_its_teacher(compared):
+    compared[0]['metrics']['AP']['mean'] = 20.0
+    text, = verdict(compared)
+    assert 'It has a higher AP than its teacher (teacher, 20.0), with 20 %' in (
+        text)
+    assert '180 %' not in text
+
+
 def test_what_else_differs_is_said(compared, three, tmp_path):
     _, _, distilled = compared
     distilled['gain'].update(unlike=['train_cfg'], interval=(1.5, 9.0), AP=-2)

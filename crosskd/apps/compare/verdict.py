@@ -105,7 +105,8 @@ def _teacher(row: Row, by_name: dict[str, Row]) -> list[str]:
     elif ours > theirs:
         share = f'It has a higher AP than {named}, with'
     else:
-        share = f'It reaches {100 * ours / theirs:.0f} % of the AP of {named} with'
+        share = (f'It reaches {100 * ours / theirs:.0f} % of the AP of '
+                 f'{named} with')
     part = 100 * row['parameters'] / max(teacher['parameters'], 1)
     text = (f'{share} {part:.0f} % of the teacher\'s parameters ({size} '
             f'instead of {millions(teacher["parameters"])})')
