@@ -1,8 +1,10 @@
 """Comparing the classes of data and detector."""
 import difflib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import nn
 
 from ..arguments import few
@@ -89,6 +91,11 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
         raise ConfigValueError(
             f'{key}.metainfo.classes: expected the order of the '
             f'categories in ann_file, {few(ordered)}, found {few(classes)}')
+    left_out = [name for name in names if name not in classes]
+    if left_out:
+        print_log(
+            f'{key}.metainfo.classes lacks {few(left_out)} of ann_file; boxes '
+            'of these categories are not used', 'current', logging.WARNING)
 
 
 def check_classes(key: str, dataset: Any, model: nn.Module) -> None:

@@ -216,7 +216,7 @@ def test_the_verdict_is_one_paragraph(compared):
 def test_a_student_may_be_ahead_of_its_teacher(compared):
     compared[0]['metrics']['AP']['mean'] = 20.0
     text, = verdict(compared)
-    assert 'has a higher AP than its teacher (teacher, 20.0), with 20 %' in text
+    assert 'a higher AP than its teacher (teacher, 20.0), with 20 %' in text
     assert '180 %' not in text
 
 

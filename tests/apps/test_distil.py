@@ -43,6 +43,10 @@ LINES = {
     'epoch 2, 20 of 40 steps, loss nan, 0:05:12 left',
     'INFO - bbox_mAP_copypaste: 0.351 0.6 0.3 0.2 0.4 -1.000': 'AP 35.1',
     'INFO - bbox_mAP_copypaste: -1.000 -1.000': 'nothing detected yet',
+    'ERROR - The testing results of the whole dataset is empty.':
+    'nothing detected yet',
+    '12/01 05:00:00 - mmengine - WARNING - its frozen layers never train':
+    'warning: its frozen layers never train',
     'INFO - Saving checkpoint at 3 epochs': None,
     'INFO - Epoch(val) [1][20/40]    eta: 0:00:12  time: 0.1': None,
 }
@@ -87,8 +91,12 @@ def test_a_defect_is_its_last_lines():
     assert reason(lines, 1) == (
         'failed with exit code 1. Its last lines:\n' +
         ''.join(lines[-20:]).rstrip())
-    assert reason(['killed\n'], -9) == (
-        'failed with exit code -9. Its last lines:\nkilled')
+    assert reason(['bad\n'], -11) == (
+        'failed with exit code -11. Its last lines:\nbad')
+    for killed in (-9, 137):
+        assert reason(['line\n'], killed) == (
+            'was killed, often because memory ran out. Run the same command '
+            'again to continue.')
 
 
 # -- what is finished ---------------------------------------------------------
@@ -218,14 +226,17 @@ def test_gpus_train_one_after_the_other_and_cores_side_by_side(
 def test_several_gpus_are_used_as_a_user_would(tmp_path):
     made = Training('x', tmp_path / 'x.py', tmp_path / 'w', tmp_path,
                     {'a.b': 1})
-    last = ['--work-dir', str(tmp_path / 'w'), '--resume', '--cfg-options',
-            'a.b=1']
+    last = ['--work-dir', str(tmp_path / 'w'), '--cfg-options', 'a.b=1']
     tools = trainings.MIM / 'tools'
     assert trainings._command(made, 1) == [
         sys.executable, str(tools / 'train.py'), str(made.config_file), *last]
     assert trainings._command(made, 4) == [
         'bash', str(tools / 'dist_train.sh'), str(made.config_file), '4',
         *last]
+    made.work_dir.mkdir()
+    (made.work_dir / 'last_checkpoint').write_text('epoch_1.pth')
+    last.insert(2, '--resume')
+    assert trainings._command(made, 1)[3:] == last
 
 
 # -- folders ------------------------------------------------------------------
@@ -293,7 +304,7 @@ def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
                  '[distilled student] is already trained',
                  '== Step 3 of 3: comparing on the test set',
                  f'  {folder}/compare/compare.html',
-                 '  python -m crosskd test distilled.py '
+                 '  python -m crosskd test student.py '
                  'work_dirs/distilled/epoch_2.pth'):
         assert line in out.splitlines(), out
     assert (folder / 'compare/compare.html').is_file()

@@ -244,6 +244,15 @@ def test_sizes_and_schedules_that_a_config_keeps(tmp_path, name, says):
         assert not detector(name, tmp_path)[1].train_cfg.max_epochs == 1
     else:
         assert cfg.train_cfg.max_epochs == 6
+        # the warm-up follows what is changed in data.py: at most a third
+        file = tmp_path / 'data.py'
+        text = file.read_text()
+        longest = read_config(name, 'x').param_scheduler[0].end
+        for epochs, end in ((6000, longest), (1, 1)):
+            file.write_text(re.sub(r'^EPOCHS = \d+', f'EPOCHS = {epochs}',
+                                   text, flags=re.M))
+            found = Config.fromfile(tmp_path / f'{STUDENT}.py')
+            assert found.param_scheduler[0].end == end
 
 
 def test_masks_need_segmentations(tmp_path):

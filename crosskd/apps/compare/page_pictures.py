@@ -141,7 +141,9 @@ def _what_differs(example: Example, groups: Sequence[Group],
              for line, count in lines.items()]
     wrong = [one.wrong for one in example.judged]
     if max(wrong) > min(wrong):
-        texts.append(f'wrong boxes: {", ".join(map(str, wrong))}')
+        counts = (f'{count} by {escape(group.name)}'
+                  for count, group in zip(wrong, groups))
+        texts.append(f'wrong boxes: {", ".join(counts)}')
     return f'{"; ".join(texts)}.' if texts else ''
 
 

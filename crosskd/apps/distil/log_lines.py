@@ -1,5 +1,6 @@
 """Reading a training's output: its progress, and why it ended."""
 import re
+import signal
 from collections.abc import Sequence
 
 # mmengine's LogProcessor, by epoch and by iteration
@@ -9,6 +10,9 @@ TRAINING = re.compile(rf'(?:{BY_EPOCH}|{BY_ITERATION})'
                       r'\[ *(?P<done>\d+)/(?P<of>\d+)\].*'
                       r'eta: (?P<left>.*?)  .* loss: (?P<loss>[\d.]+|nan|inf)')
 AP = re.compile(r'bbox_mAP_copypaste: (-?[\d.]+)')
+# what mmdet's metric says in place of an AP
+NOTHING = 'The testing results of the whole dataset is empty'
+WARNING = re.compile(r' - WARNING - (.*)')
 
 TRACEBACK = 'Traceback (most recent call last):'
 # what endings.told_without_traceback prints
@@ -20,7 +24,7 @@ LAST = 20
 
 
 def progress(line: str) -> str | None:
-    """The progress of a training that a line reports, if it does."""
+    """The progress or the warning of a line, if it has one."""
     step = TRAINING.search(line)
     if step:
         epoch = f'epoch {step["epoch"]}, ' if step['epoch'] else ''
@@ -30,7 +34,10 @@ def progress(line: str) -> str | None:
     if found:
         ap = float(found[1])
         return f'AP {100 * ap:.1f}' if ap >= 0 else 'nothing detected yet'
-    return None
+    if NOTHING in line:
+        return 'nothing detected yet'
+    warning = WARNING.search(line)
+    return f'warning: {warning[1]}' if warning else None
 
 
 def reason(lines: Sequence[str], code: int) -> str:
@@ -42,7 +49,7 @@ def reason(lines: Sequence[str], code: int) -> str:
 
     Returns:
         str: the error message if training was refused, else the last twenty
-        lines.
+        lines, or that it was killed.
     """
     for first, line in enumerate(lines):
         if line.startswith(TRACEBACK):
@@ -53,5 +60,9 @@ def reason(lines: Sequence[str], code: int) -> str:
                         if OTHER.match(each) or MESSAGE.match(each)),
                        len(rest))
             return ''.join([line, *rest[:end]]).rstrip()
+    # 128 and more is what a shell makes of it
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return ('was killed, often because memory ran out. Run the same '
+                'command again to continue.')
     last = ''.join(lines[-LAST:]).rstrip()
     return f'failed with exit code {code}. Its last lines:\n{last}'

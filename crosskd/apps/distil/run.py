@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from ...errors import ConfigValueError
 from ..compare import compare, format_report
 from ..progress import say_step
-from .folder import DISTILLED, NAMES, TEACHER, trainings_of
+from .folder import DISTILLED, NAMES, STUDENT, TEACHER, trainings_of
 from .processes import TrainingError
 from .trainings import Training, check, train
 
@@ -112,6 +112,7 @@ def _point_to(teacher: Training, student: Training) -> None:
 
 def _next_steps(student: Training, page: Path) -> str:
     config = shlex.quote(str(student.config_file))
+    plain = shlex.quote(str(student.config_file.with_name(f'{STUDENT}.py')))
     checkpoint = shlex.quote(str(student.last_checkpoint))
     exported = page.parent / 'exported'
     return (
@@ -119,11 +120,11 @@ def _next_steps(student: Training, page: Path) -> str:
         f'  {(page / "compare.html").resolve()}\n'
         f'Checkpoint of the {student.name}:\n  {checkpoint}\n\n'
         'Next: test it; export it as an ordinary mmdet config and '
-        'checkpoint, which do not\nneed crosskd; detect objects in an image.\n'
-        f'  python -m crosskd test {config} {checkpoint}\n'
+        'checkpoint; detect objects\nin an image. (crosskd is imported there '
+        "only to replace mmcv's compiled ops, if they\nare missing.)\n"
+        f'  python -m crosskd test {plain} {checkpoint}\n'
         f'  python -m crosskd export {config} {checkpoint} '
         f'{shlex.quote(str(exported))}\n'
-        # crosskd replaces mmcv's compiled ops if there are none
         '  python -c "import crosskd; from mmdet.apis import DetInferencer; '
         'DetInferencer('
         f"'{exported}/student.py', '{exported}/student.pth')"

@@ -130,7 +130,9 @@ def _command(training: Training, gpus: int) -> list[str]:
     config = str(training.config_file)
     start = ([sys.executable, str(tools / 'train.py'), config] if gpus < 2 else
              ['bash', str(tools / 'dist_train.sh'), config, str(gpus)])
-    return [*start, '--work-dir', str(training.work_dir), '--resume',
+    # without a checkpoint --resume warns of that
+    resume = ['--resume'] if noted_checkpoint(training.work_dir) else []
+    return [*start, '--work-dir', str(training.work_dir), *resume,
             *training.options]
 
 

@@ -14,6 +14,7 @@ from .plain import class_names
 from .python_text import SPREAD, Code, python_text
 
 EPOCHS = '_base_.EPOCHS'
+BATCH_SIZE = '_base_.BATCH_SIZE'
 # transforms that change the size of an image, other than Resize
 SIZING = re.compile('Affine|Choice|Crop|Expand|MixUp|Mosaic|Pad|Resize')
 KEPT = 2  # checkpoints; by default all are kept
@@ -200,15 +201,19 @@ class DetectorConfig:
                 f'{"val" if as_val else part}_pipeline')
         for _ in range(wrappers):
             dataset = dict(dataset=dataset)
-        own = dict(batch_size=Code(
-            '_base_.BATCH_SIZE') if self.shares_batch_size
-            else self.batch_size) if part == 'train' else {}
+        own = (dict(batch_size=Code(self._batch_size)) if part == 'train'
+               else {})
         values[f'{part}_dataloader'] = dict(**own, dataset=dataset)
         if part != 'train':
             values[f'{part}_evaluator'] = {
                 '_delete_': True, SPREAD: Code('_base_.EVALUATOR'),
                 'metric': ['bbox', 'segm'] if self._masks() else 'bbox'}
         return values
+
+    @property
+    def _batch_size(self) -> str:
+        """Its batch size, as an expression in a config."""
+        return BATCH_SIZE if self.shares_batch_size else str(self.batch_size)
 
     def _masks(self) -> bool:
         """Whether it learns masks.
@@ -228,13 +233,13 @@ class DetectorConfig:
     def _schedule(self) -> dict[str, Any]:
         cfg, values = self.cfg, dict[str, Any]()
         length: dict[str, Any] = {}
-        steps = -(-len(self.data.train.content['images'])
-                  // self.batch_size)
+        images = len(self.data.train.content['images'])
+        steps = -(-images // self.batch_size)
         if self.goes_by_epochs:
             length = dict(max_epochs=Code(EPOCHS))
+            third = f'{EPOCHS} * {images} // (3 * {self._batch_size})'
             values['param_scheduler'] = [
-                _scheduler(one, self.own_epochs or 1,
-                           steps * (self.epochs or 1))
+                _scheduler(one, self.own_epochs or 1, third)
                 for one in self._schedulers]
         elif self.own_epochs is not None and self.trial:
             length = dict(max_epochs=1)
@@ -313,13 +318,19 @@ def _fits_any_length(scheduler: Mapping[str, Any], epochs: int) -> bool:
                       scheduler.get('T_max') == epochs)
 
 
-def _scheduler(own: Mapping[str, Any], epochs: int, steps: int) -> dict:
-    """The schedule, adapted to a number of epochs or steps."""
+def _scheduler(own: Mapping[str, Any], epochs: int, third: str) -> dict:
+    """The schedule, adapted to a number of epochs or steps.
+
+    Args:
+        own: the schedule of the config.
+        epochs: the epochs that it was written for.
+        third: a third of the steps of the training, as an expression.
+    """
     written = {key: value for key, value in own.items() if key != '_scope_'}
     if not own.get('by_epoch', True):
         # at most a third of the training, which may be short
         if isinstance(own.get('end'), int):
-            written['end'] = min(own['end'], max(steps // 3, 1))
+            written['end'] = Code(f'min({own["end"]}, max({third}, 1))')
         return written
     written |= {key: Code(EPOCHS) for key in ('end', 'T_max') if key in own}
     if 'milestones' in own:
