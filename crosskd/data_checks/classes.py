@@ -91,7 +91,7 @@ def check_names(key: str, classes: Sequence, names: Sequence) -> None:
         raise ConfigValueError(
             f'{key}.metainfo.classes: expected the order of the '
             f'categories in ann_file, {few(ordered)}, found {few(classes)}')
-    left_out = [name for name in names if name not in classes]
+    left_out = [*dict.fromkeys(n for n in names if n not in classes)]
     if left_out:
         print_log(
             f'{key}.metainfo.classes lacks {few(left_out)} of ann_file; boxes '

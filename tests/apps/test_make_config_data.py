@@ -208,7 +208,7 @@ REFUSED = [
      r'old/train_v1.json, train.json'),
     (no_part_named, 'cannot tell which annotation file is for training and '
      'which for validation: a.json, b.json. Expected names with "train"'),
-    (truncated, 'no JSON, or truncated'),
+    (truncated, 'not JSON, or truncated'),
     (a_box_of_three, r'annotations\[2\].bbox=\[1, 2, 3\]'),
     (one_image, 'expected at least one image for training and one for '
      'validation, found 1 in all.json'),
