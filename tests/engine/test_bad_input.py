@@ -73,7 +73,7 @@ CASES = dict(
         "ValueError: teacher_config: .*'GFLL' is not registered.*mean 'GFL'"),
     teacher_two_stage=(
         {TEACHER: 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'},
-        'TypeError: teacher_config.model.bbox_head: FasterRCNN has none'),
+        'TypeError: teacher_config.model.bbox_head: FasterRCNN has no'),
     teacher_with_an_unknown_head=(
         {TEACHER: 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config.model.bbox_head: FSAFHead cannot be'),
@@ -190,11 +190,11 @@ CASES = dict(
     adapter_a_number=(
         {f'{KD}.adapter': 5}, "kd_cfg.adapter must be a dict with a 'type', "),
     split_of_three_numbers=(
-        {SPLIT: (1, 1, 1)}, r'or two where .* differ .*found \(1, 1, 1\)'),
+        {SPLIT: (1, 1, 1)}, r'or two integers .* differ .*found \(1, 1, 1\)'),
     split_beyond_the_teachers_layers=(
         {SPLIT: (1, 3)}, "2 in the teacher's head.*found 3"),
     classes_a_list=(
-        {f'{KD}.classes': ['circle']}, 'kd_cfg.classes must be a dict of n'),
+        {f'{KD}.classes': ['circle']}, 'kd_cfg.classes must be a dict from '),
     classes_of_nobody=(
         {f'{KD}.classes': dict(disc='circle')},
         "kd_cfg.classes: 'disc' is not a class of the student, which has ci"),

@@ -254,7 +254,7 @@ def test_images_that_cannot_be_joined_are_an_error(run, monkeypatch):
 
     monkeypatch.setattr(run._val_dataloader, 'collate_fn', stack)
     with pytest.raises(ValueError, match='^val_dataloader.collate_fn: cannot '
-                       'make the first validation images: '):
+                       'make a batch of the first validation '):
         trial(run)
 
 

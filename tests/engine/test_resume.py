@@ -312,7 +312,7 @@ def test_keeping_one_checkpoint_is_warned_of(project, tmp_path):
     out = tool('train.py', 'distilled.py', '--work-dir', tmp_path,
                '--cfg-options', 'train_cfg.max_epochs=1',
                'default_hooks.checkpoint.max_keep_ckpts=1', cwd=project)
-    assert 'killed in between is lost; 2 is safe' in out
+    assert 'killed in between, both are lost; 2 is safe' in out
 
 
 def test_nothing_to_resume_is_said(project, tmp_path):

@@ -160,7 +160,7 @@ KL = dict(type='KnowledgeDistillationKLDivLoss', class_reduction='sum', T=1)
 REFUSED = {
     'another kind of coder': (
         'atss', dict(bbox_coder=dict(type='Sides')), L1,
-        'DeltaXYWHBBoxCoder of the student, Sides of the teacher'),
+        'DeltaXYWHBBoxCoder in the student, Sides in the teacher'),
     'bins about other places': (
         'gfl', ELSEWHERE, KL, 'compares bins, but the same numbers mean'),
     'more bins': (

@@ -235,7 +235,7 @@ def test_heads_without_objectness_are_refused(kind):
     name = dict(gfl='GFL', rtmdet='RTMDet', atss='ATSS')[kind]
     with pytest.raises(ValueError, match=(
             f'kd_cfg.loss_obj_kd: {name} heads have no objectness branch, '
-            'but cls, reg.*; remove it')):
+            'only cls, reg.*; remove this')):
         build(cfg)
     # a teacher without, too
     with pytest.raises(ValueError, match='kd_cfg.loss_obj_kd: .* heads have '

@@ -264,7 +264,7 @@ def test_a_real_run_trains_saves_and_resumes_them(project, tmp_path):
     write(project / 'wide.py', cfg)
     run = ('train.py', 'wide.py', '--work-dir')
     out = tool(*run, tmp_path / 'whole', cwd=project)
-    assert '8 channels and the teacher 16; ChannelAdapter' in out
+    assert '8 channels and the teacher 16; a ChannelAdapter' in out
     tool(*run, tmp_path / 'parts', '--cfg-options', 'train_cfg.max_epochs=1',
          cwd=project)
     tool(*run, tmp_path / 'parts', '--resume', cwd=project)
