@@ -220,7 +220,7 @@ def test_what_exports_for_one_size_alone_is_told_so(tmp_path, monkeypatch):
     """Swin's maps differ, if it is asked for any size."""
     monkeypatch.setattr('crosskd.apps.export.onnx._difference', lambda *_: 1.0)
     model = detector(channels=3)
-    with pytest.raises(ValueError, match='differs .*Try --onnx-size H W: '):
+    with pytest.raises(ValueError, match='differ .*Try --onnx-size H W: '):
         write_onnx(model, tmp_path / 'x.onnx')
     with pytest.raises(ValueError, match='expected at most 1e-05$'):
         write_onnx(model, tmp_path / 'x.onnx', None, (64, 64))
