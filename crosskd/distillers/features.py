@@ -4,7 +4,7 @@ from ..losses.pkd_loss import PKDLoss
 from ..pairs import PairedPass
 from ..registry import DISTILLERS
 from ..taps import FEATURES, Needs, read_tap
-from .base import Distiller, Losses, counts
+from .base import Distiller, Losses
 
 KEY = 'loss_feat_kd'
 
@@ -50,7 +50,7 @@ class FeatureDistiller(Distiller):
 
     @property
     def needs_now(self) -> Needs:
-        return self.needs if counts(KEY, self.loss_feat_kd) else Needs()
+        return self.needs if self.counts(KEY, self.loss_feat_kd) else Needs()
 
     @property
     def method(self) -> str:
@@ -58,8 +58,9 @@ class FeatureDistiller(Distiller):
         return 'PKD' if kind is PKDLoss else f'features ({kind.__name__})'
 
     def forward(self, paired: PairedPass) -> Losses:
-        if not counts(KEY, self.loss_feat_kd):
-            return {KEY: paired.nothing(self.features)}
+        if not self.counts(KEY, self.loss_feat_kd):
+            return {KEY: self.nothing(self.loss_feat_kd, paired,
+                                      self.features)}
         return {KEY: [
             self.loss_feat_kd(ours, theirs)
             for ours, theirs in paired.features(self.features)
