@@ -1,4 +1,5 @@
 """Starting a student from the weights of its teacher."""
+import copy
 import logging
 import re
 from collections import defaultdict
@@ -58,7 +59,7 @@ class Inheritance:
         said, left = [], []
         for name in self.modules:
             own = _of_module(name, ours)
-            fitting = _fitting(own, theirs)
+            fitting = _fitting(own, _of_module(name, theirs))
             if not fitting:
                 raise ConfigValueError(_why_nothing_fits(name, ours, theirs))
             self._taken.update(
@@ -111,7 +112,9 @@ class Inheritance:
                 'order', 'current', logging.WARNING)
 
     def __deepcopy__(self, memo: dict) -> 'Inheritance':
-        return self  # copies of the student (EMA) are initialised with it
+        copied = copy.copy(self)
+        copied._taken = dict(self._taken)  # the tensors never change
+        return copied
 
 
 def _is_in(key: str, name: str) -> bool:
