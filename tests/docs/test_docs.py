@@ -117,6 +117,10 @@ def test_a_part_of_a_config_builds(block):
         losses = build(cfg).loss(*batch())
         assert set(values[key]) <= set(losses)
         return
+    if key == 'inherit':
+        cfg['kd_cfg'][key] = values[key]
+        assert build(cfg).inheritance.modules == values[key]
+        return
     assert key == 'kd_cfg'
     cfg.update(type='SDDSingleStageDetector', kd_cfg=values[key])
     losses = build(cfg).loss(*batch(size=(256, 256)))
