@@ -20,16 +20,16 @@ class FeatureTeacher(BaseDetector):
     detector.
 
     Args:
-        model: the model's config, or a module that runs it.
+        backbone: the model's config, or a module that runs it.
         data_preprocessor: config of its normalisation; by default its images
             are normalised as the student's.
     """
 
-    def __init__(self, model: dict | Maps,
+    def __init__(self, backbone: dict | Maps,
                  data_preprocessor: dict | nn.Module | None = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        self.backbone = (model if isinstance(model, Maps) else
-                         Maps(MODELS.build(model)))
+        self.backbone = (backbone if isinstance(backbone, Maps) else
+                         Maps(MODELS.build(backbone)))
 
     @property
     def model(self) -> nn.Module:

@@ -43,7 +43,7 @@ def model_config(config: str | Path | dict | Config, scope: str | None,
     kind = detector_class(model, KEY)
     if isinstance(kind, type) and not issubclass(kind, BaseDetector):
         preprocessor = model.pop('data_preprocessor', None)
-        return ConfigDict(type=FeatureTeacher, model=model,
+        return ConfigDict(type=FeatureTeacher, backbone=model,
                           data_preprocessor=preprocessor,
                           _scope_=model.get('_scope_'))
     return plain_model(model, KEY)

@@ -11,7 +11,7 @@ from ..names import did_you_mean
 from .feature_teacher import FeatureTeacher
 from .maps import Maps
 
-KEY = 'teacher_config'
+NAME = 'TimmTeacher'
 
 
 @MODELS.register_module()
@@ -79,7 +79,7 @@ def _timm() -> Any:
         return import_timm()
     except ImportError as e:
         raise ConfigValueError(
-            f'{KEY}: TimmTeacher needs timm, which cannot be imported '
+            f'{NAME} needs timm, which cannot be imported '
             f"({describe(e)}). Install it with: pip install timm, or with "
             "crosskd's extra 'timm'") from None
 
@@ -88,11 +88,11 @@ def _create(timm: Any, name: Any, pretrained: bool,
             kwargs: dict[str, Any]) -> Any:
     if not isinstance(name, str):
         raise ConfigTypeError(
-            f"{KEY}.name must be the name of a timm model, found {name!r}")
+            f'{NAME}: name must be that of a timm model, found {name!r}')
     known = timm.list_models()
     if ':' not in name and not timm.is_model(name):  # else of a hub
         raise ConfigValueError(
-            f'{KEY}.name={name!r}: timm {timm.__version__} has no such model'
+            f'{NAME}: name={name!r}: timm {timm.__version__} has no such model'
             f'{did_you_mean(name.partition(".")[0], known)}')
     try:
         # a vision transformer takes images of one size otherwise
@@ -106,19 +106,19 @@ def _create(timm: Any, name: Any, pretrained: bool,
             return timm.create_model(name, pretrained=pretrained, **kwargs)
     except Exception as e:  # of the model, the network, or a hub
         advice = ('. Without a network, save its weights to a file, and name '
-                  'it in teacher_ckpt instead of pretrained=True'
+                  'that in teacher_ckpt instead of pretrained=True'
                   if pretrained else '')
         raise ConfigValueError(
-            f'{KEY}: timm cannot make {name!r}: {describe(e)}{advice}'
-        ) from None
+            f'{NAME}: timm cannot make {name!r}: '
+            f'{describe(e).rstrip(".")}{advice}') from None
 
 
 def _checked(name: str, indices: Any, model: Any) -> list[int]:
     if not hasattr(model, 'forward_intermediates'):
         raise ConfigValueError(
-            f'{KEY}.name={name!r}: expected a model that returns feature maps '
+            f'{NAME}: name={name!r}: expected a model that returns feature maps '
             '(forward_intermediates), which this one does not')
-    key = f'{KEY}.out_indices'
+    key = f'{NAME}: out_indices'
     if not isinstance(indices, (list, tuple)) or not indices or any(
             isinstance(i, bool) or not isinstance(i, int) for i in indices):
         raise ConfigTypeError(
