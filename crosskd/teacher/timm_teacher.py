@@ -23,12 +23,9 @@ class TimmTeacher(FeatureTeacher):
     its patch; position embeddings are interpolated where the model can.  The
     maps are normalised by the model's last norm layer, as timm does it.
 
-    Example config::
-
-        teacher_config=dict(type='TimmTeacher',
-                            name='vit_small_patch14_dinov2.lvd142m'),
-        teacher_ckpt='vit_small_patch14_dinov2.pth',
-        kd_cfg=dict(loss_feat_kd=dict(type='CosineFeatureLoss'))
+    Example config: ``teacher_config=dict(type='TimmTeacher',
+    name='vit_small_patch14_dinov2')``, beside
+    ``kd_cfg=dict(loss_feat_kd=dict(type='CosineFeatureLoss'))``.
 
     Args:
         name: of the model, as for ``timm.create_model``.
@@ -116,8 +113,8 @@ def _create(timm: Any, name: Any, pretrained: bool,
 def _checked(name: str, indices: Any, model: Any) -> list[int]:
     if not hasattr(model, 'forward_intermediates'):
         raise ConfigValueError(
-            f'{NAME}: name={name!r}: expected a model that returns feature maps '
-            '(forward_intermediates), which this one does not')
+            f'{NAME}: name={name!r}: expected a model that returns feature '
+            'maps (forward_intermediates), which this one does not')
     key = f'{NAME}: out_indices'
     if not isinstance(indices, (list, tuple)) or not indices or any(
             isinstance(i, bool) or not isinstance(i, int) for i in indices):

@@ -1,12 +1,15 @@
 """Students of models that are no detectors, and a small transformer."""
 import copy
 
+import pytest
 import torch
 from any_detectors import plain
 from families import FAMILY
 from helpers import plain_cfg
 from mmdet.registry import MODELS
 from torch import nn
+
+from crosskd.compat.timm_without_torchvision import import_timm
 
 COSINE = dict(type='CosineFeatureLoss')
 MEAN, STD = [10.0, 20.0, 30.0], [50.0, 60.0, 70.0]
@@ -35,3 +38,11 @@ def student(kind: str, teacher, ckpt='random', loss=COSINE, **kwargs) -> dict:
                teacher_config=teacher, teacher_ckpt=ckpt,
                kd_cfg=dict(loss_feat_kd=loss), **kwargs)
     return copy.deepcopy(cfg)
+
+
+def need_timm():
+    """timm itself; skips a test, or the rest of a file, if it is missing."""
+    try:
+        return import_timm()
+    except ImportError as e:
+        pytest.skip(f'timm cannot be imported: {e}', allow_module_level=True)
