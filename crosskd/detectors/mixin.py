@@ -24,7 +24,7 @@ from ..pairs.checks import check_passes
 from ..pairs.dense_pair import check_split
 from ..taps import HEAD_INPUT, Needs, Plan, Record, measure, tapped
 from ..taps.running import check_each_image
-from ..teacher import Teacher
+from ..teacher import FeatureTeacher, Teacher
 from .gradients import check_gradients
 from .inheriting import Inheritance
 from .nonfinite import check_images, look_at_losses, what_is_wrong
@@ -188,7 +188,9 @@ class DistillationMixin(BaseDetector):
                           self.teacher.detector}, (plan.student, plan.teacher))
         self.pair.join(
             Side(levels[0], heads[0], classes),
-            Side(levels[1], heads[1], teacher_classes or self.teacher.classes),
+            Side(levels[1], heads[1], teacher_classes or self.teacher.classes,
+                 is_detector=not isinstance(self.teacher.detector,
+                                            FeatureTeacher)),
             plan, next(self.parameters()))
         self.distillers.join(self.pair, next(self.parameters()))
         self._warn_of_classes(classes, teacher_classes or self.teacher.classes)
