@@ -3,7 +3,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .errors import (
 )
 from .names import did_you_mean
 
+T = TypeVar('T')
 NUMBERS: Any = (int, float, np.integer, np.floating)
 
 
@@ -44,7 +45,7 @@ def check_number(owner: str, key: str, value: Any, low: float,
     return value
 
 
-def one_of(key: str, value: str, values: Sequence[str]) -> str:
+def one_of(key: str, value: T, values: Sequence[T]) -> T:
     """Return ``value`` if it is among ``values``.
 
     Args:

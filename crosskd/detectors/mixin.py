@@ -12,7 +12,7 @@ from mmdet.utils import ConfigType, OptConfigType
 from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..compat.mmcv_ext import announce
 from ..config import read_kd_cfg
@@ -111,7 +111,7 @@ class DistillationMixin(BaseDetector):
                 check_split('student', self.pair.split[0], head)
         self.teacher = Teacher(
             teacher_config, teacher_ckpt, trust_teacher_ckpt, teacher_dtype,
-            dense=isinstance(self.pair, DensePair))
+            dense=self.distillers.needs.teachers_head)
 
     @property
     def head_adapter(self) -> HeadAdapter:
@@ -139,10 +139,10 @@ class DistillationMixin(BaseDetector):
         """Initialise the student's weights, after reading the teacher."""
         was_joined = self.pair.is_joined
         self.join_teacher()
-        if not was_joined and self.pair.adapters and get_world_size() > 1:
+        if not was_joined and self._trained_beside and get_world_size() > 1:
             raise RuntimeError(
-                'kd_cfg.adapter: channel adapters must be built before the '
-                'detector is wrapped for distributed training. '
+                'kd_cfg: channel adapters and layers of losses must be built '
+                'before the detector is wrapped for distributed training. '
                 f'{HOW_TO_TRAIN}')
         super().init_weights()
 
@@ -183,7 +183,7 @@ class DistillationMixin(BaseDetector):
             Side(levels[0], heads[0], classes),
             Side(levels[1], heads[1], teacher_classes or self.teacher.classes),
             plan, next(self.parameters()))
-        self.distillers.check(self.pair)
+        self.distillers.join(self.pair, next(self.parameters()))
         self.pair.is_joined = True
 
     def _make_plan(self) -> Plan:
@@ -290,14 +290,21 @@ class DistillationMixin(BaseDetector):
 
     def train_step(self, data: Any,
                    optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As the detector's; raise an error if adapters are not trained.
+        """As the detector's; raise an error if layers are not trained.
 
         DDP calls ``forward`` instead; :meth:`init_weights` raises an error if
         the detector was wrapped too early.
         """
-        if self.pair.adapters:
-            _check_trained(self.pair, optim_wrapper)
+        if self._trained_beside:
+            _check_trained(self._trained_beside, optim_wrapper)
         return super().train_step(data, optim_wrapper)
+
+    @property
+    def _trained_beside(self) -> dict[str, Tensor]:
+        """Parameters of channel adapters and losses, by name."""
+        return {f'{part}.{name}': p for part in ('pair', 'distillers')
+                for name, p in getattr(self, part).named_parameters()
+                if p.requires_grad}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any,
                **kwargs: Any) -> 'DistillationMixin':
@@ -307,17 +314,18 @@ class DistillationMixin(BaseDetector):
         return self
 
 
-def _check_trained(pair: nn.Module, optim_wrapper: Any) -> None:
-    """Check that the optimizer has the parameters of the channel adapters."""
+def _check_trained(parameters: dict[str, Tensor],
+                   optim_wrapper: Any) -> None:
+    """Check that the optimizer has parameters, which are given by name."""
     wrappers = (optim_wrapper.values() if isinstance(
         optim_wrapper, OptimWrapperDict) else [optim_wrapper])
     trained = {id(p) for wrapper in wrappers
                for group in wrapper.optimizer.param_groups
                for p in group['params']}
-    missing = [name for name, p in pair.named_parameters()
-               if p.requires_grad and id(p) not in trained]
+    missing = [name for name, p in parameters.items()
+               if id(p) not in trained]
     if missing:
         raise RuntimeError(
-            f'kd_cfg.adapter: the optimizer was built before {missing[0]}, '
+            f'kd_cfg: the optimizer was built before {missing[0]}, '
             f'so it does not train it. {HOW_TO_TRAIN}, before the optimizer '
             'is built')

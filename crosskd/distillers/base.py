@@ -4,12 +4,14 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..arguments import check_has_type, check_number, naming
 from ..checkpoints.auxiliary import Auxiliary
 from ..errors import ConfigTypeError, ConfigValueError
+from ..numerics.randomness import untouched_randomness
 from ..pairs import DensePair, Pair, PairedPass
 from ..registry import DISTILLERS
 from ..taps import Needs
@@ -76,6 +78,15 @@ class Distiller(BaseModule):
         return {name: float(loss.loss_weight)
                 for name, loss in self.named_children()
                 if hasattr(loss, 'loss_weight')}
+
+    def join(self, pair: Pair) -> None:
+        """Build, when training begins, what depends on the pair.
+
+        Layers that are built here train with the student.
+
+        Args:
+            pair: the joined pair, which :meth:`check` accepted.
+        """
 
     def check(self, pair: Pair) -> None:
         """Check, when training begins, that it can work on this pair.
@@ -150,8 +161,12 @@ class Distillers(Auxiliary):
         return {name: weight for d in self.children()
                 for name, weight in d.weights.items()}
 
-    def check(self, pair: Pair) -> None:
-        """Check that all of them can work on this pair.
+    def join(self, pair: Pair, like: Tensor) -> None:
+        """Check that all of them can work on a pair, and join it.
+
+        Args:
+            pair: the joined pair.
+            like: a parameter of the student, for device and data type.
 
         Raises:
             ValueError: one cannot; the message names the config key.
@@ -165,6 +180,10 @@ class Distillers(Auxiliary):
                         f'kd_cfg: {type(distiller).__name__} needs the output '
                         f'{name!r}, but the {teacher.name} head of the '
                         f'teacher has only {", ".join(teacher.outputs)}')
+            # the same seed gives the same student, whatever is distilled
+            with untouched_randomness(), torch.device('cpu'):
+                distiller.join(pair)
+        self.to(like.device, like.dtype)
 
     def forward(self, paired: PairedPass) -> Losses:
         """The losses of all distillers, multiplied by their schedules.

@@ -1,12 +1,17 @@
 """Distilling features."""
+from typing import Any
+
+from ..arguments import check_known
 from ..losses.building import build_loss
-from ..losses.pkd_loss import PKDLoss
 from ..pairs import PairedPass
+from ..pairs.pair import Pair
 from ..registry import DISTILLERS
 from ..taps import FEATURES, Needs, read_tap
 from .base import Distiller, Losses, counts
 
 KEY = 'loss_feat_kd'
+#: what a loss can take besides the features, see FeatureLoss
+FURTHER = ('level', 'boxes', 'scores')
 
 
 @DISTILLERS.register_module()
@@ -22,7 +27,8 @@ class FeatureDistiller(Distiller):
     loss_feat_kd=dict(type='PKDLoss', loss_weight=6.0))``.
 
     Args:
-        loss_feat_kd: config of a loss that compares ``'features'``.
+        loss_feat_kd: config of a loss that compares ``'features'``, see
+            :class:`~crosskd.losses.FeatureLoss`.
         student, teacher: where the features are taken: the name of a module
             whose output is used, such as ``'backbone.layer4'``, or a dict
             such as ``dict(module='bbox_head', io='input')``.  By default the
@@ -37,6 +43,10 @@ class FeatureDistiller(Distiller):
                  teacher: str | dict | None = None) -> None:
         super().__init__()
         self.loss_feat_kd = build_loss(KEY, loss_feat_kd, ('features', ))
+        self._takes = tuple(getattr(self.loss_feat_kd, 'takes', ()))
+        for name in self._takes:
+            check_known(f'{KEY}: {type(self.loss_feat_kd).__name__}.takes',
+                        name, FURTHER)
         self._taps = (read_tap('student', student),
                       read_tap('teacher', teacher))
         #: the features' name, which that of their channel adapters begins with
@@ -46,7 +56,8 @@ class FeatureDistiller(Distiller):
 
     @property
     def needs(self) -> Needs:
-        return Needs(features={self.features: self._taps})
+        return Needs(features={self.features: self._taps},
+                     scores='scores' in self._takes)
 
     @property
     def needs_now(self) -> Needs:
@@ -55,12 +66,33 @@ class FeatureDistiller(Distiller):
     @property
     def method(self) -> str:
         kind = type(self.loss_feat_kd)
-        return 'PKD' if kind is PKDLoss else f'features ({kind.__name__})'
+        return vars(kind).get('method') or f'features ({kind.__name__})'
+
+    def join(self, pair: Pair) -> None:
+        """Build the layers of the loss, for the teacher's channels."""
+        build: Any = getattr(self.loss_feat_kd, 'build_layers', None)
+        if build is not None:
+            build(pair.channels[self.features])
 
     def forward(self, paired: PairedPass) -> Losses:
         if not counts(KEY, self.loss_feat_kd):
-            return {KEY: paired.nothing(self.features)}
+            # DDP needs a gradient for every parameter that trains
+            nothing = sum((0 * p).sum() for p in self.parameters())
+            return {KEY: [zero + nothing
+                          for zero in paired.nothing(self.features)]}
         return {KEY: [
-            self.loss_feat_kd(ours, theirs)
-            for ours, theirs in paired.features(self.features)
+            self.loss_feat_kd(ours, theirs, **further)
+            for (ours, theirs), further in zip(
+                paired.features(self.features), self._further(paired))
         ]}
+
+    def _further(self, paired: PairedPass) -> list[dict[str, Any]]:
+        """Per level, what the loss takes besides the features."""
+        levels = range(len(paired.pair.matched[self.features]))
+        values: dict[str, Any] = dict(level=levels)
+        if 'boxes' in self._takes:
+            values['boxes'] = [paired.boxes for _ in levels]
+        if 'scores' in self._takes:
+            values['scores'] = paired.teacher_scores(self.features)
+        return [{name: values[name][level] for name in self._takes}
+                for level in levels]

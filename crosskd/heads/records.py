@@ -109,6 +109,11 @@ class HeadRecord(Record):
         return [(x.size(2), x.size(3)) for x in self._maps]
 
     @property
+    def class_logits(self) -> Sequence[Tensor]:
+        """Per level (N, A * K, H, W)."""
+        return self.outputs['cls']
+
+    @property
     def device(self) -> torch.device:
         """The device of the maps."""
         return self._maps[0].device

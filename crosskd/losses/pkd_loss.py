@@ -1,10 +1,11 @@
 """Feature imitation by Pearson correlation (PKD)."""
 import torch.nn.functional as F
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..arguments import check_number
+from ..numerics.resizing import resized
 from ..numerics.statistics import standardize
+from .feature_loss import FeatureLoss
 
 
 def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
@@ -15,20 +16,21 @@ def pkd_loss(pred: Tensor, target: Tensor) -> Tensor:
     equations 3 and 5).
 
     Args:
-        pred: (N, C, H, W) feature map that learns.
+        pred: (N, C, h, w) feature map that learns; it is resized to the
+            target's height and width.
         target: (N, C, H, W) feature map of the teacher; no gradient flows
             into it.
 
     Returns:
         Tensor: scalar.
     """
-    ours, = standardize([pred])
+    ours, = standardize([resized(pred, target)])
     theirs, = standardize([target.detach()])
     return F.mse_loss(ours, theirs) / 2
 
 
 @MODELS.register_module()
-class PKDLoss(nn.Module):
+class PKDLoss(FeatureLoss):
     """Feature imitation by Pearson correlation, for ``loss_feat_kd``.
 
     The module of :func:`pkd_loss` (PKD, Cao et al., NeurIPS 2022, arXiv
@@ -43,12 +45,7 @@ class PKDLoss(nn.Module):
         TypeError, ValueError: ``loss_weight`` is not a number or below 0.
     """
 
-    compares = ('features', )
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = check_number(
-            type(self).__name__, 'loss_weight', loss_weight, 0)
+    method = 'PKD'
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of one FPN level.

@@ -8,13 +8,13 @@ from mmdet.registry import MODELS
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from ..arguments import naming
 from ..checkpoints.auxiliary import Auxiliary
 from ..errors import ConfigValueError
 from ..heads import HeadAdapter
 from ..numerics.randomness import untouched_randomness
+from ..numerics.resizing import resized
 from ..registry import in_our_scope
 from ..taps import HEAD_INPUT, Level, Needs, Plan
 from .levels import left_over, match_levels
@@ -53,6 +53,7 @@ class Pair(Auxiliary):
         matched: by the name of features, indices of the levels that both
             have, as (student's, teacher's), matched by stride.
         strides: by the name of features, the stride of each of these levels.
+        channels: by the name of features, the teacher's channels of each.
         split: after how many layers the heads of student and teacher are
             split; None if they are not split.
     """
@@ -69,6 +70,7 @@ class Pair(Auxiliary):
         self.notes: list[str] = []
         self.matched: dict[str, list[tuple[int, int]]] = {}
         self.strides: dict[str, list[tuple[float, float]]] = {}
+        self.channels: dict[str, list[int]] = {}
 
     # -- when training begins ----------------------------------------------
 
@@ -103,6 +105,8 @@ class Pair(Auxiliary):
             self.matched[name] = match_levels(
                 ours, theirs, f' at the {plan.student[name]}')
             self.strides[name] = [ours[i] for i, _ in self.matched[name]]
+            self.channels[name] = [teacher.levels[name][j].channels
+                                   for _, j in self.matched[name]]
             self.note(*left_over(ours, theirs, self.matched[name]))
 
     def _bridge_all(self, student: Side, teacher: Side, plan: Plan) -> None:
@@ -203,5 +207,4 @@ class Pair(Auxiliary):
             f'{name}: maps of the same stride differ in size, such as '
             f"{sizes[0]} (student) and {sizes[1]} (teacher); the student's "
             'are resized (bilinear)')
-        return interpolate(ours, theirs.shape[2:], mode='bilinear',
-                           align_corners=False)
+        return resized(ours, theirs)

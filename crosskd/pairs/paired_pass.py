@@ -3,8 +3,11 @@ from functools import cached_property
 
 import torch
 from mmdet.structures import SampleList
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
+from ..errors import ConfigValueError
+from ..numerics.constants import constant
 from ..taps import FEATURES, Record
 from .pair import Pair
 
@@ -43,6 +46,40 @@ class PairedPass:
         """
         return self.pair.features(name, self._learned.features[name],
                                   self._taught.features[name])
+
+    @cached_property
+    def boxes(self) -> list[Tensor]:
+        """The ground-truth boxes of each image, (n, 4).
+
+        They are xyxy, divided by the width and height of the batch.
+        """
+        height, width = self.samples[0].batch_input_shape
+        size = constant((width, height, width, height), torch.float32,
+                        self.device)
+        return [get_box_tensor(s.gt_instances.bboxes).float() / size
+                for s in self.samples]
+
+    def teacher_scores(self, name: str = FEATURES) -> list[Tensor]:
+        """Per level (N, 1, H, W), the teacher's largest class scores.
+
+        Args:
+            name: of the features whose levels count.
+
+        Raises:
+            ValueError: the teacher's head has no scores at these features.
+        """
+        maps = self._taught.class_logits
+        found = []
+        for _, j in self.pair.matched[name]:
+            features = self._taught.features[name][j]
+            if j >= len(maps) or maps[j].shape[2:] != features.shape[2:]:
+                raise ConfigValueError(
+                    f'kd_cfg: level {j} of the teacher\'s {name} has '
+                    f'{tuple(features.shape[2:])} locations, but its head '
+                    'has no class scores of that size there; take the '
+                    'features that the head is given')
+            found.append(maps[j].sigmoid().amax(1, keepdim=True))
+        return found
 
     def nothing(self, name: str = FEATURES) -> list[Tensor]:
         """0 for each level, in place of a loss that is not computed.

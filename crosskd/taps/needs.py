@@ -15,24 +15,33 @@ class Needs:
         cross_head: whether cross-head predictions are needed.
         features: by name, the student's and the teacher's tap; None for the
             detector's default tap.
+        scores: whether the class scores of the teacher's dense head are
+            needed, whatever the student is.
     """
     outputs: frozenset[str] = frozenset()
     cross_head: bool = False
     features: Mapping[str, tuple[Tap | None, Tap | None]] = field(
         default_factory=dict)
+    scores: bool = False
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(self.outputs | other.outputs,
                      self.cross_head or other.cross_head,
-                     {**self.features, **other.features})
+                     {**self.features, **other.features},
+                     self.scores or other.scores)
 
     def __bool__(self) -> bool:
-        return self.dense or bool(self.features)
+        return self.teachers_head or bool(self.features)
 
     @property
     def dense(self) -> bool:
-        """Whether dense heads with adapters are needed, not just features."""
+        """Whether predictions of two dense heads are compared."""
         return self.cross_head or bool(self.outputs)
+
+    @property
+    def teachers_head(self) -> bool:
+        """Whether the teacher needs a dense head that has an adapter."""
+        return self.dense or self.scores
 
     @classmethod
     def of(cls, names: 'Needs | Collection[str]') -> 'Needs':

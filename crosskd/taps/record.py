@@ -20,6 +20,11 @@ class Record:
     needs: Needs = Needs()
 
     @property
+    def class_logits(self) -> Sequence[Tensor]:
+        """Per level (N, A * K, H, W), if a dense head was run."""
+        return ()
+
+    @property
     def device(self) -> torch.device:
         """The device of the maps."""
         return next(iter(self.features.values()))[0].device

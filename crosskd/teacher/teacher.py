@@ -52,7 +52,7 @@ class Teacher:
             scaling small gradients through the head become 0.  mmcv's own ops
             (deformable convolutions) do not support bfloat16: a head, or a
             backbone and neck, that has any runs in float32.
-        dense: whether predictions of its head are distilled; it then needs a
+        dense: whether predictions of its head are used; it then needs a
             dense head that crosskd knows.
 
     Raises:
@@ -210,7 +210,7 @@ class Teacher:
             self._holding.hold(self.detector, self._dense_head,
                                (body, head), inputs)
             taps = {name: plan.teacher[name] for name in needs.features}
-            if needs.dense:
+            if needs.teachers_head:
                 seen = self._run_dense(inputs.to(body), head, needs, taps)
             else:
                 seen = Record(run_to(self.detector, taps, inputs.to(body),
@@ -260,7 +260,7 @@ class Teacher:
     def _runs_alone(self) -> bool:
         """Whether only backbone, neck and a dense head run."""
         plan = self._plan
-        return plan is None or plan.needs.dense or take_features_alone(
+        return plan is None or plan.needs.teachers_head or take_features_alone(
             self.detector, plan.teacher)
 
     @property
