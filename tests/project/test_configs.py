@@ -32,7 +32,9 @@ COMPILED = ('reppoints', *(row.name for row in FAMILY.values()
 # whose third output is learned from the teacher, too
 QUALITY = ('ATSSHead', 'PAAHead', 'DDODHead')
 # mmdet's, and for how many images a step, where not 0.01 for 16
-LEARNING_RATES = dict(yolox=(0.01, 64), rtmdet=(0.004, 256))
+LEARNING_RATES = {'_yolox': (0.01, 64), '_rtmdet': (0.004, 256),
+                  '_r50_faster': (0.02, 16), '_r101_faster': (0.02, 16),
+                  '_r50_mask': (0.02, 16)}
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -128,6 +130,67 @@ def test_published_recipe(name):
         assert cfg.model.teacher_ckpt.startswith('https://')
 
 
+BETWEEN_RETINANETS, TWO_STAGES = 'retinanet_x101', 'faster-rcnn_cascade'
+PUBLISHED_LOSSES = [
+    ('pkd/', 'faster-rcnn', dict(loss_weight=6.0)),
+    ('pkd/', 'swin', dict(loss_weight=6.0)),
+    ('pkd/', 'fcos-x101', dict(loss_weight=10.0)),
+    ('pkd/', BETWEEN_RETINANETS, dict(loss_weight=10.0)),
+    ('pkd/', 'reppoints', dict(loss_weight=10.0)),
+    ('cwd/', 'rtmdet', dict(loss_weight=1.0, norm='channel')),
+    ('mgd/', BETWEEN_RETINANETS, dict(loss_weight=2e-5, mask_ratio=0.65)),
+    ('mgd/', 'reppoints', dict(loss_weight=2e-5, mask_ratio=0.65)),
+    ('mgd/', TWO_STAGES, dict(loss_weight=5e-7, mask_ratio=0.45)),
+    *[('fgd/', which, dict(temperature=0.5, alpha=1e-3, beta=5e-4,
+                           gamma=5e-4, lambda_=5e-6))
+      for which in (BETWEEN_RETINANETS, 'gflv1', 'yolox')],
+    ('fgd/', 'fcos', dict(temperature=0.8, alpha=1.6e-3, beta=8e-4,
+                          gamma=8e-4, lambda_=8e-6)),
+    *[('fgd/', which, dict(temperature=0.5, alpha=5e-5, beta=2.5e-5,
+                           gamma=5e-5, lambda_=5e-7))
+      for which in (TWO_STAGES, 'mask-rcnn_cascade')]]
+SAME_HEADS = {'mgd/': (BETWEEN_RETINANETS, 'reppoints'),
+              'fgd/': (BETWEEN_RETINANETS, 'gflv1')}
+CLIPPED = ('mgd/', 'fgd/')  # gradients, and FCOS's and nobody else's by mmdet
+
+
+@pytest.mark.parametrize('folder, part, loss', PUBLISHED_LOSSES)
+def test_a_published_loss_of_features(folder, part, loss):
+    names = [c for c in CONFIGS if c.startswith(folder) and part in c]
+    assert names
+    for name in names:
+        found = dict(Config.fromfile(ROOT / name).model.kd_cfg.loss_feat_kd)
+        found.pop('type')
+        assert found == loss
+
+
+@pytest.mark.parametrize('name', [
+    c for c in CONFIGS if c.startswith(FEATURES)])
+def test_a_published_training_by_features(name):
+    cfg = Config.fromfile(ROOT / name)
+    assert cfg.train_cfg.max_epochs == (
+        300 if '-300e' in name else 24 if '_2x' in name else 12)
+    clips = name.startswith(CLIPPED) and 'yolox' not in name
+    assert cfg.optim_wrapper.get('clip_grad') == (
+        dict(max_norm=35, norm_type=2) if clips else None)
+    same = SAME_HEADS.get(name[:4], ())
+    assert cfg.model.kd_cfg.get('inherit') == (
+        ('neck', 'bbox_head') if any(part in name for part in same) else None)
+    milestones = [one.milestones for one in cfg.param_scheduler
+                  if one.type == 'MultiStepLR']
+    assert milestones == ([[16, 22]] if '_2x' in name else
+                          [[8, 11]] if '_1x' in name else [])
+
+
+def test_class_scores_imitate_channel_by_channel():
+    cfg = Config.fromfile(
+        ROOT / 'cwd/cwd_r50_gflv1_r101-2x-ms_fpn_1x_coco.py')
+    assert cfg.model.kd_cfg == dict(distillers=[dict(
+        type='FeatureDistiller', student='bbox_head.gfl_cls',
+        teacher='bbox_head.gfl_cls', loss_feat_kd=dict(
+            type='ChannelWiseDivergence', loss_weight=5.0))])
+
+
 @pytest.mark.parametrize('name', ON_COCO)
 def test_the_learning_rate_is_that_of_mmdet(name):
     cfg = Config.fromfile(ROOT / name)
@@ -137,7 +200,9 @@ def test_the_learning_rate_is_that_of_mmdet(name):
     assert cfg.optim_wrapper.optimizer.lr == lr
 
 
-@pytest.mark.parametrize('name', [c for c in ON_COCO if 'retinanet' in c])
+@pytest.mark.parametrize('name', [
+    c for c in ON_COCO if 'retinanet' in c
+    and not c.startswith(FEATURES)])  # whose papers have mmdet's own
 def test_retinanet_students_have_p6_on_the_output(name):
     cfg = Config.fromfile(ROOT / name)
     teacher = Config.fromfile(find_config(cfg.model.teacher_config))
