@@ -191,6 +191,17 @@ def test_class_scores_imitate_channel_by_channel():
             type='ChannelWiseDivergence', loss_weight=5.0))])
 
 
+@pytest.mark.parametrize('name', [c for c in CONFIGS if 'cwd_rtmdet' in c])
+def test_rtmdet_is_without_its_teacher_after_mosaic_and_mixup(name):
+    """Its pipeline is switched for the last 20 of 300 epochs."""
+    cfg = Config.fromfile(ROOT / name)
+    assert cfg.model.kd_cfg.schedule == dict(
+        loss_feat_kd=dict(type='StopWeight', begin=-20))
+    hook, = (hook for hook in cfg.custom_hooks
+             if hook.type == 'PipelineSwitchHook')
+    assert hook.switch_epoch - cfg.train_cfg.max_epochs == -20
+
+
 @pytest.mark.parametrize('name', ON_COCO)
 def test_the_learning_rate_is_that_of_mmdet(name):
     cfg = Config.fromfile(ROOT / name)
