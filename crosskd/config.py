@@ -2,7 +2,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from .arguments import check_has_type, check_known, one_of
+from .arguments import check_has_type, check_known, naming, one_of
 from .distillers import Distiller, Distillers
 from .distillers.base import PREDICTIONS, build_distiller
 from .distillers.predictions import OUTPUTS
@@ -49,7 +49,8 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
       without class names.
     - ``schedule``: by the name of a loss, config of a schedule that multiplies
       its weight during the run, such as
-      ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``.
+      ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``; or a list of
+      such configs.  See :mod:`crosskd.distillers.schedules`.
 
     Args:
         kd_cfg: a dict with these keys.
@@ -120,23 +121,26 @@ def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:
     return built
 
 
-def _schedules(given: dict) -> dict[str, Schedule]:
+def _schedules(given: dict) -> dict[str, list[Schedule]]:
     cfgs = given.get('schedule', {})
     if not isinstance(cfgs, dict):
         raise ConfigTypeError('kd_cfg.schedule must be a dict from the names '
                               f'of losses to configs, found {cfgs!r}')
-    return {name: _schedule(f'kd_cfg.schedule.{name}', cfg)
-            for name, cfg in cfgs.items()}
+    built = {}
+    for name, cfg in cfgs.items():
+        key = f'kd_cfg.schedule.{name}'
+        built[name] = [_schedule(f'{key}[{index}]', one)
+                       for index, one in enumerate(cfg)] if isinstance(
+                           cfg, (list, tuple)) else [_schedule(key, cfg)]
+    return built
 
 
 def _schedule(key: str, cfg: Any) -> Schedule:
     check_has_type(key, cfg)
     check_known(key, cfg['type'], SCHEDULES.module_dict)
     arguments = {k: v for k, v in cfg.items() if k != 'type'}
-    try:
+    with naming(f'{key}: '):
         return SCHEDULES.module_dict[cfg['type']](**arguments)
-    except TypeError as e:
-        raise ConfigTypeError(f'{key}: {e}') from None
 
 
 def _split(given: dict) -> tuple[int, int]:

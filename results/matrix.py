@@ -66,9 +66,13 @@ class Comparison:
     methods: dict[str, str]
 
 
+def features(kind: str, **arguments: object) -> dict[str, object]:
+    return {f'{KD}loss_feat_kd.{key}': value
+            for key, value in dict(type=kind, **arguments).items()}
+
+
 def pkd(weight: float) -> dict[str, object]:
-    return {f'{KD}loss_feat_kd.type': 'PKDLoss',
-            f'{KD}loss_feat_kd.loss_weight': weight}
+    return features('PKDLoss', loss_weight=weight)
 
 
 def head(name: str, teacher: str, alone: str, crosskd: str,
@@ -102,6 +106,8 @@ BOX = {f'{KD}sdd_regions.map': None, f'{KD}sdd_regions.box.loss_weight': 3.0,
        f'{KD}sdd_regions.box.base': 'bernoulli',
        f'{KD}sdd_regions.box.scales': [1, 2, 4]}
 ONE_ANCHOR = 'RetinaNet, one anchor, teacher'
+PKD_FASTER = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
+FASTER = 'Faster R-CNN teacher'
 
 ON_SHAPES = [
     *head('GFL', 'demo/gfl_r18w24_shapes.py', 'demo/gfl_r18w8_shapes.py',
@@ -141,6 +147,25 @@ ON_SHAPES = [
     Detector('GFL CrossKD from RetinaNet',
              'demo/crosskd_gfl_r18w8_retinanet_r18w24_shapes.py',
              'RetinaNet teacher'),
+    *(Detector(f'GFL {name}', GFL_CROSSKD, 'GFL teacher',
+               {**FEATURES_ALONE, **changes}) for name, changes in {
+                   'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
+                   'MGD': features('MGDLoss', loss_weight=2e-5),
+                   'FGD': features('FGDLoss'),
+    }.items()),
+    Detector(FASTER, f'{SHAPES}/faster_r18w24_shapes.py', is_teacher=True),
+    Detector('Faster R-CNN alone', f'{SHAPES}/faster_r18w8_shapes.py'),
+    Detector('Faster R-CNN PKD', PKD_FASTER, FASTER),
+    Detector('Faster R-CNN MGD', PKD_FASTER, FASTER, features(
+        'MGDLoss', loss_weight=5e-7, mask_ratio=0.45)),
+    Detector('Faster R-CNN PKD from RetinaNet', PKD_FASTER,
+             'RetinaNet teacher', {
+                 'model.teacher_config':
+                 'crosskd::demo/retinanet_r18w24_shapes.py'}),
+    Detector('RetinaNet PKD from Faster R-CNN',
+             f'{SHAPES}/crosskd_retinanet_r18w8_r18w24_shapes.py', FASTER, {
+                 **FEATURES_ALONE, **pkd(2.0), 'model.teacher_config':
+                 f'{SHAPES}/faster_r18w24_shapes.py'}),
 ]
 
 AQUARIUM = str(HERE / 'aquarium')

@@ -1,5 +1,5 @@
 """Base class of the distillers, and the module that holds them."""
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -15,7 +15,8 @@ from ..numerics.randomness import untouched_randomness
 from ..pairs import DensePair, Pair, PairedPass
 from ..registry import DISTILLERS
 from ..taps import Needs
-from .schedules import Schedule, iterations_done, name_of_run
+from .progress import name_of_run
+from .schedules import Schedule, Schedules
 
 Losses = dict[str, Tensor | list[Tensor]]
 
@@ -38,7 +39,12 @@ class Distiller(BaseModule):
 
     Its parameters, if it has any, train with the student and are saved beside
     the student's, see :class:`~crosskd.checkpoints.auxiliary.Auxiliary`.
+
+    Attributes:
+        in_run: the schedules of the detector's losses, in its run.
     """
+
+    in_run = Schedules({}, '')
 
     @property
     def needs(self) -> Needs | Collection[str]:
@@ -57,15 +63,60 @@ class Distiller(BaseModule):
     def needs_now(self) -> Needs | Collection[str]:
         """The part of ``needs`` that the next step uses.
 
-        It is smaller while a loss has a weight of 0.  The teacher's head does
-        not run if no distiller needs more than features.
+        It is smaller while a loss does not count, see :meth:`counts`.  The
+        teacher's head does not run if no distiller needs more than features,
+        and the teacher does not run at all if none needs anything.
         """
         return self.needs
 
     @property
     def schedules(self) -> Mapping[str, Schedule]:
-        """By the name of a loss, the schedule that multiplies its weight."""
+        """By the name of a loss, a schedule that multiplies its weight."""
         return {}
+
+    def counts(self, name: str, loss: nn.Module, key: str = '') -> bool:
+        """Whether a loss counts now.  If not, it need not be computed.
+
+        It does not count while its weight or the factor of its schedules is
+        0.  A hook may have changed the weight.  A weight that is a tensor
+        counts as above 0: reading its value would make the host wait for the
+        device.
+
+        Args:
+            name: of the loss, in the log.
+            loss: its module.
+            key: of the loss in ``kd_cfg``, for messages; by default its name.
+
+        Raises:
+            TypeError, ValueError: the weight is not a number, or is below 0.
+        """
+        weight = getattr(loss, 'loss_weight', 1.0)
+        if not isinstance(weight, Tensor) and check_number(
+                f'kd_cfg.{key or name}: {type(loss).__name__}', 'loss_weight',
+                weight, 0) == 0:
+            return False
+        return self.in_run.factor(name) != 0
+
+    def nothing(self, loss: nn.Module, paired: PairedPass,
+                features: str | None = None) -> list[Tensor]:
+        """0 for each level, in place of a loss that does not count.
+
+        The parameters of the loss, and channel adapters that are idle, get a
+        gradient of 0, because DDP needs a gradient for every parameter that
+        trains.
+
+        Args:
+            loss: its module.
+            paired: the outputs of both detectors for the batch.
+            features: name of the features whose levels count; None for
+                predictions.
+        """
+        zeros = (paired.nothing() if features is None
+                 else paired.nothing(features))
+        for parameter in loss.parameters():
+            if parameter.requires_grad:
+                zeros[0] = zeros[0] + (0 * parameter).sum()
+        return zeros
 
     @property
     def method(self) -> str:
@@ -118,27 +169,29 @@ class Distiller(BaseModule):
 class Distillers(Auxiliary):
     """The distillers of a detector, and the schedules of their losses.
 
-    Each loss has a ``loss_weight``.  A schedule multiplies that weight during
-    the run; only this class applies schedules.
+    Each loss has a ``loss_weight``.  Its schedules multiply that weight during
+    the run; only this class applies them.
 
     Args:
         distillers: by the name that their parameters are saved under.
-        schedules: by the name of a loss (``'loss_cls_kd'``), in addition to
-            the schedules of the distillers.
+        schedules: by the name of a loss (``'loss_cls_kd'``), its schedules, in
+            addition to those of the distillers.
 
     Attributes:
         loss_names: names of the losses of the last batch.
     """
 
     def __init__(self, distillers: Mapping[str, Distiller],
-                 schedules: Mapping[str, Schedule] | None = None) -> None:
+                 schedules: Mapping[str, Sequence[Schedule]] | None = None
+                 ) -> None:
         super().__init__()
         self.loss_names: frozenset[str] = frozenset()
-        self.schedules = dict(schedules or {})
+        self.schedules = Schedules(schedules or {}, name_of_run())
         for name, distiller in distillers.items():
             self.add_module(name, distiller)
-            self.schedules = {**distiller.schedules, **self.schedules}
-        self._run = name_of_run()
+            distiller.in_run = self.schedules
+            for loss, schedule in distiller.schedules.items():
+                self.schedules.add(loss, schedule)
 
     @property
     def needs(self) -> Needs:
@@ -201,24 +254,17 @@ class Distillers(Auxiliary):
                         'expected different names')
                 losses[name] = loss
         self.loss_names = frozenset(losses)
-        for name, schedule in self.schedules.items():
-            if name not in losses:
-                raise ConfigValueError(
-                    f'kd_cfg.schedule: there is no loss {name!r}; expected '
-                    f'one of {", ".join(losses)}')
-            losses[name] = _times(schedule, iterations_done(self._run),
-                                  losses[name])
-        return losses
+        self.schedules.check_names(losses)
+        return {name: _times(self.schedules.factor(name), loss)
+                for name, loss in losses.items()}
 
 
 def _all(needs: Iterable[Needs | Collection[str]]) -> Needs:
     return reduce(or_, map(Needs.of, needs), Needs())
 
 
-def _times(schedule: Schedule, done: int | None,
+def _times(factor: float,
            loss: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-    # no Runner, so no iterations are counted
-    factor = 1.0 if done is None else schedule(done)
     if factor == 1.0:
         return loss
     return ([factor * x for x in loss] if isinstance(loss, list)
@@ -236,24 +282,6 @@ def dense(pair: Pair) -> DensePair:
             'kd_cfg: predictions are only distilled between dense heads that '
             f'have adapters, found a {type(pair).__name__}')
     return pair
-
-
-def counts(key: str, loss: nn.Module) -> bool:
-    """Whether a loss has a weight above 0 now.  If not, it is not computed.
-
-    A hook may have changed the weight.  A weight that is a tensor counts as
-    above 0: reading its value would make the host wait for the device.
-
-    Args:
-        key: of the loss in ``kd_cfg``, for messages.
-        loss: its module.
-
-    Raises:
-        TypeError, ValueError: the weight is not a number, or is below 0.
-    """
-    weight = getattr(loss, 'loss_weight', 1.0)
-    return isinstance(weight, Tensor) or check_number(
-        f'kd_cfg.{key}: {type(loss).__name__}', 'loss_weight', weight, 0) != 0
 
 
 def build_distiller(key: str, cfg: dict) -> Distiller:

@@ -7,7 +7,7 @@ from ..pairs import PairedPass
 from ..pairs.pair import Pair
 from ..registry import DISTILLERS
 from ..taps import FEATURES, Needs, read_tap
-from .base import Distiller, Losses, counts
+from .base import Distiller, Losses
 
 KEY = 'loss_feat_kd'
 #: what a loss can take besides the features, see FeatureLoss
@@ -61,7 +61,7 @@ class FeatureDistiller(Distiller):
 
     @property
     def needs_now(self) -> Needs:
-        return self.needs if counts(KEY, self.loss_feat_kd) else Needs()
+        return self.needs if self.counts(KEY, self.loss_feat_kd) else Needs()
 
     @property
     def method(self) -> str:
@@ -75,11 +75,9 @@ class FeatureDistiller(Distiller):
             build(pair.channels[self.features])
 
     def forward(self, paired: PairedPass) -> Losses:
-        if not counts(KEY, self.loss_feat_kd):
-            # DDP needs a gradient for every parameter that trains
-            nothing = sum((0 * p).sum() for p in self.parameters())
-            return {KEY: [zero + nothing
-                          for zero in paired.nothing(self.features)]}
+        if not self.counts(KEY, self.loss_feat_kd):
+            return {KEY: self.nothing(self.loss_feat_kd, paired,
+                                      self.features)}
         return {KEY: [
             self.loss_feat_kd(ours, theirs, **further)
             for (ours, theirs), further in zip(

@@ -12,7 +12,7 @@ from ..losses.comparing import compared_forms
 from ..pairs import DensePair, DensePass, Pair
 from ..registry import DISTILLERS
 from ..taps import Needs
-from .base import PREDICTIONS, Distiller, Losses, counts, dense
+from .base import PREDICTIONS, Distiller, Losses, dense
 
 PLACES = ('all', 'positives', 'confidence')
 #: the output that each loss compares
@@ -77,7 +77,7 @@ class PredictionDistiller(Distiller):
     @property
     def needs_now(self) -> Needs:
         return self._needs_of([key for key in self.keys
-                               if counts(key, getattr(self, key))])
+                               if self.counts(key, getattr(self, key))])
 
     def _needs_of(self, keys: Sequence[str]) -> Needs:
         return Needs(frozenset(OUTPUTS[key] for key in keys),
@@ -146,7 +146,8 @@ class PredictionDistiller(Distiller):
         # autocast would decode GFL's boxes, and compare L1 losses, in half
         with torch.autocast(paired.device.type, enabled=False):
             return {key: paired.by_level(makers[key](paired))
-                    if counts(key, getattr(self, key)) else paired.nothing()
+                    if self.counts(key, getattr(self, key))
+                    else self.nothing(getattr(self, key), paired)
                     for key in self.keys}
 
     def _classification(self, paired: DensePass) -> Tensor:

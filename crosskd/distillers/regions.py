@@ -14,7 +14,7 @@ from ..losses.sdd_loss import SDDLoss, at_least_one_of
 from ..pairs import DensePass, Pair
 from ..registry import DISTILLERS, REGIONS
 from ..taps import Needs
-from .base import PREDICTIONS, Distiller, Losses, counts, dense
+from .base import PREDICTIONS, Distiller, Losses, dense
 from .schedules import LinearWarmup, Schedule
 
 WEIGHTINGS = ('all', 'confidence')
@@ -77,7 +77,7 @@ class RegionDistiller(Distiller):
 
     @property
     def needs_now(self) -> Needs:
-        if any(_counts(kind, loss) for kind, loss in self.losses.items()):
+        if any(self._counts(kind, loss) for kind, loss in self.losses.items()):
             return self.needs
         return Needs()
 
@@ -111,8 +111,8 @@ class RegionDistiller(Distiller):
     def forward(self, paired: DensePass) -> Losses:
         losses: Losses = {}
         for kind, loss in self.losses.items():
-            if not _counts(kind, loss):
-                losses[f'loss_sdd_{kind}'] = paired.nothing()
+            if not self._counts(kind, loss):
+                losses[f'loss_sdd_{kind}'] = self.nothing(loss, paired)
                 continue
             maps = REGIONS.module_dict[kind](paired, self.prediction)
             self._warn_of_scales(kind, max(loss.scales), max(
@@ -126,6 +126,10 @@ class RegionDistiller(Distiller):
                  at_least_one_of(reduce_mean(count))).unbind())
         return losses
 
+    def _counts(self, kind: str, loss: SDDLoss) -> bool:
+        return self.counts(f'loss_sdd_{kind}', loss,
+                           f'loss_sdd ({kind} regions)')
+
     def _warn_of_scales(self, kind: str, finest: int, side: int) -> None:
         # not an error: the next batch may have larger images
         if finest > side and kind not in self._warned:
@@ -136,10 +140,6 @@ class RegionDistiller(Distiller):
                 f'side has at most {side} locations)',
                 logger='current',
                 level=logging.WARNING)
-
-
-def _counts(kind: str, loss: SDDLoss) -> bool:
-    return counts(f'loss_sdd ({kind} regions)', loss)
 
 
 def _build(kind: str, common: dict, changes: object) -> SDDLoss:

@@ -17,6 +17,7 @@ from ..detectors.summary import summary
 from .first_validation import try_validation
 from .run_checks import (
     built_dataset,
+    check_epochs,
     check_load_from,
     check_loader,
     check_optimizer,
@@ -46,13 +47,15 @@ def prepare(run: runner.Runner, detector: Any,
     check_load_from(run._load_from)
     check_types('param_scheduler', PARAM_SCHEDULERS, run.param_schedulers)
     prepare_checkpointing(detector, run.cfg.get('activation_checkpointing'))
+    distils = isinstance(detector, DistillationMixin)
+    if distils:
+        check_epochs(detector.distillers.schedules.by_loss, run._train_loop)
     data = [_check_data(run, part, detector) for part in ('train', 'val')]
     check_same_classes(*data)
     # after the local files: these may have to be downloaded
     check_pretrained(model_cfg)
     warn_of_frozen(detector, dict(
         model=model_cfg, load_from=run._load_from, resume=run._resume))
-    distils = isinstance(detector, DistillationMixin)
     if distils:
         detector.teacher.look_at_data('train_dataloader.dataset', data[0])
         detector.join_teacher(next(iter(built_classes(data[0])), None))

@@ -1,13 +1,14 @@
 """Checks of optimizer, loaders, hooks and schedulers before a run begins."""
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DATASETS, Registry
+from mmengine.registry import DATASETS, LOOPS, Registry
+from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,6 +17,7 @@ from ..checkpoints.pretrained import named_weights
 from ..compat.mmengine_logging import quiet
 from ..errors import ConfigValueError, words
 from ..names import did_you_mean
+from ..registry import resolve
 
 # errors of mmengine, mmdet and torch about arguments
 COMPLAINTS = (AssertionError, KeyError, TypeError, ValueError)
@@ -90,6 +92,37 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
         raise ConfigValueError(
             f'optim_wrapper.type={kind!r}{amp} with optimizer.type='
             f'{cfg["optimizer"].get("type")!r}: {words(e)}') from None
+
+
+def check_epochs(schedules: Mapping[str, Sequence[Any]], loop: Any) -> None:
+    """Check that no schedule counts epochs in a run that has none.
+
+    Args:
+        schedules: by the name of a loss, the schedules of its weight.
+        loop: the train loop, or its config (``train_cfg``).
+
+    Raises:
+        ValueError: one does.
+    """
+    if not _counts_iterations(loop):
+        return
+    for name, each in schedules.items():
+        for schedule in each:
+            if schedule.counts_epochs:
+                raise ConfigValueError(
+                    f'kd_cfg.schedule.{name}: {type(schedule).__name__} '
+                    'counts epochs, but the train loop (train_cfg) counts '
+                    'iterations only; expected by_epoch=False, with begin and '
+                    'end in iterations, and no each_epoch')
+
+
+def _counts_iterations(loop: Any) -> bool:
+    if isinstance(loop, dict):
+        if 'type' not in loop:
+            return not loop.get('by_epoch', True)
+        loop = resolve(LOOPS, loop['type'], loop.get('_scope_'))
+    kind = loop if isinstance(loop, type) else type(loop)
+    return issubclass(kind, IterBasedTrainLoop)
 
 
 def check_types(key: str, registry: Registry, cfg: Any) -> None:

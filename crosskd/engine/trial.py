@@ -85,8 +85,9 @@ def _pass(model: DistillationMixin, inputs: Tensor,
 
 
 def _at_work(distillers: nn.Module) -> nn.Module:
-    """A copy without weights of 0: a hook may raise them later."""
+    """A copy without weights of 0, which hooks and schedules may raise."""
     copied: Any = copy.deepcopy(distillers)
+    copied.schedules.pause()
     for module in copied.modules():
         weight = getattr(module, 'loss_weight', 1)
         if not isinstance(weight, Tensor) and weight == 0:

@@ -17,8 +17,8 @@ class FeatureLoss(nn.Module):
 
     - ``'level'``: the index of the level, among those that both detectors
       have;
-    - ``'boxes'``: a list with the ground-truth boxes of each image, (n, 4) in
-      xyxy, divided by width and height of the batch;
+    - ``'boxes'``: the ground-truth boxes, see
+      :attr:`crosskd.pairs.PairedPass.boxes`;
     - ``'scores'``: (N, 1, H, W), the largest class score of the teacher at
       each location of the level.  The teacher then needs a dense head that
       crosskd knows.

@@ -8,9 +8,9 @@ from mmcv.cnn import ContextBlock
 from mmdet.registry import MODELS
 from mmengine.model import ModuleDict, ModuleList
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ..arguments import check_number
+from ..numerics.constants import constant
 from ..numerics.precision import at_least_float32
 from ..numerics.resizing import resized
 from .feature_loss import FeatureLoss
@@ -60,7 +60,7 @@ def channel_attention(x: Tensor, temperature: float) -> Tensor:
     return (x.abs().mean((2, 3)) / temperature).softmax(1) * x.size(1)
 
 
-def box_masks(boxes: Sequence[Tensor], height: int,
+def box_masks(boxes: Tensor, height: int,
               width: int) -> tuple[Tensor, Tensor]:
     """Weights of the locations of a map inside and outside boxes.
 
@@ -68,8 +68,8 @@ def box_masks(boxes: Sequence[Tensor], height: int,
     locations, so a box of h × w strides covers (h + 1) × (w + 1) of them.
 
     Args:
-        boxes: for each image (n, 4), xyxy divided by the width and height of
-            the batch.
+        boxes: (N, n, 4) with n >= 1, xyxy divided by the width and height of
+            the batch; negative ones cover nothing.
         height, width: of the map.
 
     Returns:
@@ -77,25 +77,20 @@ def box_masks(boxes: Sequence[Tensor], height: int,
         largest ``1 / ((h + 1) (w + 1))`` of the boxes that cover it, else 0.
         Outside: ``1 / count`` at all locations that no box covers.
     """
-    # a row that covers no location, so that there is at least one
-    nothing = boxes[0].new_full((1, 4), -1.0)
-    padded = pad_sequence([*boxes, nothing], batch_first=True,
-                          padding_value=-1.0)[:-1]  # (N, n, 4)
-    size = padded.new_tensor([width, height])
-    low = (padded[..., :2] * size).floor()
-    high = (padded[..., 2:] * size).ceil()
-    area = (high - low + 1).prod(-1)
+    corners = boxes * constant((width, height, width, height), boxes.dtype,
+                               boxes.device)
+    low, high = corners[..., :2].floor(), corners[..., 2:].ceil()
     columns, rows = (
         (low[..., k, None] <= at) & (at <= high[..., k, None])
-        for k, at in enumerate(torch.arange(n, device=padded.device)
+        for k, at in enumerate(torch.arange(n, device=boxes.device)
                                for n in (width, height)))
-    inside = torch.where(rows[..., None] & columns[..., None, :],
-                         1 / area[..., None, None], 0).amax(1)
+    weight = (high - low + 1).prod(-1).reciprocal()[..., None, None]
+    inside = (rows[..., None] & columns[..., None, :]).mul(weight).amax(1)
     outside = (inside == 0).to(inside.dtype)
     return inside, outside / outside.sum((1, 2), keepdim=True).clamp(min=1)
 
 
-def fgd_loss(pred: Tensor, target: Tensor, boxes: Sequence[Tensor],
+def fgd_loss(pred: Tensor, target: Tensor, boxes: Tensor,
              related: tuple[Tensor, Tensor], weights: FGDWeights | None = None,
              temperature: float = 0.5) -> Tensor:
     """Squared error by attention and boxes, and of attention and relations.
@@ -112,7 +107,7 @@ def fgd_loss(pred: Tensor, target: Tensor, boxes: Sequence[Tensor],
         pred: (N, C, H, W) feature map that learns, s.
         target: (N, C, H, W) feature map of the teacher, t; no gradient flows
             into it.
-        boxes: for each image (n, 4), as in :func:`box_masks`.
+        boxes: (N, n, 4), as in :func:`box_masks`.
         related: R(s) and R(t), (N, C, H, W) each: the two maps after a layer
             that adds to each location what it knows of the whole map.
         weights: α, β, γ and λ.
@@ -128,8 +123,7 @@ def fgd_loss(pred: Tensor, target: Tensor, boxes: Sequence[Tensor],
         (at_s, to_s), (at_t, to_t) = (
             (spatial_attention(x, temperature),
              channel_attention(x, temperature)) for x in (ours, theirs))
-        inside, outside = box_masks([b.to(ours) for b in boxes],
-                                    *ours.shape[2:])
+        inside, outside = box_masks(boxes.to(ours.dtype), *ours.shape[2:])
         where = (w.alpha * inside + w.beta * outside) * at_t
         features = (where * torch.einsum(
             'nc,nchw->nhw', to_t, (ours - theirs).square())).sum()
@@ -188,14 +182,14 @@ class FGDLoss(FeatureLoss):
         }) for c in channels)
 
     def forward(self, pred: Tensor, target: Tensor, level: int = 0, *,
-                boxes: Sequence[Tensor]) -> Tensor:
+                boxes: Tensor) -> Tensor:
         """The loss of one level.
 
         Args:
             pred: (N, C, H, W) feature map that learns.
             target: (N, C, H, W) feature map of the teacher.
             level: index of the level, as in :meth:`build_layers`.
-            boxes: for each image (n, 4), as in :func:`box_masks`.
+            boxes: (N, n, 4), as in :func:`box_masks`.
 
         Returns:
             Tensor: scalar.

@@ -84,4 +84,4 @@ class ScoreWeightedL2Loss(FeatureLoss):
             Tensor: scalar.
         """
         return self.loss_weight * score_weighted_l2_loss(
-            self.projections[level](pred), target, scores)
+            self.projections[level](resized(pred, target)), target, scores)

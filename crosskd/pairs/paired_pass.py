@@ -5,11 +5,15 @@ import torch
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ConfigValueError
 from ..numerics.constants import constant
 from ..taps import FEATURES, Record
 from .pair import Pair
+
+# wider than a batch, so that it covers no location of a map
+NO_BOX = -1e5
 
 
 class PairedPass:
@@ -48,16 +52,20 @@ class PairedPass:
                                   self._taught.features[name])
 
     @cached_property
-    def boxes(self) -> list[Tensor]:
-        """The ground-truth boxes of each image, (n, 4).
+    def boxes(self) -> Tensor:
+        """The ground-truth boxes, (N, n, 4) with n >= 1.
 
-        They are xyxy, divided by the width and height of the batch.
+        They are xyxy, divided by the width and height of the batch.  The rows
+        of an image with fewer than n boxes end with negative ones.
         """
         height, width = self.samples[0].batch_input_shape
         size = constant((width, height, width, height), torch.float32,
                         self.device)
-        return [get_box_tensor(s.gt_instances.bboxes).float() / size
-                for s in self.samples]
+        found = [get_box_tensor(s.gt_instances.bboxes).float()
+                 for s in self.samples]
+        at_least_one = torch.full_like(size[None], NO_BOX)
+        return pad_sequence([*found, at_least_one], batch_first=True,
+                            padding_value=NO_BOX)[:-1] / size
 
     def teacher_scores(self, name: str = FEATURES) -> list[Tensor]:
         """Per level (N, 1, H, W), the teacher's largest class scores.

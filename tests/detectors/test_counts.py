@@ -98,6 +98,18 @@ CASES = as_params(
           for method in METHODS if method != 'CrossKD'])
 
 
+# of GFL by its features: kernels and bytes, as above
+FEATURES = {
+    'PKD': (dict(type='PKDLoss'), 70, 16416),
+    'CWD': (dict(type='ChannelWiseDivergence'), 25, 16128),
+    'CWD with norm': (
+        dict(type='ChannelWiseDivergence', norm='channel'), 31, 16320),
+    'MGD': (dict(type='MGDLoss'), 28, 32508),
+    'FGD': (dict(type='FGDLoss'), 253, 38736),
+    'weighted by scores': (dict(type='ScoreWeightedL2Loss'), 64, 17148),
+}
+
+
 class Saved:
     """A tensor as long as a backward pass needs it."""
 
@@ -141,27 +153,44 @@ def of_the_plain(kind):
         return kept, counted(lambda: plain.loss(inputs, samples), counts)
 
 
-@pytest.mark.parametrize('kind, method', CASES)
-def test_a_step_costs_no_more_than_it_did(kind, method):
-    kernels, kept = CEILINGS[kind, method]
+def beyond(kind, cfg, taught):
+    """Kernels, syncs, copies and bytes beyond student and teacher."""
     kept_alone, alone = of_the_plain(kind)
-    model = build(METHODS[method](kind))
-    assert kept_by(model.loss, *batch()) - kept_alone <= kept
-    teacher = model.teacher.detector
+    model = build(cfg)
+    kept = kept_by(model.loss, *batch()) - kept_alone
 
     def teach():
         with torch.no_grad():
-            teacher.bbox_head(teacher.extract_feat(inputs))
+            taught(model.teacher.detector, inputs)
 
     with pretend_device() as counts:
         model.to(DEVICE)
         inputs, samples = on_device(*batch())
         ours = counted(lambda: model.loss(inputs, samples), counts)
-        taught = counted(teach, counts)
-    extra = [a - b - c for a, b, c in zip(ours, alone, taught)]
+        theirs = counted(teach, counts)
+    return [a - b - c for a, b, c in zip(ours, alone, theirs)], kept
+
+
+@pytest.mark.parametrize('kind, method', CASES)
+def test_a_step_costs_no_more_than_it_did(kind, method):
+    extra, bytes_kept = beyond(kind, METHODS[method](kind),
+                               lambda detector, inputs: detector.bbox_head(
+                                   detector.extract_feat(inputs)))
     spared = SPARED.get(kind, 0) if method.startswith('SDD') else 0
     assert extra[1:] == [0, -spared], 'syncs, copies'
-    assert extra[0] <= kernels
+    kernels, kept = CEILINGS[kind, method]
+    assert extra[0] <= kernels and bytes_kept <= kept
+
+
+@pytest.mark.parametrize('method', FEATURES)
+def test_a_step_by_features_costs_no_more_than_it_did(method):
+    loss, kernels, kept = FEATURES[method]
+    cfg = dict(distiller_cfg('gfl'), type='DistilledDetector', detector='GFL',
+               kd_cfg=dict(loss_feat_kd=loss))
+    extra, bytes_kept = beyond(
+        'gfl', cfg, lambda detector, inputs: detector.extract_feat(inputs))
+    assert extra[1:] == [0, 0], 'syncs, copies'
+    assert extra[0] <= kernels and bytes_kept <= kept
 
 
 @pytest.mark.parametrize('kind', FAMILIES)

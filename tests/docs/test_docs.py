@@ -109,8 +109,15 @@ def test_a_part_of_a_config_builds(block):
             pytest.skip("OpenMMLab's mmdet has no FasterCocoMetric")
         assert issubclass(METRICS.get(values[key]['type']), CocoMetric)
         return
-    assert key == 'kd_cfg'
     cfg = distiller_cfg('gfl')
+    if key == 'schedule':
+        cfg['kd_cfg'].update(
+            schedule=values[key], loss_sdd=dict(type='SDDLoss'),
+            loss_feat_kd=dict(type='PKDLoss'))
+        losses = build(cfg).loss(*batch())
+        assert set(values[key]) <= set(losses)
+        return
+    assert key == 'kd_cfg'
     cfg.update(type='SDDSingleStageDetector', kd_cfg=values[key])
     losses = build(cfg).loss(*batch(size=(256, 256)))
     expected = [k for k, v in values[key].items()

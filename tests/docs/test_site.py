@@ -236,7 +236,7 @@ def test_each_registered_class_has_an_example_that_builds(path):
         assert type(model) is distilled_class(FasterRCNN)
     elif name in SCHEDULES.module_dict:
         cfg, = values.schedule.values()
-        assert SCHEDULES.build(cfg) == thing(iters=500)
+        assert type(SCHEDULES.build(cfg)) is thing
     elif inspect.isfunction(thing):
         cfg = distiller_cfg('gfl')
         cfg.update(type='SDDSingleStageDetector', kd_cfg=dict(

@@ -77,6 +77,11 @@ CASES = dict(
     teacher_with_an_unknown_head=(
         {TEACHER: 'mmdet::fsaf/fsaf_r50_fpn_1x_coco.py'},
         'TypeError: teacher_config.model.bbox_head: FSAFHead cannot be'),
+    schedule_of_epochs_in_a_run_of_iterations=(
+        {f'{KD}.schedule': dict(loss_cls_kd=[
+            dict(type='StopWeight', begin=280)]),
+         'train_cfg': dict(by_epoch=False, max_iters=6)},
+        r'ValueError: kd_cfg.schedule.loss_cls_kd: StopWeight counts epochs'),
     checkpoint_missing=(
         {CKPT: 'gone.pth'},
         "FileNotFoundError: teacher_ckpt='gone.pth': no such file"),

@@ -62,9 +62,10 @@ def put_half(self, obj, filepath):
 LocalBackend.put = put_half
 '''
 METHODS = dict(
-    # with channel adapters of all kinds
+    # with channel adapters of all kinds, and a loss that has layers and draws
+    # random masks
     crosskd=lambda: wide_teacher(distiller_cfg(
-        'gfl', loss_feat_kd=dict(type='PKDLoss'))),
+        'gfl', loss_feat_kd=dict(type='MGDLoss'))),
     sdd=lambda: sdd_cfg('gfl', loss=dict(warmup_iters=10)))
 
 

@@ -241,8 +241,8 @@ def test_an_optimizer_that_was_built_too_early_is_an_error():
     data = dict(inputs=list(inputs * 50 + 120), data_samples=samples)
     model.init_weights()
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(RuntimeError, match='kd_cfg.adapter: the optimizer '
-                       'was built before adapters.cls.conv.weight, .*join_t'):
+    with pytest.raises(RuntimeError, match='kd_cfg: the optimizer was built '
+                       'before pair.adapters.cls.conv.weight, .*join_t'):
         model.train_step(data, optimizer)
     assert all(torch.equal(v, before[k])
                for k, v in model.state_dict().items())
