@@ -45,8 +45,11 @@ def _imported(value, imports):
     made = {key: _imported(one, imports) for key, one in value.items()}
     kind = _class(value.get('type'))
     if kind is not None and kind.__module__.startswith(PACKAGES):
-        assert getattr(import_module(kind.__module__), kind.__name__) is kind
-        imports.add(f'from {kind.__module__} import {kind.__name__}')
+        # not from mmdet.models.losses.iou_loss, a function of which that name
+        # hides the module from mmengine when it reads what it has written
+        package = kind.__module__.rpartition('.')[0]
+        assert getattr(import_module(package), kind.__name__) is kind
+        imports.add(f'from {package} import {kind.__name__}')
         made['type'] = _Code(kind.__name__)
     return made
 

@@ -93,6 +93,9 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
     ours_at = str(cfg.filename)
     theirs_at = find_config(teacher, TEACHER, Path(ours_at).parent)
     model_of(cfg, f'{STUDENT}={student!r}')
+    here = folder or Path.cwd()
+    module = module_of(f'{STUDENT}={student!r}', ours_at, here) if (
+        is_python_style(ours_at)) else None
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         kind = plain_class(STUDENT, student, cfg)
@@ -119,17 +122,15 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
                     '--classes, --teacher-classes: no classes are distilled, '
                     f'but {choices[0].why}. Remove these options')
         joined = _join(cfg, distilled, [*choices, *last], taught)
+    named = written or Written(
+        path_of(student, ours_at, here),
+        repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint), ())
     if joined.pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'the channels differ: this adds a trained 1x1 '
                               'convolution'))
-    here = folder or Path.cwd()
-    named = written or Written(
-        path_of(student, ours_at, here),
-        repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint), ())
-    if is_python_style(ours_at):
-        opening = by_import(
-            module_of(f'{STUDENT}={student!r}', ours_at, here), distilled)
+    if module:
+        opening = by_import(module, distilled)
         note = ['# paths: from the working directory']
     else:
         opening = by_base(named.base, _imports(cfg), distilled, _name(cfg),

@@ -97,6 +97,6 @@ def module_of(found: str, file: str, folder: Path) -> str:
         raise ConfigValueError(
             f'{found}: this config is of the pure Python style, so the new '
             f'config has to import it from {folder}; expected a path with '
-            f"letters, digits and _ only, found {', '.join(wrong)}. Rename it, "
-            'or write the new config into the same folder (-o)')
+            f"letters, digits and _ only, found {', '.join(wrong)}. Rename "
+            'it, or write the new config into the same folder (-o)')
     return '.' * up + '.'.join(names)
