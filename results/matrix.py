@@ -75,6 +75,11 @@ def pkd(weight: float) -> dict[str, object]:
     return features('PKDLoss', loss_weight=weight)
 
 
+def off_from(epoch: int, *losses: str) -> dict[str, object]:
+    return {f'{KD}schedule.{loss}': dict(type='StopWeight', begin=epoch)
+            for loss in losses or ('loss_feat_kd', )}
+
+
 def head(name: str, teacher: str, alone: str, crosskd: str,
          pkd_weight: float) -> list[Detector]:
     """A teacher with this head, and students by every method."""
@@ -106,6 +111,13 @@ BOX = {f'{KD}sdd_regions.map': None, f'{KD}sdd_regions.box.loss_weight': 3.0,
        f'{KD}sdd_regions.box.base': 'bernoulli',
        f'{KD}sdd_regions.box.scales': [1, 2, 4]}
 ONE_ANCHOR = 'RetinaNet, one anchor, teacher'
+# MGD and FGD add up terms, of which a batch of COCO has more.  Their weights
+# are multiplied by the ratios: the levels of 800 × 1333 pixels and 256
+# channels, and of 96 × 96 pixels and 32 channels.
+CHANNELS = 256 / 32
+TERMS = CHANNELS * 22_400 / 189  # locations of five levels, and of three
+TERMS_OF_TWO_STAGES = CHANNELS * 89_300 / 189  # theirs begin at stride 4
+ATTENTION = (22_400 + 5 * 256) / (189 + 3 * 32)
 PKD_FASTER = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
 FASTER = 'Faster R-CNN teacher'
 
@@ -150,14 +162,22 @@ ON_SHAPES = [
     *(Detector(f'GFL {name}', GFL_CROSSKD, 'GFL teacher',
                {**FEATURES_ALONE, **changes}) for name, changes in {
                    'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
-                   'MGD': features('MGDLoss', loss_weight=2e-5),
-                   'FGD': features('FGDLoss'),
+                   'MGD': features('MGDLoss', loss_weight=2e-5 * TERMS),
+                   'MGD, weight of COCO': features(
+                       'MGDLoss', loss_weight=2e-5),
+                   'FGD': features(
+                       'FGDLoss', alpha=1e-3 * CHANNELS, beta=5e-4 * CHANNELS,
+                       gamma=5e-4 * ATTENTION, lambda_=5e-6 * TERMS),
+                   'FGD, weights of COCO': features('FGDLoss'),
+                   'PKD, off from epoch 9': {**pkd(6.0), **off_from(9)},
     }.items()),
+    Detector('GFL CrossKD, off from epoch 9', GFL_CROSSKD, 'GFL teacher',
+             off_from(9, 'loss_cls_kd', 'loss_reg_kd')),
     Detector(FASTER, f'{SHAPES}/faster_r18w24_shapes.py', is_teacher=True),
     Detector('Faster R-CNN alone', f'{SHAPES}/faster_r18w8_shapes.py'),
     Detector('Faster R-CNN PKD', PKD_FASTER, FASTER),
     Detector('Faster R-CNN MGD', PKD_FASTER, FASTER, features(
-        'MGDLoss', loss_weight=5e-7, mask_ratio=0.45)),
+        'MGDLoss', loss_weight=5e-7 * TERMS_OF_TWO_STAGES, mask_ratio=0.45)),
     Detector('Faster R-CNN PKD from RetinaNet', PKD_FASTER,
              'RetinaNet teacher', {
                  'model.teacher_config':
