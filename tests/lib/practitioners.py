@@ -27,11 +27,10 @@ def shrink(model, width=32):
     """A model config of the same structure that a CPU runs in a second."""
     backbone = model.backbone
     backbone.pop('init_cfg', None)
-    first = int(len(model.neck.in_channels) == 3)  # not all begin at stride 4
     if backbone.type == 'SwinTransformer':
         backbone.update(
             embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
-        model.neck.in_channels = [12, 24, 48, 96][first:]
+        model.neck.in_channels = [12 * 2**i for i in backbone.out_indices]
     elif backbone.type == 'CSPDarknet':
         backbone.update(deepen_factor=0.33, widen_factor=0.125)
         model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
@@ -67,6 +66,8 @@ def _shrink_two_stages(model, width):
         heads.mask_roi_extractor.out_channels = width
         heads.mask_head.update(in_channels=width, conv_out_channels=width,
                                num_convs=1)
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=50, max_per_img=20)
 
 
 def small_config(path, config, root, side=64, width=32, batch_size=3,
