@@ -89,6 +89,9 @@ setup(
             'mmcv-lite==2.1.0', 'mmengine==0.10.7', 'mmdet==3.3.0',
             'torch>=2.1,<2.2', 'numpy<2', 'opencv-python<4.11'
         ],
+        # teachers that are no detectors, docs/foundation_teachers.md; no part
+        # of 'tests', because it installs torchvision, which has to fit torch
+        'timm': ['timm>=1.0.20'],
         'tests': [
             'pytest', 'pytest-xdist>=3.7', 'hypothesis', 'scikit-learn',
             'tensorboard',

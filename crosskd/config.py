@@ -17,7 +17,8 @@ LOCATION_LOSSES = tuple(OUTPUTS)
 SDD_KEYS = ('sdd_regions', 'sdd_weighting')
 KEYS = (*LOCATION_LOSSES, 'loss_sdd', 'loss_feat_kd',
         'reused_teacher_head_idx', 'prediction', 'region', *SDD_KEYS,
-        'adapter', 'classes', 'teacher_classes', 'distillers', 'schedule')
+        'adapter', 'classes', 'teacher_classes', 'distillers', 'schedule',
+        'inherit')
 
 
 def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
@@ -51,6 +52,8 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
       its weight during the run, such as
       ``dict(loss_cls_kd=dict(type='LinearWarmup', iters=500))``; or a list of
       such configs.  See :mod:`crosskd.distillers.schedules`.
+    - ``inherit``: names of modules, such as ``('neck', 'bbox_head')``, whose
+      weights the student starts from, see :func:`read_inherit`.
 
     Args:
         kd_cfg: a dict with these keys.
@@ -94,6 +97,24 @@ def read_kd_cfg(kd_cfg: dict | None, required: Collection[str],
         return Pair(_adapter(given)), distillers
     split = _split(given) if distillers.needs.cross_head else None
     return DensePair(split, _adapter(given), *names), distillers
+
+
+def read_inherit(kd_cfg: dict) -> tuple[str, ...]:
+    """The modules whose weights the student takes over from the teacher.
+
+    Args:
+        kd_cfg: as for :func:`read_kd_cfg`, after it.
+
+    Raises:
+        TypeError: ``inherit`` is not a tuple or list of names.
+    """
+    found = kd_cfg.get('inherit') or ()
+    if not isinstance(found, (list, tuple)) or not all(
+            isinstance(name, str) and name for name in found):
+        raise ConfigTypeError(
+            'kd_cfg.inherit must be a tuple of names of modules, such as '
+            f"('neck', 'bbox_head'), found {found!r}")
+    return tuple(found)
 
 
 def _distillers(given: dict, prediction: str) -> dict[str, Distiller]:

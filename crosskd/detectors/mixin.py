@@ -15,7 +15,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor
 
 from ..compat.mmcv_ext import announce
-from ..config import read_kd_cfg
+from ..config import read_inherit, read_kd_cfg
 from ..errors import ConfigTypeError
 from ..heads import HeadAdapter, default_tap, dense_head, record
 from ..numerics.randomness import untouched_randomness
@@ -24,8 +24,9 @@ from ..pairs.checks import check_passes
 from ..pairs.dense_pair import check_split
 from ..taps import HEAD_INPUT, Needs, Plan, Record, measure, tapped
 from ..taps.running import check_each_image
-from ..teacher import Teacher
+from ..teacher import FeatureTeacher, Teacher
 from .gradients import check_gradients
+from .inheriting import Inheritance
 from .nonfinite import check_images, look_at_losses, what_is_wrong
 
 HOW_TO_TRAIN = (
@@ -105,6 +106,7 @@ class DistillationMixin(BaseDetector):
         with untouched_randomness():
             self.pair, self.distillers = read_kd_cfg(
                 kd_cfg, self.required, self.prediction)
+        self.inheritance = Inheritance(read_inherit(kd_cfg or {}))
         if isinstance(self.pair, DensePair):
             head = self.head_adapter
             if self.pair.split is not None:
@@ -136,7 +138,10 @@ class DistillationMixin(BaseDetector):
     # -- before training ---------------------------------------------------
 
     def init_weights(self) -> None:
-        """Initialise the student's weights, after reading the teacher."""
+        """Initialise the student's weights, after reading the teacher.
+
+        Those of ``kd_cfg.inherit`` become the teacher's, only once.
+        """
         was_joined = self.pair.is_joined
         self.join_teacher()
         if not was_joined and self._trained_beside and get_world_size() > 1:
@@ -145,6 +150,7 @@ class DistillationMixin(BaseDetector):
                 'before the detector is wrapped for distributed training. '
                 f'{HOW_TO_TRAIN}')
         super().init_weights()
+        self.inheritance.give(self)
 
     @torch.inference_mode(False)  # the adapters made here may train later
     def join_teacher(self, classes: Sequence[str] | None = None,
@@ -171,6 +177,7 @@ class DistillationMixin(BaseDetector):
         self.teacher.join(self)
         if self.pair.is_joined:
             return
+        self.inheritance.take(self, self.teacher)
         self.plan = plan = self._make_plan()
         self.teacher.settle(plan)
         heads: tuple = (None, None)
@@ -181,10 +188,21 @@ class DistillationMixin(BaseDetector):
                           self.teacher.detector}, (plan.student, plan.teacher))
         self.pair.join(
             Side(levels[0], heads[0], classes),
-            Side(levels[1], heads[1], teacher_classes or self.teacher.classes),
+            Side(levels[1], heads[1], teacher_classes or self.teacher.classes,
+                 is_detector=not isinstance(self.teacher.detector,
+                                            FeatureTeacher)),
             plan, next(self.parameters()))
         self.distillers.join(self.pair, next(self.parameters()))
+        self._warn_of_classes(classes, teacher_classes or self.teacher.classes)
         self.pair.is_joined = True
+
+    def _warn_of_classes(self, ours: Sequence[str] | None,
+                         theirs: Sequence[str] | None) -> None:
+        if isinstance(self.pair, DensePair):
+            if self.pair.all_classes:  # the same, if spelled differently
+                return
+            theirs = self.pair.teacher_classes or theirs
+        self.inheritance.warn_of_classes(self, ours, theirs)
 
     def _make_plan(self) -> Plan:
         needs = self.distillers.needs

@@ -4,6 +4,7 @@ from mmdet.models.detectors import BaseDetector
 from ..heads import HeadAdapter
 from ..pairs import DensePair, Pair
 from ..taps import Plan
+from ..teacher import FeatureTeacher
 from .mixin import DistillationMixin
 
 
@@ -65,6 +66,8 @@ def _features(pair: Pair, plan: Plan) -> list[str]:
 
 def _name(detector: BaseDetector) -> str:
     """Its dense head, or else its plain class, and its backbone."""
+    if isinstance(detector, FeatureTeacher):
+        return detector.title
     head = getattr(detector, 'bbox_head', None)
     kind = type(head) if head is not None else next(
         kind for kind in type(detector).__mro__

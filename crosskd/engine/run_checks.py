@@ -50,6 +50,9 @@ def warn_of_frozen(model: nn.Module, given: Mapping[str, Any]) -> None:
         return
     loaded = [key.rpartition('.init_cfg')[0] + '.'
               for key, _ in named_weights(given['model'], 'model')]
+    inheritance = getattr(model, 'inheritance', None)
+    if inheritance is not None:
+        loaded += [f'model.{name}.' for name in inheritance.modules]
     for name, module in model.named_modules():
         key = f'model.{name}'
         frozen = getattr(module, 'frozen_stages', None)

@@ -3,6 +3,7 @@ from .channel_wise_divergence import (
     ChannelWiseDivergence,
     channel_wise_divergence,
 )
+from .cosine_feature_loss import CosineFeatureLoss, cosine_feature_loss
 from .feature_loss import FeatureLoss
 from .fgd_loss import FGDLoss, fgd_loss
 from .kd_quality_focal_loss import KDQualityFocalLoss, kd_quality_focal_loss
@@ -16,9 +17,9 @@ from .score_weighted_l2_loss import (
 from .sdd_loss import SDDLoss, sdd_loss
 
 __all__ = [
-    'ChannelWiseDivergence', 'FGDLoss', 'FeatureLoss', 'KDQualityFocalLoss',
-    'KnowledgeDistillationKLDivLoss', 'MGDLoss', 'PKDLoss', 'SDDLoss',
-    'ScoreWeightedL2Loss', 'channel_wise_divergence', 'fgd_loss',
-    'kd_quality_focal_loss', 'kl_div_loss', 'mgd_loss', 'pkd_loss',
-    'score_weighted_l2_loss', 'sdd_loss'
+    'ChannelWiseDivergence', 'CosineFeatureLoss', 'FGDLoss', 'FeatureLoss',
+    'KDQualityFocalLoss', 'KnowledgeDistillationKLDivLoss', 'MGDLoss',
+    'PKDLoss', 'SDDLoss', 'ScoreWeightedL2Loss', 'channel_wise_divergence',
+    'cosine_feature_loss', 'fgd_loss', 'kd_quality_focal_loss', 'kl_div_loss',
+    'mgd_loss', 'pkd_loss', 'score_weighted_l2_loss', 'sdd_loss'
 ]

@@ -17,7 +17,7 @@ from ..numerics.randomness import untouched_randomness
 from ..numerics.resizing import resized
 from ..registry import in_our_scope
 from ..taps import HEAD_INPUT, Level, Needs, Plan
-from .levels import left_over, match_levels
+from .levels import left_over, match_levels, nearest_levels
 
 ADAPTER = dict(type='ChannelAdapter')
 
@@ -30,10 +30,13 @@ class Side:
         levels: by the name of features, the levels that were measured.
         head: its dense head, if predictions are distilled.
         classes: names of its classes, if they are known.
+        is_detector: False for a teacher that is another model, whose levels
+            need not have the strides of a detector's.
     """
     levels: Mapping[str, Sequence[Level]] = field(default_factory=dict)
     head: HeadAdapter | None = None
     classes: Sequence[str] | None = None
+    is_detector: bool = True
 
 
 class Pair(Auxiliary):
@@ -68,6 +71,7 @@ class Pair(Auxiliary):
         self._keys: dict[str, list[str]] = {}
         self.is_joined = False
         self.notes: list[str] = []
+        self._resizes_target = False
         self.matched: dict[str, list[tuple[int, int]]] = {}
         self.strides: dict[str, list[tuple[float, float]]] = {}
         self.channels: dict[str, list[int]] = {}
@@ -99,15 +103,22 @@ class Pair(Auxiliary):
         self.to(like.device, like.dtype)
 
     def _match(self, student: Side, teacher: Side, plan: Plan) -> None:
+        self._resizes_target = not teacher.is_detector
+        match = match_levels if teacher.is_detector else nearest_levels
         for name in student.levels:
             ours, theirs = ([level.stride for level in side.levels[name]]
                             for side in (student, teacher))
-            self.matched[name] = match_levels(
+            matched = self.matched[name] = match(
                 ours, theirs, f' at the {plan.student[name]}')
-            self.strides[name] = [ours[i] for i, _ in self.matched[name]]
+            self.strides[name] = [ours[i] for i, _ in matched]
             self.channels[name] = [teacher.levels[name][j].channels
-                                   for _, j in self.matched[name]]
-            self.note(*left_over(ours, theirs, self.matched[name]))
+                                   for _, j in matched]
+            if not teacher.is_detector:
+                self.note(f'{name}: the teacher is no detector; ' + ', '.join(
+                    f'its level {j} of stride {theirs[j][0]:g} teaches the '
+                    f"student's of stride {ours[i][0]:g}"
+                    for i, j in matched))
+            self.note(*left_over(ours, theirs, matched))
 
     def _bridge_all(self, student: Side, teacher: Side, plan: Plan) -> None:
         """Build the channel adapters that the comparison needs."""
@@ -192,19 +203,23 @@ class Pair(Auxiliary):
 
         Returns:
             list: per common level, the student's features with the channels
-            and the size of the teacher's, and the teacher's.
+            of the teacher's, and the teacher's.  If they differ in size, the
+            student's are resized to the teacher's; those of a teacher that is
+            no detector are resized to the student's.
         """
-        return [(self._resize(name, self.adapt(key, ours[i]), theirs[j]),
-                 theirs[j])
+        return [self._sized(name, self.adapt(key, ours[i]), theirs[j])
                 for key, (i, j) in zip(self._keys[name], self.matched[name])]
 
-    def _resize(self, name: str, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Resize the student's map if it differs, as after padding."""
+    def _sized(self, name: str, ours: Tensor, theirs: Tensor
+               ) -> tuple[Tensor, Tensor]:
+        """Both maps in one size, which differs after padding, for example."""
         if ours.shape[2:] == theirs.shape[2:]:
-            return ours
+            return ours, theirs
+        if self._resizes_target:
+            return ours, resized(theirs, ours)
         sizes = ['×'.join(map(str, x.shape[2:])) for x in (ours, theirs)]
         self.note(
             f'{name}: maps of the same stride differ in size, such as '
             f"{sizes[0]} (student) and {sizes[1]} (teacher); the student's "
             'are resized (bilinear)')
-        return resized(ours, theirs)
+        return resized(ours, theirs), theirs

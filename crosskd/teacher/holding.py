@@ -34,6 +34,7 @@ class Holding:
 
     Attributes:
         norms: the fused norms of the detector.
+        has_run: whether it has run, and so is stored as it runs.
     """
 
     def __init__(self, asked: torch.dtype | None) -> None:
@@ -41,7 +42,7 @@ class Holding:
         self._asked = asked
         self._students = torch.float32
         self._autocasts: torch.dtype | None = None
-        self._has_run = False
+        self.has_run = False
         self._knows: tuple[bool, bool] | None = None
 
     def types(self, detector: BaseDetector, head: HeadAdapter | None,
@@ -84,10 +85,10 @@ class Holding:
             inputs.size(1), [name for name in (*BODY, *dense)
                              if getattr(detector, name, None) is not None])
         held = held_in(detector, _module(head))
-        if self._has_run and held == types and not fused:
+        if self.has_run and held == types and not fused:
             return
         cast(detector, _module(head), *types)
-        self._has_run = True
+        self.has_run = True
         done = [said(*types), fused]
         print_log(f'teacher: {"; ".join(filter(None, done))}',
                   logger='current')

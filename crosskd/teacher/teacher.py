@@ -252,6 +252,12 @@ class Teacher:
                                     copy.deepcopy(samples), rescale=True)
 
     @property
+    def has_run(self) -> bool:
+        """Whether it has run: its weights may be fused, and in half precision.
+        """
+        return self._holding.has_run
+
+    @property
     def has_dense_head(self) -> bool:
         """Whether it has a dense head that crosskd knows."""
         return self._dense_head is not None

@@ -1,8 +1,9 @@
 """From FLOPs and bytes: what a distilled step costs at least on GPUs.
 
 ``python results/speed/estimate.py`` counts the FLOPs of student, teacher and
-cross-head predictions at 800×1333, writes ``results/speed/estimate.json`` and
-prints the tables of docs/costs.md.  It says nothing of a GPU's real speed.
+cross-head predictions at 800×1333, and of every method on one pair, writes
+``results/speed/estimate.json`` and prints the tables of docs/costs.md and
+docs/methods.md.  It says nothing of a GPU's real speed.
 """
 import json
 from pathlib import Path
@@ -27,7 +28,25 @@ PAIRS = {
     'RetinaNet R101 → R50': 'crosskd_r50_retinanet_r101_fpn_2x_coco.py',
     'ATSS R101 → R50': 'crosskd_r50_atss_r101_fpn_1x_coco.py',
 }
-SIZE = (800, 1333)
+KD = 'model.kd_cfg'
+OWN = {f'{KD}.prediction': 'student'}
+FEATURES_ALONE = {
+    'model.type': 'DistilledDetector', 'model.detector': 'GFL', **{
+        f'{KD}.{key}': None for key in (
+            'loss_cls_kd', 'loss_reg_kd', 'reused_teacher_head_idx')}}
+SDD = {**FEATURES_ALONE, **OWN, f'{KD}.loss_sdd': dict(type='SDDLoss')}
+
+
+def by(kind: str) -> dict[str, object]:
+    return {**FEATURES_ALONE, f'{KD}.loss_feat_kd': dict(type=kind)}
+
+
+#: of the first pair, as changes of its config
+METHODS = {
+    'CrossKD': {}, 'imitation': OWN, 'SDD': SDD, 'PKD': by('PKDLoss'),
+    'CWD': by('ChannelWiseDivergence'), 'MGD': by('MGDLoss'),
+    'FGD': by('FGDLoss'), 'scores': by('ScoreWeightedL2Loss')}
+SIZE, SMALL = (800, 1333), (64, 64)
 IMAGES, EPOCHS, BATCH = 117_266, 12, 2  # of COCO, with boxes; a GPU
 GPUS = (8, 64)
 
@@ -39,10 +58,11 @@ def flops(function) -> int:
     return counter.get_total_flops()
 
 
-def count(config: str) -> dict[str, float]:
+def count(config: str,
+          changes: dict[str, object] | None = None) -> dict[str, float]:
     """FLOPs of one image, forward and backward, and bytes of gradients."""
     with silence():
-        cfg = read(Setting(str(CONFIGS / config)))
+        cfg = read(Setting(str(CONFIGS / config), changes or {}))
         plain, teacher = build_plain(cfg), build_teacher(cfg)
         inputs, samples = random_batch(plain, 1, SIZE)
         with torch.no_grad():
@@ -52,7 +72,10 @@ def count(config: str) -> dict[str, float]:
         student = flops(lambda: step(plain, inputs, samples))
         gradients = 4 * sum(p.numel() for p in plain.parameters()
                             if p.requires_grad)
-        distilled = flops(lambda: step(build_distilled(cfg), inputs, samples))
+        model = build_distilled(cfg)
+        # what happens once, such as measuring levels, is no part of a step
+        step(model, *random_batch(model, 1, SMALL))
+        distilled = flops(lambda: step(model, inputs, samples))
     return dict(teacher=teachers, student_forward=forward, student=student,
                 distilled=distilled, gradients=gradients,
                 added=distilled - student - teachers)
@@ -81,6 +104,12 @@ def main() -> None:
               f'{one["added"] / 1e9:.0f} | {one["ratio"]:.2f} | '
               f'{distilled / (student + teacher):.3f} | '
               f'{one["ratio_half"]:.2f} |')
+    print('| method | distilled / student |\n|---|---|')
+    first = next(iter(PAIRS.values()))
+    for name, changes in METHODS.items():
+        one = found[f'first pair, {name}'] = count(first, changes)
+        one['ratio'] = one['distilled'] / one['student']
+        print(f'| {name} | {one["ratio"]:.2f} |', flush=True)
     for gpus in GPUS:
         steps = -(-IMAGES // (gpus * BATCH)) * EPOCHS
         print(f'{gpus} GPUs: {steps} steps')

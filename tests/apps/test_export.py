@@ -245,7 +245,8 @@ def any_detector(name):
 
 
 STUDENTS = [
-    pytest.param(lambda: model_cfg(distiller_cfg('gfl')), 'GFL', id='gfl'),
+    pytest.param(lambda: model_cfg(distiller_cfg(
+        'gfl', inherit=('neck', 'bbox_head'))), 'GFL', id='gfl'),
     *(pytest.param(
         lambda name=name: any_detector(name), kind, id=name)
       for name, kind in (('faster_rcnn', 'FasterRCNN'), ('detr', 'DETR'),

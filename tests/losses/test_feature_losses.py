@@ -9,6 +9,7 @@ from torch import nn
 
 from crosskd.losses import (
     ChannelWiseDivergence,
+    CosineFeatureLoss,
     FGDLoss,
     MGDLoss,
     PKDLoss,
@@ -284,7 +285,8 @@ MODULES = dict(
     PKDLoss=PKDLoss, ChannelWiseDivergence=ChannelWiseDivergence,
     norm=lambda **kw: ChannelWiseDivergence(norm='channel', **kw),
     MGDLoss=lambda **kw: MGDLoss(mask_ratio=0, **kw), FGDLoss=FGDLoss,
-    ScoreWeightedL2Loss=ScoreWeightedL2Loss)
+    ScoreWeightedL2Loss=ScoreWeightedL2Loss,
+    CosineFeatureLoss=CosineFeatureLoss)
 
 
 def called(name, dtype=torch.float64, **kwargs):
@@ -340,7 +342,7 @@ def test_half_precision_is_computed_in_float32(name, amp):
 
 
 @pytest.mark.parametrize('name', ['PKDLoss', 'ChannelWiseDivergence', 'norm',
-                                  'FGDLoss'])
+                                  'FGDLoss', 'CosineFeatureLoss'])
 def test_equal_maps_cost_nothing(name):
     s = random(*SHAPE).requires_grad_()
     loss = called(name)(s, s.detach().clone())
