@@ -64,6 +64,12 @@ def test_config_runs(name):
     model = build(cfg.model, joins=False)
     if 'paa' in name:  # whose mixtures cannot be fitted to just any losses
         model.init_weights()
+    if 'inherit' in cfg.model.get('kd_cfg', {}):
+        model.init_weights()
+        theirs = model.teacher.detector.state_dict()
+        assert all(torch.equal(value, theirs[key])
+                   for key, value in model.state_dict().items()
+                   if key.startswith(('neck.', 'bbox_head.')))
     if 'mask_head' in cfg.model.get('roi_head', {}):
         data = inputs_with_masks(model, side=128)
         inputs, samples = data['inputs'], data['data_samples']
