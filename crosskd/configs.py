@@ -26,7 +26,8 @@ from .variables import check_options
 # arguments that only a distilled detector has
 ARGUMENTS = ('teacher_config', 'teacher_ckpt', 'kd_cfg', 'trust_teacher_ckpt',
              'teacher_dtype', 'detector')
-BUILDER = 'DistilledDetector'  # its argument 'detector' names the plain one
+# a name and its function, whose argument 'detector' names the plain detector
+BUILDER, BUILDS = 'DistilledDetector', 'build_distilled_detector'
 
 
 # -- files --------------------------------------------------------------------
@@ -199,7 +200,7 @@ def _class(model: Mapping[str, Any], key: str, by: str) -> Any:
 
 def _is_builder(model: Mapping[str, Any]) -> bool:
     name = getattr(model['type'], '__name__', str(model['type']))
-    return name.rpartition('.')[2] == BUILDER
+    return name.rpartition('.')[2] in (BUILDER, BUILDS)
 
 
 def _distils(kind: Any) -> bool:

@@ -3,6 +3,7 @@ import re
 import shutil
 from pathlib import Path
 
+import mmdet
 import pytest
 import torch
 from experiments import experiment, model_cfg, write
@@ -18,10 +19,12 @@ from helpers import (
 from mmdet.models.detectors import GFL
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from python_style import python_style
 from tool_server import run as tool
 from unknown_heads import distilled, unknown_cfg
 
 from conftest import REPO
+from crosskd import detectors
 from crosskd.apps.commands import main
 from crosskd.apps.recipes import make_config
 from crosskd.apps.recipes.choosing import (
@@ -29,7 +32,10 @@ from crosskd.apps.recipes.choosing import (
     recipe_of,
     split_for,
 )
+from crosskd.apps.recipes.inheriting import module_of
 from crosskd.configs import find_config
+from crosskd.detectors import CrossKDGFL
+from crosskd.engine.runner import DistillationRunner
 from crosskd.heads import adapter_of
 
 RECIPES = sorted((REPO / 'configs/crosskd').glob('*.py'))
@@ -241,6 +247,8 @@ def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
         make_config(f'{kind}.py', f'{following}.py', 'random'))
     cfg = Config.fromfile('made.py')
     assert cfg.model.type == FAMILY[kind].own_distiller
+    # which a student of the pure Python style imports
+    assert cfg.model.type in detectors.__all__
     assert build(cfg.model).pair.is_joined
 
 
@@ -248,6 +256,9 @@ def test_all_families_teach_and_learn(kind, tmp_path, monkeypatch):
     ('faster_rcnn', 'mask_rcnn', 'the student (FasterRCNN) has no dense head '
      'and the teacher (MaskRCNN) has no dense head'),
     ('gfl', 'faster_rcnn', 'the teacher (FasterRCNN) has no dense head'),
+    ('faster_rcnn', 'gfl', 'the student (FasterRCNN) has no dense head'),
+    ('gfl', 'detr', "crosskd cannot distil the predictions of the teacher's "
+     'DETRHead'),
     ('fovea', 'gfl', "crosskd cannot distil the predictions of the "
      "student's FoveaHead"),
     ('detr', 'yolof', "crosskd cannot distil the predictions of the student's "
@@ -259,8 +270,9 @@ def test_features_of_detectors_without_a_known_head(tmp_path, monkeypatch,
     for name in (student, teacher):
         write(tmp_path / f'{name}.py', dict(model=(
             plain_cfg if name == 'gfl' else unknown_cfg)(name)))
-    text = make_config(f'{student}.py', f'{teacher}.py', 'random')
-    (tmp_path / 'made.py').write_text(text)
+    main(['make_config', f'{student}.py', f'{teacher}.py', 'random', '-o',
+          'made.py'])
+    text = (tmp_path / 'made.py').read_text()
     plain, cfg = (Config.fromfile(f'{name}.py') for name in (student, 'made'))
     assert cfg.model.type == 'DistilledDetector'
     assert cfg.model.detector == plain.model.type
@@ -269,6 +281,10 @@ def test_features_of_detectors_without_a_known_head(tmp_path, monkeypatch,
     comments = ' '.join(line.strip(' #') for line in text.splitlines()
                         if line.strip().startswith('#'))
     assert f'only features (PKD), because {reason}' in comments
+    taps = dict(gfl='input of bbox_head')
+    assert (f"the student's features ({taps.get(student, 'neck')}) are trained"
+            f" to match the teacher's ({taps.get(teacher, 'neck')}) at "
+            ) in comments
     assert re.match(rf'{student} \(\w+\) learns from {teacher} \(\w+\), by '
                     'PKD. ', comments)
     assert max(map(len, text.splitlines())) < 80
@@ -290,6 +306,101 @@ def test_what_is_bridged_between_features_is_said(tmp_path, monkeypatch):
     assert kd_cfg.adapter == dict(type='ChannelAdapter')
     assert 'only the teacher has levels of stride 4, 64; they' in text
     assert 'has 8 channels and the teacher 16' in text.replace('\n#  ', '')
+
+
+# -- configs of mmengine's pure Python style ---------------------------------
+
+WIDER = dict(model=dict(backbone=dict(base_channels=16),
+                        neck=dict(in_channels=[16, 32, 64, 128])))
+
+
+@pytest.fixture
+def pure(shapes_root, tmp_path, monkeypatch):
+    """A folder with such configs in ``own``, which import each other.
+
+    The teacher has another backbone; ``two_stages.py`` is a teacher, too.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').symlink_to(shapes_root / 'data')
+    (tmp_path / 'own').mkdir()
+    write(tmp_path / 'ordinary.py', experiment(
+        model_cfg(plain_cfg('gfl')), epochs=1))
+    whole = Config.fromfile('ordinary.py').to_dict()
+    del whole['custom_imports']
+    for name, cfg, base in (
+            ('base', whole, None), ('student', {}, '.base'),
+            ('teacher', WIDER, '.base'),
+            ('two_stages', dict(model=unknown_cfg('faster_rcnn')), None)):
+        (tmp_path / f'own/{name}.py').write_text(python_style(cfg, base))
+    return tmp_path
+
+
+def test_both_of_the_python_style(pure):
+    main(['make_config', 'own/student.py', 'own/teacher.py', 'random', '-o',
+          'made.py'])
+    text = (pure / 'made.py').read_text()
+    assert 'from .own.student import *' in text and '_base_' not in text
+    cfg = Config.fromfile('made.py')
+    assert cfg.model.type is CrossKDGFL
+    assert cfg.model.kd_cfg.reused_teacher_head_idx == 1
+    assert cfg.runner_type is DistillationRunner
+    assert cfg.model.backbone.base_channels == 8
+    assert cfg.train_cfg.max_epochs == 1  # the rest is the student's
+    model = build(cfg.model)
+    assert model.pair.is_joined
+    assert max(map(len, text.splitlines())) < 80
+
+
+def test_one_of_the_python_style_by_features(pure):
+    """From its training to its export, and mmengine's copies of it."""
+    main(['make_config', 'own/student.py', 'own/two_stages.py', 'random',
+          '-o', 'own/made.py'])
+    assert 'from .student import *' in (pure / 'own/made.py').read_text()
+    cfg = Config.fromfile('own/made.py')
+    assert cfg.model.detector is GFL
+    assert isinstance(build(cfg.model), GFL)
+    out = tool('train.py', 'own/made.py', cwd=pure)
+    assert re.search(r'loss_feat_kd: [\d.]+', out)
+    tool('export_student.py', 'work_dirs/made/made.py',
+         'work_dirs/made/epoch_1.pth', 'exported', cwd=pure)
+    plain = Config.fromfile('exported/student.py')
+    assert 'kd_cfg' not in plain.model
+    assert type(build(plain.model)) is GFL
+
+
+def test_a_teacher_of_the_python_style(pure):
+    main(['make_config', 'ordinary.py', 'own/two_stages.py', 'random', '-o',
+          'made.py'])
+    cfg = Config.fromfile('made.py')
+    assert cfg.model.detector == 'GFL'
+    assert build(cfg.model).pair.is_joined
+
+
+def test_mmdets_own_configs_of_the_python_style_are_imported_whole():
+    package = Path(mmdet.__file__).parent
+    assert module_of('STUDENT_CONFIG', str(
+        package / 'configs/rtmdet/rtmdet_s_8xb32_300e_coco.py'),
+        package / 'no-such folder') == (
+            'mmdet.configs.rtmdet.rtmdet_s_8xb32_300e_coco')
+
+
+@pytest.mark.parametrize('folder, module', [
+    ('work', '.student'), ('work/below', '..student'),
+    ('', '.work.student'), ('beside-it', '..work.student')])
+def test_a_module_is_named_from_the_folder_of_the_new_config(
+        tmp_path, folder, module):
+    assert module_of('STUDENT_CONFIG', str(tmp_path / 'work/student.py'),
+                     tmp_path / folder) == module
+
+
+def test_own_data_needs_the_other_style(pure, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(['make_config', '--data', 'data/shapes', '--out', 'made',
+              '--student', 'own/student.py'])
+    assert re.search(r"--student='own/student.py': .*pure Python style.*"
+                     'expected one of the style with _base_',
+                     str(ended.value.code))
+    assert not (pure / 'made').exists()
 
 
 def config_value(text):
@@ -377,9 +488,10 @@ REFUSED = {
     'no Python': (
         ['broken.py', 'teacher.py', 'teacher.pth'],
         "STUDENT_CONFIG='broken.py': cannot be read: SyntaxError"),
-    'a config that is Python': (
-        ['pure.py', 'student.py', 'random'],
-        "STUDENT_CONFIG='pure.py': cannot be inherited by _base_: .*lazy"),
+    'a config that no import can name': (
+        ['pure-style.py', 'student.py', 'random'],
+        "STUDENT_CONFIG='pure-style.py': .* pure Python style, so .* import "
+        'it from .*digits and _ only, found pure-style. Rename it, or'),
     'no checkpoint': (
         ['student.py', 'teacher.py', 'gone.pth'],
         "teacher_ckpt='gone.pth': no such file"),
@@ -414,9 +526,8 @@ def test_what_cannot_work_is_refused(pair, capsys, case):
     write(pair / 'unlike.py', experiment(plain_cfg('retina')))
     write(pair / 'empty.py', dict(data='data/'))
     write(pair / 'unknown.py', dict(model=dict(type='NoSuchDetector')))
-    (pair / 'pure.py').write_text(
-        'from mmdet.models import GFL\n'
-        f'model = dict({model_cfg(plain_cfg("gfl"))!r}, type=GFL)')
+    (pair / 'pure-style.py').write_text(python_style(dict(
+        model=model_cfg(plain_cfg('gfl')))))
     (pair / 'broken.py').write_text('model = dict(')
     MODELS.register_module(module=MyGFL, force=True)
     write(pair / 'own.py', dict(model=dict(plain_cfg('gfl'), type='MyGFL')))

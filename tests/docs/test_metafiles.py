@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.config.utils import _get_cfg_metainfo
 
 from conftest import REPO
+from crosskd.configs import find_config
 
 pytestmark = pytest.mark.torch_only
 
@@ -21,6 +22,7 @@ CONFIGS = sorted(
                       for p in ROOT.rglob('*.py'))
     if name not in SHARED and not name.startswith('_base_/'))
 FOLDERS = sorted({name.partition('/')[0] for name in CONFIGS})
+BY_FEATURES = ('pkd', 'cwd', 'mgd', 'fgd')
 FIGURE = r'\d\d\.\d'
 
 
@@ -47,14 +49,15 @@ def configs_on_page(folder):
 def recipes():
     """What docs/recipes.md says of a config: {path: (text, row)}."""
     text = (REPO / 'docs/recipes.md').read_text()
-    header, _, *rows = re.search(
-        r'^\| student \|.*?(?=\n\n)', text, re.M | re.S)[0].splitlines()
     found = {}
-    for line in rows:
-        row = dict(zip(cells(header), cells(line), strict=True))
-        for cell in row.values():
-            for said, path in re.findall(r'\[(.+)\]\(../(.+)\)', cell):
-                assert found.setdefault(path, (said, row))[1] is row, path
+    for table in re.findall(
+            r'^\| student \|.*?(?=\n\n)', text, re.M | re.S):
+        header, _, *rows = table.splitlines()
+        for line in rows:
+            row = dict(zip(cells(header), cells(line), strict=True))
+            for cell in row.values():
+                for said, path in re.findall(r'\[(.+)\]\(../(.+)\)', cell):
+                    assert found.setdefault(path, (said, row))[1] is row, path
     return found
 
 
@@ -130,7 +133,8 @@ def test_a_model_is_what_its_config_says(folder, model):
         assert ap == str(ap_in_mmdets_zoo(path))
         assert row['epochs'].split(',')[0] == str(cfg.train_cfg.max_epochs)
         page = (REPO / 'docs/recipes.md').read_text()
-        assert f'| {name} | `{teacher}` |' in page
+        assert (f'| {name} | `{teacher}` |' in page
+                or f'- {name}: `{teacher}`\n' in page)
 
 
 @pytest.mark.parametrize('folder, model', MODELS)
@@ -147,11 +151,26 @@ def test_a_figure_says_whose_it_is(folder, model):
     source = model['Metadata'].get('Results Source', '')
     assert source.startswith('published' if results else '')
     assert bool(source) == bool(results)
-    if results:  # published, so the page names the paper
-        paper = re.search(r'arXiv (\S+)\)', source)[1]
+    if results:  # published, so the page names the paper or the model zoo
+        where = re.search(r'\((.+)\)', source)[1]
+        paper = re.match(r'arXiv ([\d.]+)', where)
         text = (REPO / 'docs/recipes.md').read_text()
-        assert f'https://arxiv.org/abs/{paper}' in text
+        assert (f'https://arxiv.org/abs/{paper[1]}' if paper
+                else where) in text
         assert 'not ours' in text
+
+
+@pytest.mark.parametrize('path', [
+    path for path in recipes() if path.split('/')[1] in BY_FEATURES])
+def test_a_student_alone_is_that_of_mmdets_zoo(path):
+    """Trained for as long, from the config that the recipe inherits."""
+    student = re.search(r"'mmdet::(.+?)'", (REPO / path).read_text())[1]
+    same = Config.fromfile(REPO / path).train_cfg.max_epochs == (
+        Config.fromfile(find_config(f'mmdet::{student}')).train_cfg.max_epochs)
+    # FCOS has another head than that config
+    assert recipes()[path][1]['alone'] == (
+        str(ap_in_mmdets_zoo(student))
+        if same and 'fcos_r101' not in path else '–')
 
 
 @pytest.mark.parametrize('folder', ['', *FOLDERS])

@@ -25,25 +25,49 @@ SIDE = 640  # of mmdet's images
 
 def shrink(model, width=32):
     """A model config of the same structure that a CPU runs in a second."""
-    model.backbone.pop('init_cfg', None)
-    if model.backbone.type == 'SwinTransformer':
-        model.backbone.update(
+    backbone = model.backbone
+    backbone.pop('init_cfg', None)
+    if backbone.type == 'SwinTransformer':
+        backbone.update(
             embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1])
-        model.neck.in_channels = [24, 48, 96]
-    elif model.backbone.type == 'CSPDarknet':
-        model.backbone.update(deepen_factor=0.33, widen_factor=0.125)
+        model.neck.in_channels = [12 * 2**i for i in backbone.out_indices]
+    elif backbone.type == 'CSPDarknet':
+        backbone.update(deepen_factor=0.33, widen_factor=0.125)
         model.neck.update(in_channels=[32, 64, 128], num_csp_blocks=1)
-    elif model.backbone.type == 'CSPNeXt':
-        model.backbone.update(deepen_factor=0.167, widen_factor=width / 256)
+    elif backbone.type == 'CSPNeXt':
+        backbone.update(deepen_factor=0.167, widen_factor=width / 256)
         model.neck.update(in_channels=[width, 2 * width, 4 * width],
                           num_csp_blocks=1)
     else:
-        expansion = 4 if model.backbone.depth >= 50 else 1
-        model.backbone.update(base_channels=8)
+        expansion = 4 if backbone.depth >= 50 else 1
+        backbone.update(base_channels=8)
+        if backbone.type == 'ResNeXt':
+            backbone.update(groups=2)
         model.neck.in_channels = [8 * expansion * 2**i for i in range(4)]
     model.neck.out_channels = width
-    model.bbox_head.update(in_channels=width, feat_channels=width)
+    if 'roi_head' in model:
+        _shrink_two_stages(model, width)
+    else:
+        model.bbox_head.update(in_channels=width, feat_channels=width)
+    if 'point_feat_channels' in model.get('bbox_head', {}):
+        model.bbox_head.point_feat_channels = width
     return model
+
+
+def _shrink_two_stages(model, width):
+    model.rpn_head.update(in_channels=width, feat_channels=width)
+    heads = model.roi_head
+    heads.bbox_roi_extractor.out_channels = width
+    # one head, or one a stage
+    for head in ([heads.bbox_head] if isinstance(heads.bbox_head, dict)
+                 else heads.bbox_head):
+        head.update(in_channels=width, fc_out_channels=width)
+    if 'mask_head' in heads:
+        heads.mask_roi_extractor.out_channels = width
+        heads.mask_head.update(in_channels=width, conv_out_channels=width,
+                               num_convs=1)
+    for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+        proposals.update(nms_pre=50, max_per_img=20)
 
 
 def small_config(path, config, root, side=64, width=32, batch_size=3,

@@ -19,7 +19,8 @@ distilled.py trains the student with the teacher. data.py holds the settings
 that you may want to change.
 
 With STUDENT_CONFIG and TEACHER_CONFIG: one config that trains this student
-with this teacher. Both are ordinary mmdet configs. The data is the student's.
+with this teacher. Both are ordinary mmdet configs; they may be of mmengine's
+pure Python style. The data is the student's.
 
 Either way, crosskd builds both detectors and checks that they fit. If crosskd
 supports the heads of both, it uses CrossKD. Otherwise it uses PKD, which only

@@ -14,7 +14,13 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ...compat.mmengine_logging import quiet
-from ...configs import find_config, is_distilled, model_of, read_config
+from ...configs import (
+    BUILDER,
+    find_config,
+    is_distilled,
+    model_of,
+    read_config,
+)
 from ...errors import ConfigTypeError, ConfigValueError, describe
 from ...heads import HeadAdapter, dense_head
 from ...registry import in_our_scope
@@ -26,6 +32,7 @@ from .choosing import (
     losses_for,
     split_for,
 )
+from .inheriting import by_base, by_import, is_python_style, module_of
 from .plain import check_student, class_names, plain_class
 from .published import published_weights
 
@@ -86,6 +93,9 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
     ours_at = str(cfg.filename)
     theirs_at = find_config(teacher, TEACHER, Path(ours_at).parent)
     model_of(cfg, f'{STUDENT}={student!r}')
+    here = folder or Path.cwd()
+    module = module_of(f'{STUDENT}={student!r}', ours_at, here) if (
+        is_python_style(ours_at)) else None
     scope = cfg.get('default_scope') or 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         kind = plain_class(STUDENT, student, cfg)
@@ -99,49 +109,50 @@ def make_config(student: str, teacher: str, checkpoint: str | None = None,
         last: list[Choice] = []
         if ours and theirs:
             check_student(student, cfg, kind)
-            types = [f'type={detector_for(kind, ours)!r}']
+            distilled = detector_for(kind, ours)
             choices = losses_for(theirs)
             choices += _class_choices(cfg, taught, theirs_at, classes,
                                       teacher_classes)
             last.append(split_for(ours, theirs))
         else:
-            types = ["type='DistilledDetector'", f'detector={_name(cfg)!r}']
+            distilled = BUILDER
             choices = [features_of(detector, taught.detector, heads)]
             if classes or teacher_classes:
                 raise ConfigValueError(
                     '--classes, --teacher-classes: no classes are distilled, '
                     f'but {choices[0].why}. Remove these options')
-        named = written or Written(
-            path_of(student, ours_at, folder or Path.cwd()),
-            repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint),
-            ())
-        model = [
-            f'custom_imports = dict(\n    imports={_imports(cfg)}, '
-            'allow_failed_imports=False)',
-            "runner_type = 'DistillationRunner'",
-            *named.lines, 'model = dict(',
-            *(f'    {one},' for one in types),
-            f'    teacher_config={named.teacher},',
-            f'    teacher_ckpt={named.checkpoint},', '    kd_cfg=dict(']
-        base = ours_at if '::' not in student else student
-        pair = _join(student, _text(base, model, [*choices, *last]), taught)
-    if pair.adapters:
+        joined = _join(cfg, distilled, [*choices, *last], taught)
+    named = written or Written(
+        path_of(student, ours_at, here),
+        repr(path_of(teacher, theirs_at, Path.cwd())), repr(checkpoint), ())
+    if joined.pair.adapters:
         choices.append(Choice('adapter', "dict(type='ChannelAdapter')",
                               'the channels differ: this adds a trained 1x1 '
                               'convolution'))
-    note = [] if (written or '::' in named.base
-                  or os.path.isabs(named.base)) else [
-        "# from this file's folder; other paths: from the working directory"]
+    if module:
+        opening = by_import(module, distilled)
+        note = ['# paths: from the working directory']
+    else:
+        opening = by_base(named.base, _imports(cfg), distilled, _name(cfg),
+                          named.lines)
+        note = [] if (written or '::' in named.base
+                      or os.path.isabs(named.base)) else [
+            "# from this file's folder; other paths: from the working "
+            'directory']
     both = [(student, detector, ours), (teacher, taught.detector, theirs)]
+    said = [*([] if last else _compared(joined)), *joined.pair.notes]
     return '\n'.join([
-        *_header(both, 'CrossKD' if last else 'PKD', cfg, pair.notes), *note,
-        _text(named.base, model, [*choices, *last])]) + '\n'
+        *_header(both, 'CrossKD' if last else 'PKD', cfg, said), *note,
+        *opening.lines, f'    type={opening.kind},',
+        *([] if last else [f'    detector={opening.plain},']),
+        f'    teacher_config={named.teacher},',
+        f'    teacher_ckpt={named.checkpoint},', '    kd_cfg=dict(',
+        _keys([*choices, *last])]) + '))\n'
 
 
-def _text(base: str, model: Sequence[str], choices: Sequence[Choice]) -> str:
-    """The config below its comments."""
-    lines = '\n'.join(map(_lines, choices)).removesuffix(',')
-    return '\n'.join([f'_base_ = {base!r}', *model, f'{lines}))'])
+def _keys(choices: Sequence[Choice]) -> str:
+    """The lines of ``kd_cfg``, without the comma after the last one."""
+    return '\n'.join(map(_lines, choices)).removesuffix(',')
 
 
 def _name(cfg: Config) -> str:
@@ -170,7 +181,8 @@ def _class_choices(cfg: Config, teacher: Teacher, file: str,
 
 def _built(student: str, cfg: Config) -> BaseDetector:
     try:
-        return MODELS.build(in_our_scope(MODELS, cfg.model))
+        # heads change the configs that they are built from
+        return MODELS.build(in_our_scope(MODELS, model_of(cfg)))
     except Exception as e:  # of any class that the config names
         raise ConfigValueError(
             f'{STUDENT}={student!r}: model cannot be built: '
@@ -227,24 +239,33 @@ def _teacher_classes(teacher: Teacher, file: str,
     return tuple(names) if len(names) == teacher.head.num_classes else None
 
 
-def _join(student: str, text: str, teacher: Teacher) -> Any:
-    """The joined pair of a config."""
-    try:
-        cfg = Config.fromstring(text, '.py')
-    except Exception as e:  # such as one of mmengine's pure Python style
-        raise ConfigValueError(
-            f'{STUDENT}={student!r}: cannot be inherited by '
-            f'_base_: {describe(e)}') from None
+def _join(cfg: Config, distilled: str, choices: Sequence[Choice],
+          teacher: Teacher) -> Any:
+    """The student with its teacher, as when training begins."""
+    written = Config.fromstring(f'kd_cfg = dict(\n{_keys(choices)})', '.py')
+    model = {**model_of(cfg), 'type': distilled, 'kd_cfg': written.kd_cfg}
+    if distilled == BUILDER:
+        model['detector'] = cfg.model.type
+    built: Any = MODELS.build(in_our_scope(MODELS, model))
     names = class_names(cfg, 'train_dataloader')
-    model: Any = MODELS.build(in_our_scope(MODELS, cfg.model))
     with quiet():  # the config says the same in its comments
         try:
-            model.join_teacher(names, teacher)
+            built.join_teacher(names, teacher)
         except ValueError as e:
             if 'classes' not in str(e):
                 raise
             raise ConfigValueError(f'{e}. {OPTIONS}') from None
-    return model.pair
+    return built
+
+
+def _compared(model: Any) -> list[str]:
+    """Which features of a joined student imitate the teacher's."""
+    return [
+        f"the student's features ({model.plan.student[name]}) are trained to "
+        f"match the teacher's ({model.plan.teacher[name]}) at "
+        f"{'stride' if len(strides) == 1 else 'the strides'} "
+        f'{", ".join(f"{stride[0]:g}" for stride in strides)}'
+        for name, strides in model.pair.strides.items()]
 
 
 def _imports(cfg: Config) -> list[str]:

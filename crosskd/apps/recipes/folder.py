@@ -20,6 +20,7 @@ from ...teacher import RANDOM
 from .config_text import Written, make_config, path_of
 from .data_config import FILE, HERE, data_text, taken_names
 from .detector_config import DetectorConfig
+from .inheriting import is_python_style
 from .own_data import Data, read_data
 from .plain import plain_class
 from .published import published_weights
@@ -166,6 +167,11 @@ def _detector(file: str, name: str | None, folder: Path, data: Data,
             cfg.get('default_scope') or 'mmdet'):
         model_of(cfg, found)
         plain_class(key, name, cfg)
+    if is_python_style(str(cfg.filename)):
+        raise ConfigValueError(
+            f'{found}: this config is of the pure Python style, which the '
+            'configs for --data cannot inherit; expected one of the style '
+            'with _base_')
     _check_inheritable(found, cfg)
     base = path_of(name, str(cfg.filename), folder)
     cfg.merge_from_dict(dict(model=changes))
