@@ -108,7 +108,9 @@ def read_inherit(kd_cfg: dict) -> tuple[str, ...]:
     Raises:
         TypeError: ``inherit`` is not a tuple or list of names.
     """
-    found = kd_cfg.get('inherit') or ()
+    found: Any = kd_cfg.get('inherit')
+    if found is None:
+        return ()
     if not isinstance(found, (list, tuple)) or not all(
             isinstance(name, str) and name for name in found):
         raise ConfigTypeError(
@@ -161,7 +163,11 @@ def _schedule(key: str, cfg: Any) -> Schedule:
     check_known(key, cfg['type'], SCHEDULES.module_dict)
     arguments = {k: v for k, v in cfg.items() if k != 'type'}
     with naming(f'{key}: '):
-        return SCHEDULES.module_dict[cfg['type']](**arguments)
+        schedule = SCHEDULES.module_dict[cfg['type']](**arguments)
+    if not isinstance(schedule, Schedule):
+        raise ConfigTypeError(f'{key}: expected a Schedule, found '
+                              f'{type(schedule).__name__}')
+    return schedule
 
 
 def _split(given: dict) -> tuple[int, int]:

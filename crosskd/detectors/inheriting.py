@@ -13,6 +13,7 @@ from ..arguments import few
 from ..errors import ConfigValueError
 from ..heads import class_counts
 from ..names import did_you_mean
+from ..pairs import DensePair, Pair
 from ..teacher import Teacher
 
 KEY = 'kd_cfg.inherit'
@@ -87,16 +88,21 @@ class Inheritance:
         print_log(self._message, logger='current')
         self._taken.clear()
 
-    def warn_of_classes(self, student: BaseDetector,
+    def warn_of_classes(self, student: BaseDetector, pair: Pair,
                         names: Sequence[str] | None,
                         others: Sequence[str] | None) -> None:
         """Warn of heads whose classes have other names in the teacher.
 
         Args:
             student: the detector.
+            pair: the joined pair of student and teacher.
             names, others: of the student's and of the teacher's classes, by
                 index; None if they are not known.
         """
+        if isinstance(pair, DensePair):
+            if pair.all_classes:  # the same, even if spelled differently
+                return
+            others = pair.teacher_classes or others
         differing = [(at, own, other) for at, (own, other) in enumerate(
             zip(names or (), others or ())) if own != other]
         heads = [head for head, count in _heads(student)

@@ -194,16 +194,9 @@ class DistillationMixin(BaseDetector):
                                             FeatureTeacher)),
             plan, next(self.parameters()))
         self.distillers.join(self.pair, next(self.parameters()))
-        self._warn_of_classes(classes, teacher_classes or self.teacher.classes)
+        self.inheritance.warn_of_classes(
+            self, self.pair, classes, teacher_classes or self.teacher.classes)
         self.pair.is_joined = True
-
-    def _warn_of_classes(self, ours: Sequence[str] | None,
-                         theirs: Sequence[str] | None) -> None:
-        if isinstance(self.pair, DensePair):
-            if self.pair.all_classes:  # the same, if spelled differently
-                return
-            theirs = self.pair.teacher_classes or theirs
-        self.inheritance.warn_of_classes(self, ours, theirs)
 
     def _make_plan(self) -> Plan:
         needs = self.distillers.needs

@@ -232,7 +232,7 @@ def test_classes_of_two_stages_in_another_order_are_warned_of(said):
 
 
 @pytest.mark.parametrize('found', ['neck', 3, ('neck', 3), dict(neck=1),
-                                   ('', )], ids=repr)
+                                   ('', ), ''], ids=repr)
 def test_what_is_no_tuple_of_names_is_an_error(found):
     cfg = distiller_cfg('gfl', inherit=found)
     with pytest.raises(ConfigTypeError, match=r"kd_cfg.inherit must be a tuple"

@@ -186,6 +186,7 @@ class FromThirdStep(Schedule):
         return float(progress.iter >= 3)
 
 
+SCHEDULES.register_module(name='NoSchedule', module=dict)
 FROM_THIRD = dict(type='FromThirdStep')
 
 
@@ -344,6 +345,8 @@ CONSTANT, STOP, LINE = ('ConstantWeight', 'StopWeight', 'LinearWeight')
      "schedule.loss_cls_kd: unknown key 'Linear', expected LinearWarmup"),
     (dict(loss_cls_kd=[dict(type='StopWeigth', begin=1)]),
      r"schedule.loss_cls_kd\[0\]: unknown key .* did you mean 'StopWeight'"),
+    (dict(loss_cls_kd=dict(type='NoSchedule')),
+     'schedule.loss_cls_kd: expected a Schedule, found dict'),
     (dict(loss_cls_kd=dict(type='LinearWarmup')), 'schedule.loss_cls_kd: '),
     (dict(loss_cls_kd=dict(type='LinearWarmup', iters=1.5)),
      'iters must be an integer, found 1.5'),
