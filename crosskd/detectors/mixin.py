@@ -53,7 +53,8 @@ class DistillationMixin(BaseDetector):
     Args:
         args, kwargs: arguments of the detector class, for the student.
         teacher_config: config with the teacher's ``model``: a dict, a Config,
-            a path or ``'mmdet::gfl/….py'``.
+            a path or ``'mmdet::gfl/….py'``; or the dict of a model that is
+            no detector, see :class:`~crosskd.teacher.TimmTeacher`.
         teacher_ckpt: path or URL of the teacher's checkpoint; ``'random'``
             for a teacher with random weights.
         kd_cfg: the distillation losses and where they apply, see

@@ -60,7 +60,8 @@ def _features(pair: Pair, plan: Plan) -> list[str]:
         ours, theirs = plan.student[name], plan.teacher[name]
         where = f'{ours}' if ours == theirs else (
             f"the student's {ours} and the teacher's {theirs}")
-        found.append(f'features of {where}, {len(matched)} levels')
+        s = 's' if len(matched) > 1 else ''
+        found.append(f'features of {where}, {len(matched)} level{s}')
     return found
 
 

@@ -277,11 +277,14 @@ class Schedules:
 
     Attributes:
         by_loss: these schedules.
+        scale: a factor of all losses, besides their schedules; hooks may
+            change it.
     """
 
     def __init__(self, given: Mapping[str, Sequence[Schedule]],
                  run: str) -> None:
         self.by_loss = {name: tuple(each) for name, each in given.items()}
+        self.scale = 1.0
         self._run = run
 
     def add(self, name: str, schedule: Schedule) -> None:
@@ -293,7 +296,7 @@ class Schedules:
         self.by_loss = dict.fromkeys(self.by_loss, ())
 
     def factor(self, name: str) -> float:
-        """The factor of a loss now; 1 if no Runner counts iterations.
+        """The factor of a loss now; its schedules need a Runner that counts.
 
         Args:
             name: of the loss, in the log.
@@ -301,8 +304,9 @@ class Schedules:
         schedules = self.by_loss.get(name)
         progress = progress_of(self._run) if schedules else None
         if not schedules or progress is None:
-            return 1.0
-        return math.prod(schedule(progress) for schedule in schedules)
+            return self.scale
+        return self.scale * math.prod(
+            schedule(progress) for schedule in schedules)
 
     def check_names(self, losses: Mapping[str, Any]) -> None:
         """Check that there is a loss for each schedule.

@@ -54,6 +54,13 @@ def brings_weights(model: ConfigDict) -> bool:
     return _is_timm(model) and bool(model.get('pretrained'))
 
 
+def with_random_weights(model: ConfigDict) -> ConfigDict:
+    """The config of the same model, for which timm downloads no weights."""
+    if brings_weights(model):
+        model.pretrained = False
+    return model
+
+
 def _is_timm(model: ConfigDict) -> bool:
     kind = detector_class(model, KEY)
     return isinstance(kind, type) and issubclass(kind, TimmTeacher)

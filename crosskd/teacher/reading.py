@@ -16,7 +16,7 @@ from ..heads import dense_head
 from ..numerics.randomness import untouched_randomness
 from .feature_teacher import FeatureTeacher
 from .loading import classes_of, load_strictly
-from .model_config import brings_weights, model_config
+from .model_config import brings_weights, model_config, with_random_weights
 from .untrained import check_trained
 
 RANDOM = 'random'
@@ -51,6 +51,8 @@ def read_teacher(config: str | Path | dict | Config | None,
     if named and str(ckpt) != RANDOM and not is_url(str(ckpt)):
         check_trained(str(ckpt), config, beside)
     model = model_config(config, scope, beside)
+    if str(ckpt) == RANDOM:
+        model = with_random_weights(model)
     _check_weights(model, ckpt)
     # the same seed is the same student, with a teacher and without; and a
     # student may be built without values

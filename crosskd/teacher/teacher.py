@@ -40,9 +40,11 @@ class Teacher:
             working directory, then in the folder of the student's config
             (:attr:`beside`), then among mmdet's installed configs.  The
             teacher is built in the registry scope of its own
-            ``default_scope``, or else in the student's.
+            ``default_scope``, or else in the student's.  A model that is no
+            detector, such as ``dict(type='TimmTeacher', name=…)``, teaches
+            features only.
         ckpt: path or URL of its checkpoint; ``'random'`` for a teacher with
-            random weights.
+            random weights; None if timm downloads them.
         trust_ckpt: unpickle the checkpoint without restriction.
         dtype: the data type in which the teacher is stored and runs:
             ``'float32'``, ``'bfloat16'`` or ``'float16'``.  By default

@@ -43,9 +43,12 @@ def by(kind: str) -> dict[str, object]:
 
 #: of the first pair, as changes of its config
 METHODS = {
-    'CrossKD': {}, 'imitation': OWN, 'SDD': SDD, 'PKD': by('PKDLoss'),
+    'CrossKD': {},
+    'CrossKD + PKD': {f'{KD}.loss_feat_kd': dict(type='PKDLoss')},
+    'imitation': OWN, 'SDD': SDD, 'PKD': by('PKDLoss'),
     'CWD': by('ChannelWiseDivergence'), 'MGD': by('MGDLoss'),
-    'FGD': by('FGDLoss'), 'scores': by('ScoreWeightedL2Loss')}
+    'FGD': by('FGDLoss'), 'scores': by('ScoreWeightedL2Loss'),
+    'cosine': by('CosineFeatureLoss')}
 SIZE, SMALL = (800, 1333), (64, 64)
 IMAGES, EPOCHS, BATCH = 117_266, 12, 2  # of COCO, with boxes; a GPU
 GPUS = (8, 64)

@@ -92,6 +92,14 @@ def test_what_is_not_computed_is_no_part(tmp_path):
         'optimizer', 'rest']
 
 
+def test_a_teacher_that_weighs_features_by_its_scores_runs_its_head(
+        tmp_path):
+    cfg = distilled(plain_cfg('gfl'), plain_cfg('gfl'))
+    cfg['kd_cfg'] = dict(loss_feat_kd=dict(type='ScoreWeightedL2Loss'))
+    result = measured(config(tmp_path, model_cfg(cfg)))
+    assert list(result['teacher']['parts']) == FORWARD
+
+
 @pytest.mark.parametrize('student, teacher', [
     ('fovea', 'fovea'), ('ssd', 'detr'), ('detr', 'yolof')])
 def test_detectors_that_only_share_features(tmp_path, student, teacher):

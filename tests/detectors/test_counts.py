@@ -106,7 +106,7 @@ FEATURES = {
         dict(type='ChannelWiseDivergence', norm='channel'), 31, 16320),
     'MGD': (dict(type='MGDLoss'), 28, 32508),
     'FGD': (dict(type='FGDLoss'), 253, 38736),
-    'cosine': (dict(type='CosineFeatureLoss'), 0, 0),
+    'cosine': (dict(type='CosineFeatureLoss'), 43, 13356),
     'weighted by scores': (dict(type='ScoreWeightedL2Loss'), 64, 17148),
 }
 

@@ -170,12 +170,13 @@ def test_weights_that_do_not_fit_are_an_error(weights):
 def test_timm_may_load_its_own_weights(weights):
     """From a file here, in place of a hub."""
     cfg = dict(VIT, pretrained=True, pretrained_cfg_overlay=dict(
-        file=str(weights)))
+        file=str(weights), custom_load=False))
     model = build(student('gfl', cfg, None))
     assert has(model, weights)
-    with pytest.raises(ValueError, match="teacher_ckpt='random' and teacher_"
+    with pytest.raises(ValueError, match='teacher_ckpt=.*vit.pth. and teacher_'
                        'config.pretrained=True both tell.*expected one'):
-        build(student('gfl', cfg, 'random'))
+        build(student('gfl', cfg, str(weights)))
+    assert not has(build(student('gfl', cfg, 'random')), weights)
     weights.unlink()
     with pytest.raises(ValueError, match='teacher_config: TimmTeacher: timm '
                        "cannot make 'vit_.*FileNotFoundError.*name that in "

@@ -17,7 +17,7 @@ from ...heads import class_counts, default_tap
 from ...pairs import DensePair
 from ...taps import FEATURES, measure
 from ...taps.images import input_channels
-from ...teacher.model_config import model_config
+from ...teacher.model_config import model_config, with_random_weights
 
 BOXES = 7  # a COCO image has 7.3 on average
 
@@ -54,9 +54,9 @@ def build_plain(cfg: Config) -> BaseDetector:
 
 def build_teacher(cfg: Config) -> BaseDetector:
     """The teacher alone, in float32, as mmdet runs it."""
-    teacher = MODELS.build(model_config(
+    teacher = MODELS.build(with_random_weights(model_config(
         cfg.model.teacher_config, cfg.get('default_scope') or 'mmdet',
-        _folder(cfg)))
+        _folder(cfg))))
     return teacher.requires_grad_(False).eval()
 
 

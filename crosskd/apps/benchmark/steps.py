@@ -98,7 +98,7 @@ class Steps:
         def step(timeline: Timeline) -> None:
             with watch_teacher(timeline, model), timeline.whole(), (
                     torch.no_grad()), context:
-                if plan.needs.dense:
+                if plan.needs.teachers_head:
                     model.bbox_head(model.extract_feat(inputs))
                 else:
                     run_to(model, plan.teacher, inputs, samples)

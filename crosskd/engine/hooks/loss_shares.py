@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor
 
-from ...arguments import check_number
+from ...arguments import check_number, naming
 from ...detectors import DistillationMixin
 from ...detectors.unwrapping import unwrapped
-from ...errors import ConfigTypeError
+from ...errors import ConfigTypeError, ConfigValueError
 from ...taps import HEAD_INPUT, tapped
+from .gradient_share import GradientShare
 
 # Where distillation helped, its share of the loss was up to 0.93 at the start
 # and up to 0.90 at the end, most often falling from two thirds to below one
@@ -31,6 +33,8 @@ TOO_LITTLE = 0.001  # of the loss is one distillation loss
 LONG, QUARTER = 2000, 4
 SHORTEST = 100  # fewer iterations prove nothing
 MOSTLY = 0.9  # of these iterations
+# what the weights of distillation losses are multiplied with, in checkpoints
+SCALE = 'distillation_scale'
 
 
 @HOOKS.register_module()
@@ -58,15 +62,23 @@ class LossSharesHook(Hook):
             the distilled features are used instead.  This costs two more
             backward passes through the head in these iterations.  None for
             never.
+        gradient_share: arguments of a
+            :class:`~crosskd.engine.hooks.gradient_share.GradientShare`, such
+            as ``dict(target=0.5, tolerance=0.1)``.  After an epoch in which
+            the mean share of distillation in the measured gradients was
+            outside of these limits, the weights of all distillation losses
+            are multiplied so that it would have been the target.  None to
+            leave the weights as they are.
 
     Raises:
-        TypeError, ValueError: ``gradient_interval`` is not a positive integer.
+        TypeError, ValueError: an argument cannot be used.
     """
 
     # after the losses are noted, before the LoggerHook reads
     priority = 'NORMAL'
 
-    def __init__(self, gradient_interval: int | None = None) -> None:
+    def __init__(self, gradient_interval: int | None = None,
+                 gradient_share: dict | None = None) -> None:
         name = type(self).__name__
         if gradient_interval is not None:
             if not isinstance(gradient_interval, int):
@@ -75,12 +87,27 @@ class LossSharesHook(Hook):
                                       f'{gradient_interval!r}')
             check_number(name, 'gradient_interval', gradient_interval, 1)
         self.gradient_interval = gradient_interval
+        self._share = _read_share(name, gradient_share, gradient_interval)
+        self._of_epoch: list[Tensor] = []
         self._warned: set[str] = set()
         self._ratio: Tensor | None = None
         self._hooks = ExitStack()
 
     def before_train(self, runner: Runner) -> None:
-        """Turn measuring off for compiled models, which skip module hooks."""
+        """Take up the weights of a resumed run, where shares are controlled.
+
+        Measuring is turned off for compiled models, which skip module hooks.
+
+        Raises:
+            ValueError: shares are controlled in a run without epochs.
+        """
+        if self._share is not None:
+            if isinstance(runner.train_loop, IterBasedTrainLoop):
+                raise ConfigValueError(
+                    f'custom_hooks: {type(self).__name__}: gradient_share is '
+                    'controlled after each epoch, but the train loop '
+                    '(train_cfg) counts iterations only; expected None')
+            _scale_to(runner, runner.message_hub.get_info(SCALE, 1.0))
         if self.gradient_interval and runner.cfg.get('compile'):
             self.gradient_interval = None
             runner.logger.warning(
@@ -136,6 +163,7 @@ class LossSharesHook(Hook):
         self._hooks.close()
         if self._ratio is not None:
             runner.message_hub.update_scalar('train/grad_ratio', self._ratio)
+            self._of_epoch.append(self._ratio)
             self._ratio = None
         logger = next((h for h in runner.hooks if isinstance(h, LoggerHook)),
                       None)
@@ -158,6 +186,49 @@ class LossSharesHook(Hook):
             if key not in self._warned:
                 self._warned.add(key)
                 runner.logger.warning(message)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Scale the weights if the share of the epoch was outside of limits.
+        """
+        ratios, self._of_epoch = self._of_epoch, []
+        model = _distilled(runner)
+        if self._share is None or model is None or not ratios:
+            return
+        mean = torch.stack(ratios).mean()
+        all_reduce(mean, 'mean')  # every process scales alike
+        ratio = float(mean)
+        change = self._share.change(ratio)
+        if change == 1.0:
+            return
+        scale = change * model.distillers.schedules.scale
+        runner.message_hub.update_info(SCALE, scale)  # for checkpoints
+        _scale_to(runner, scale)
+        runner.logger.info(
+            f'distillation was {ratio / (1 + ratio):.1%} of the gradient in '
+            f'this epoch, outside of {self._share.target:.1%} ± '
+            f'{self._share.tolerance:.1%}; from now on its losses are '
+            f'multiplied by {scale:.4g}')
+
+
+def _read_share(name: str, given: dict | None,
+                interval: int | None) -> GradientShare | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise ConfigTypeError(
+            f'{name}: gradient_share must be a dict such as dict(target=0.5, '
+            f'tolerance=0.1), or None, found {given!r}')
+    if interval is None:
+        raise ConfigValueError(f'{name}: gradient_share needs '
+                               'gradient_interval, which is None')
+    with naming(f'{name}: gradient_share: '):
+        return GradientShare(**given)
+
+
+def _scale_to(runner: Runner, scale: float) -> None:
+    model = _distilled(runner)
+    if model is not None:
+        model.distillers.schedules.scale = scale
 
 
 def _out_of_proportion(runner: Runner, names: Sequence[str]
