@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 def of_a_teacher(config):
     """Changes for a config that names a teacher: a small one."""
-    if not re.search('crosskd|sdd', config):
+    if not re.search('crosskd|sdd|^(bckd|cwd|fgd|mgd|pkd)/', config):
         return ''
     if 'shapes' in config:  # the demo's own is small
         return "model = dict(teacher_ckpt='random')"
