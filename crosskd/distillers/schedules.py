@@ -41,6 +41,10 @@ class Schedule:
         """Whether it only has a meaning in runs that count epochs."""
         return False
 
+    def is_always_off(self, epochs: int) -> bool:
+        """Whether the factor is 0 in a whole run of so many epochs."""
+        return False
+
     def __call__(self, progress: Progress) -> float:
         """The factor.  While it is 0, the loss is not computed.
 
@@ -158,6 +162,9 @@ class StopWeight(Schedule):
     @property
     def counts_epochs(self) -> bool:
         return self.by_epoch
+
+    def is_always_off(self, epochs: int) -> bool:
+        return self.by_epoch and (self.begin == 0 or -self.begin >= epochs)
 
     def __call__(self, progress: Progress) -> float:
         begin = self.begin

@@ -17,10 +17,10 @@ from ..detectors.summary import summary
 from .first_validation import try_validation
 from .run_checks import (
     built_dataset,
-    check_epochs,
     check_load_from,
     check_loader,
     check_optimizer,
+    check_schedules,
     check_types,
     warn_of_frozen,
 )
@@ -49,7 +49,7 @@ def prepare(run: runner.Runner, detector: Any,
     prepare_checkpointing(detector, run.cfg.get('activation_checkpointing'))
     distils = isinstance(detector, DistillationMixin)
     if distils:
-        check_epochs(detector.distillers.schedules.by_loss, run._train_loop)
+        check_schedules(detector.distillers.schedules.by_loss, run._train_loop)
     data = [_check_data(run, part, detector) for part in ('train', 'val')]
     check_same_classes(*data)
     # after the local files: these may have to be downloaded

@@ -97,8 +97,11 @@ def check_optimizer(model: nn.Module, cfg: Any) -> None:
             f'{cfg["optimizer"].get("type")!r}: {words(e)}') from None
 
 
-def check_epochs(schedules: Mapping[str, Sequence[Any]], loop: Any) -> None:
+def check_schedules(schedules: Mapping[str, Sequence[Any]],
+                    loop: Any) -> None:
     """Check that no schedule counts epochs in a run that has none.
+
+    It warns of a loss that is off in the whole run.
 
     Args:
         schedules: by the name of a loss, the schedules of its weight.
@@ -108,6 +111,7 @@ def check_epochs(schedules: Mapping[str, Sequence[Any]], loop: Any) -> None:
         ValueError: one does.
     """
     if not _counts_iterations(loop):
+        _warn_of_losses_that_are_off(schedules, loop)
         return
     for name, each in schedules.items():
         for schedule in each:
@@ -117,6 +121,19 @@ def check_epochs(schedules: Mapping[str, Sequence[Any]], loop: Any) -> None:
                     'counts epochs, but the train loop (train_cfg) counts '
                     'iterations only; expected by_epoch=False, with begin and '
                     'end in iterations, and no each_epoch')
+
+
+def _warn_of_losses_that_are_off(schedules: Mapping[str, Sequence[Any]],
+                                 loop: Any) -> None:
+    epochs = (loop.get('max_epochs') if isinstance(loop, dict) else
+              getattr(loop, 'max_epochs', None))
+    for name, each in schedules.items():
+        for schedule in each:
+            if epochs and schedule.is_always_off(epochs):
+                print_log(
+                    f'kd_cfg.schedule.{name}: {schedule} turns this loss off '
+                    f'for the whole run, which has {epochs} epochs '
+                    '(train_cfg.max_epochs)', 'current', logging.WARNING)
 
 
 def _counts_iterations(loop: Any) -> bool:

@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from resuming import made, resumed_and_whole
 
 from crosskd.config import read_kd_cfg
-from crosskd.engine.run_checks import check_epochs
+from crosskd.engine.run_checks import check_schedules
 from crosskd.errors import ConfigValueError
 
 WARMUP = dict(type='LinearWarmup', iters=5)
@@ -99,8 +99,8 @@ def test_epochs_of_a_run_that_has_none_are_an_error(loop):
         with pytest.raises(ConfigValueError, match=re.escape(
                 'kd_cfg.schedule.loss_cls_kd: ') + '.*counts epochs, but the '
                 'train loop .*expected by_epoch=False'):
-            check_epochs(schedules_of(schedule), loop)
-    check_epochs(schedules_of([WARMUP, KINDS['iterations']]), loop)
+            check_schedules(schedules_of(schedule), loop)
+    check_schedules(schedules_of([WARMUP, KINDS['iterations']]), loop)
 
 
 @pytest.mark.parametrize('loop', [
@@ -108,9 +108,20 @@ def test_epochs_of_a_run_that_has_none_are_an_error(loop):
     dict(by_epoch=True, max_epochs=3), dict(type='NoSuchLoop'), None,
     object.__new__(EpochBasedTrainLoop)])
 def test_epochs_of_a_run_that_has_them_are_no_error(loop):
-    check_epochs(schedules_of(COSINE), loop)
+    check_schedules(schedules_of(COSINE), loop)
 
 
 def schedules_of(schedule):
     cfg = scheduled(schedule)['kd_cfg']
     return read_kd_cfg(cfg, (), 'cross_head')[1].schedules.by_loss
+
+
+@pytest.mark.parametrize('loop, off', [
+    (dict(by_epoch=True, max_epochs=20), True), (dict(max_epochs=21), False),
+    (dict(type=EpochBasedTrainLoop, max_epochs=12), True)])
+def test_a_loss_that_is_off_in_the_whole_run_is_a_warning(loop, off, log):
+    """As in a short run of a recipe that ends without it."""
+    check_schedules(schedules_of(dict(type='StopWeight', begin=-20)), loop)
+    said = 'turns this loss off for the whole run, which has' in (
+        log.text)
+    assert said == off
