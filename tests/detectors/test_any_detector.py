@@ -11,9 +11,8 @@ from any_detectors import (
     inputs,
     of_kind,
     plain,
-    seeded,
 )
-from helpers import build, plain_cfg, total
+from helpers import build, plain_cfg, seeded, total
 from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import nn
