@@ -5,7 +5,7 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors import BaseDetector, SemiBaseDetector
 from mmdet.registry import MODELS
 
 from ..errors import ConfigTypeError, ConfigValueError
@@ -46,7 +46,7 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
         raise ConfigTypeError(
             f'model.detector: {plain.__name__} is already a distilled '
             'detector; name the plain one here, or set model.type to it')
-    if 'teacher_config' in signature(plain).parameters:
+    if _has_teacher(plain):
         raise ConfigTypeError(
             f'model.detector: {plain.__name__} already has a teacher of its '
             'own; expected a plain detector')
@@ -58,6 +58,12 @@ def distilled_class(plain: type[BaseDetector]) -> type[DistillationMixin]:
         __doc__=f'{plain.__name__} that learns what ``kd_cfg`` says.'))
     globals()[name] = made
     return made
+
+
+def _has_teacher(plain: type[BaseDetector]) -> bool:
+    """Whether a plain detector is one that learns from a teacher already."""
+    return issubclass(plain, SemiBaseDetector) or any(
+        name.startswith('teacher_') for name in signature(plain).parameters)
 
 
 @MODELS.register_module(name='DistilledDetector')

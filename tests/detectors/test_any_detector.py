@@ -11,9 +11,8 @@ from any_detectors import (
     inputs,
     of_kind,
     plain,
-    seeded,
 )
-from helpers import build, plain_cfg, total
+from helpers import build, plain_cfg, seeded, total
 from mmdet.models.necks import FPN
 from mmdet.registry import MODELS
 from torch import nn
@@ -247,12 +246,12 @@ def test_a_part_that_cannot_be_measured_names_its_side():
         build(cfg)
 
 
-def test_a_detector_with_a_teacher_of_its_own_is_refused():
-    with pytest.raises(TypeError, match='model.detector: KnowledgeDistillation'
-                       'SingleStageDetector already has a teacher of its own'):
-        MODELS.build(dict(
-            type='DistilledDetector',
-            detector='KnowledgeDistillationSingleStageDetector'))
+@pytest.mark.parametrize('detector', [
+    'KnowledgeDistillationSingleStageDetector', 'LAD', 'SoftTeacher'])
+def test_a_detector_with_a_teacher_of_its_own_is_refused(detector):
+    with pytest.raises(TypeError, match=f'model.detector: {detector} already '
+                       'has a teacher of its own'):
+        MODELS.build(dict(type='DistilledDetector', detector=detector))
 
 
 @MODELS.register_module()

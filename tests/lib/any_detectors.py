@@ -3,8 +3,6 @@ import copy
 from pathlib import Path
 
 import mmdet
-import numpy as np
-import torch
 from experiments import CLASSES
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -98,10 +96,3 @@ def inputs(model, training=True, side=96):
     data = demo_mm_inputs(2, [(3, side, side)] * 2, num_classes=CLASS_COUNT,
                           num_items=[2, 3], with_mask=True)
     return model.data_preprocessor(data, training)
-
-
-def seeded(function, *args, **kwargs):
-    """What it returns, its random numbers being of one seed."""
-    torch.manual_seed(0)
-    np.random.seed(0)
-    return function(*args, **kwargs)

@@ -2,6 +2,7 @@
 import copy
 import os
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILY, as_params
@@ -149,6 +150,13 @@ def build(cfg: dict, seed: int = 0, joins: bool = True) -> torch.nn.Module:
     if joins and hasattr(model, 'join_teacher'):
         model.join_teacher()
     return model
+
+
+def seeded(function, *args, **kwargs):
+    """What it returns, its random numbers being of one seed."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    return function(*args, **kwargs)
 
 
 def batch(boxes=(2, 3), size=(64, 96), seed: int = 0,
