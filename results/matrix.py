@@ -111,15 +111,6 @@ BOX = {f'{KD}sdd_regions.map': None, f'{KD}sdd_regions.box.loss_weight': 3.0,
        f'{KD}sdd_regions.box.base': 'bernoulli',
        f'{KD}sdd_regions.box.scales': [1, 2, 4]}
 ONE_ANCHOR = 'RetinaNet, one anchor, teacher'
-# MGD and FGD add up terms, of which a batch of COCO has more.  Their weights
-# are multiplied by the ratios: the levels of 800 × 1333 pixels and 256
-# channels, and of 96 × 96 pixels and 32 channels.
-CHANNELS = 256 / 32
-TERMS = CHANNELS * 22_400 / 189  # locations of five levels, and of three
-TERMS_OF_TWO_STAGES = CHANNELS * 89_300 / 189  # theirs begin at stride 4
-ATTENTION = (22_400 + 5 * 256) / (189 + 3 * 32)
-PKD_FASTER = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
-FASTER = 'Faster R-CNN teacher'
 
 ON_SHAPES = [
     *head('GFL', 'demo/gfl_r18w24_shapes.py', 'demo/gfl_r18w8_shapes.py',
@@ -159,33 +150,6 @@ ON_SHAPES = [
     Detector('GFL CrossKD from RetinaNet',
              'demo/crosskd_gfl_r18w8_retinanet_r18w24_shapes.py',
              'RetinaNet teacher'),
-    *(Detector(f'GFL {name}', GFL_CROSSKD, 'GFL teacher',
-               {**FEATURES_ALONE, **changes}) for name, changes in {
-                   'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
-                   'MGD': features('MGDLoss', loss_weight=2e-5 * TERMS),
-                   'MGD, weight of COCO': features(
-                       'MGDLoss', loss_weight=2e-5),
-                   'FGD': features(
-                       'FGDLoss', alpha=1e-3 * CHANNELS, beta=5e-4 * CHANNELS,
-                       gamma=5e-4 * ATTENTION, lambda_=5e-6 * TERMS),
-                   'FGD, weights of COCO': features('FGDLoss'),
-                   'PKD, off from epoch 9': {**pkd(6.0), **off_from(9)},
-    }.items()),
-    Detector('GFL CrossKD, off from epoch 9', GFL_CROSSKD, 'GFL teacher',
-             off_from(9, 'loss_cls_kd', 'loss_reg_kd')),
-    Detector(FASTER, f'{SHAPES}/faster_r18w24_shapes.py', is_teacher=True),
-    Detector('Faster R-CNN alone', f'{SHAPES}/faster_r18w8_shapes.py'),
-    Detector('Faster R-CNN PKD', PKD_FASTER, FASTER),
-    Detector('Faster R-CNN MGD', PKD_FASTER, FASTER, features(
-        'MGDLoss', loss_weight=5e-7 * TERMS_OF_TWO_STAGES, mask_ratio=0.45)),
-    Detector('Faster R-CNN PKD from RetinaNet', PKD_FASTER,
-             'RetinaNet teacher', {
-                 'model.teacher_config':
-                 'crosskd::demo/retinanet_r18w24_shapes.py'}),
-    Detector('RetinaNet PKD from Faster R-CNN',
-             f'{SHAPES}/crosskd_retinanet_r18w8_r18w24_shapes.py', FASTER, {
-                 **FEATURES_ALONE, **pkd(2.0), 'model.teacher_config':
-                 f'{SHAPES}/faster_r18w24_shapes.py'}),
 ]
 
 AQUARIUM = str(HERE / 'aquarium')
@@ -199,6 +163,65 @@ ON_PHOTOGRAPHS = [
     Detector('CrossKD + PKD', PHOTO_CROSSKD, 'teacher', pkd(6.0)),
     Detector('SDD: map', f'{AQUARIUM}/sdd_gfl_r18w16_mobilenetv2_aquarium.py',
              'teacher'),
+]
+
+# MGD and FGD add up terms, of which a batch of COCO has more.  Their weights
+# are multiplied by the ratios: the levels of 800 × 1333 pixels and 256
+# channels, and of 96 × 96 pixels and 32 channels.
+CHANNELS = 256 / 32
+TERMS = CHANNELS * 22_400 / 189  # locations of five levels, and of three
+TERMS_OF_TWO_STAGES = CHANNELS * 89_300 / 189  # theirs begin at stride 4
+ATTENTION = (22_400 + 5 * 256) / (189 + 3 * 32)
+GFL_TEACHES = 'teacher of features, GFL'
+FASTER_TEACHES = 'teacher of features, Faster R-CNN'
+RETINA_TEACHES = 'teacher of features, RetinaNet'
+FASTER_STUDENT = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
+INHERITS = {f'{KD}inherit': ['neck', 'bbox_head']}
+BY_FEATURES = {
+    'PKD': pkd(6.0),
+    'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
+    'MGD': features('MGDLoss', loss_weight=2e-5 * TERMS),
+    'MGD, weight of COCO': features('MGDLoss', loss_weight=2e-5),
+    'FGD': features(
+        'FGDLoss', alpha=1e-3 * CHANNELS, beta=5e-4 * CHANNELS,
+        gamma=5e-4 * ATTENTION, lambda_=5e-6 * TERMS),
+    'FGD, weights of COCO': features('FGDLoss'),
+    'PKD, off from epoch 9': {**pkd(6.0), **off_from(9)},
+    # a loss without weight: the teacher gives nothing but its weights
+    'inherit alone': {**pkd(0.0), **INHERITS},
+}
+ON_FEATURES = [
+    Detector(GFL_TEACHES, 'demo/gfl_r18w24_shapes.py', is_teacher=True),
+    Detector('student GFL, alone', 'demo/gfl_r18w8_shapes.py'),
+    Detector('student GFL, CrossKD', GFL_CROSSKD, GFL_TEACHES),
+    *(Detector(f'student GFL, {name}', GFL_CROSSKD, GFL_TEACHES,
+               {**FEATURES_ALONE, **changes})
+      for name, changes in BY_FEATURES.items()),
+    Detector('student GFL, CrossKD, off from epoch 9', GFL_CROSSKD,
+             GFL_TEACHES, off_from(9, 'loss_cls_kd', 'loss_reg_kd')),
+    Detector('student GFL, CrossKD and inherit', GFL_CROSSKD, GFL_TEACHES,
+             INHERITS),
+    Detector(FASTER_TEACHES, f'{SHAPES}/faster_r18w24_shapes.py',
+             is_teacher=True),
+    Detector('student Faster R-CNN, alone',
+             f'{SHAPES}/faster_r18w8_shapes.py'),
+    Detector('student Faster R-CNN, PKD', FASTER_STUDENT, FASTER_TEACHES),
+    Detector('student Faster R-CNN, MGD', FASTER_STUDENT, FASTER_TEACHES,
+             features('MGDLoss', loss_weight=5e-7 * TERMS_OF_TWO_STAGES,
+                      mask_ratio=0.45)),
+    Detector(RETINA_TEACHES, 'demo/retinanet_r18w24_shapes.py',
+             is_teacher=True),
+    Detector('student Faster R-CNN, PKD from RetinaNet', FASTER_STUDENT,
+             RETINA_TEACHES, {
+                 'model.teacher_config':
+                 'crosskd::demo/retinanet_r18w24_shapes.py'}),
+    Detector('student RetinaNet, alone',
+             f'{SHAPES}/retinanet_r18w8_shapes.py'),
+    Detector('student RetinaNet, PKD from Faster R-CNN',
+             f'{SHAPES}/crosskd_retinanet_r18w8_r18w24_shapes.py',
+             FASTER_TEACHES, {
+                 **FEATURES_ALONE, **pkd(2.0), 'model.teacher_config':
+                 f'{SHAPES}/faster_r18w24_shapes.py'}),
 ]
 
 GFL_SPLITS = ('GFL CrossKD, split 0', 'GFL CrossKD, split 1',
@@ -224,9 +247,16 @@ TABLES = {
     'photographs': [
         Table('photographs', 'alone',
               tuple(each.name for each in ON_PHOTOGRAPHS)),
+    ],
+    'features': [
+        Table(f'features of {kind}', f'student {kind}, alone', tuple(
+            each.name for each in ON_FEATURES if kind in each.name
+            and (each.is_teacher or f'student {kind}' in each.name)))
+        for kind in ('GFL', 'Faster R-CNN', 'RetinaNet')
     ]
 }
-DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS}
+DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS,
+             'features': ON_FEATURES}
 
 # columns of the first table, and how detectors' names say them
 METHODS = {'plain imitation': 'plain imitation', 'SDD': 'SDD: map',

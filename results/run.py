@@ -1,6 +1,7 @@
 """Train what docs/results.md compares, and write its tables.
 
     python results/run.py shapes
+    python results/run.py features
     python results/run.py photographs --data FOLDER --weights FILE
     python results/run.py photographs --data FOLDER --teacher FILE
     python results/run.py report
