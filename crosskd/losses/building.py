@@ -65,6 +65,6 @@ def _examples(forms: Sequence[str]) -> list[str]:
     """Names of losses that compare one of these forms."""
     ours = [kind for kind in MODELS.module_dict.values()
             if kind.__module__.startswith('crosskd.')
-            and set(vars(kind).get('compares', ())) & set(forms)]
+            and set(getattr(kind, 'compares', ())) & set(forms)]
     mmdets = [kind for kind, form in MMDETS_FORMS.items() if form in forms]
     return [kind.__name__ for kind in (*ours, *mmdets)]

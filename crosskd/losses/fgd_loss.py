@@ -195,9 +195,9 @@ class FGDLoss(FeatureLoss):
             Tensor: scalar.
         """
         pred = resized(pred, target)
-        # the teacher may run in another type than these layers
-        target = target.detach().to(pred.dtype)
         blocks = self.relations[level]
-        related = blocks['student'](pred), blocks['teacher'](target)
+        # the teacher may run in another type than these layers
+        related = (blocks['student'](pred),
+                   blocks['teacher'](target.detach().to(pred.dtype)))
         return self.loss_weight * fgd_loss(
             pred, target, boxes, related, self.weights, self.temperature)

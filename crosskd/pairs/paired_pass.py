@@ -57,7 +57,16 @@ class PairedPass:
 
         They are xyxy, divided by the width and height of the batch.  The rows
         of an image with fewer than n boxes end with negative ones.
+
+        Raises:
+            ValueError: an image has no boxes, not even an empty tensor.
         """
+        if not all('bboxes' in s.get('gt_instances', ())
+                   for s in self.samples):
+            raise ConfigValueError(
+                'kd_cfg: a loss takes the ground-truth boxes (takes), but '
+                'train_dataloader.dataset gives none (gt_instances.bboxes); '
+                'expected annotations with boxes, or a loss without them')
         height, width = self.samples[0].batch_input_shape
         size = constant((width, height, width, height), torch.float32,
                         self.device)

@@ -46,6 +46,10 @@ class TimmTeacher(FeatureTeacher):
                  pretrained: bool = False,
                  data_preprocessor: dict | None = None,
                  **kwargs: Any) -> None:
+        if not isinstance(pretrained, bool):
+            raise ConfigTypeError(
+                f'{NAME}: pretrained must be True or False, found '
+                f'{pretrained!r}; teacher_ckpt names a file')
         timm = _timm()
         model = _create(timm, name, pretrained, kwargs)
         super().__init__(

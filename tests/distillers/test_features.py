@@ -133,6 +133,17 @@ def test_images_without_objects(loss):
     assert float(sum(losses)) > 0 and all(x.isfinite() for x in losses)
 
 
+def test_annotations_without_boxes_are_refused():
+    model = build(student('FGDLoss', width=8))
+    images, samples = batch()
+    _, paired = model.paired(images, samples)
+    for sample in samples:
+        del sample.gt_instances.bboxes
+    with pytest.raises(ValueError, match='kd_cfg: a loss takes the ground-tru'
+                       'th boxes.*train_dataloader.dataset gives none'):
+        model.distillers(paired)
+
+
 # -- class scores ------------------------------------------------------------
 
 
@@ -222,6 +233,13 @@ def test_a_loss_that_takes_something_unknown_is_refused():
     with pytest.raises(ValueError, match="loss_feat_kd: TakesMasks.takes: "
                        "unknown key 'masks', expected level, boxes, scores"):
         build(student('TakesMasks'))
+
+
+def test_a_loss_that_compares_no_features_is_refused():
+    with pytest.raises(TypeError, match='kd_cfg.loss_feat_kd: expected a loss '
+                       'that compares features .*, such as ChannelWiseDiverg.*'
+                       'FGDLoss.*MGDLoss.*PKDLoss.*; found L1Loss'):
+        build(student('L1Loss'))
 
 
 @pytest.mark.parametrize('kind', ['faster', 'dino'])

@@ -341,6 +341,17 @@ def test_half_precision_is_computed_in_float32(name, amp):
     assert s.grad.isfinite().all() and s.grad.any()
 
 
+def test_fgd_takes_the_teachers_map_as_it_is_beside_a_student_in_half():
+    s, t = (random(*SHAPE, seed=k, scale=50).float() for k in (0, 1))
+    loss = built(FGDLoss(gamma=0, lambda_=0)).float()
+    s = s.bfloat16()
+    with torch.autocast('cpu', torch.bfloat16):
+        found = loss(s, t, boxes=BOXES)
+    expected = fgd_loss(s.float(), t, BOXES, (s, s),
+                        FGDWeights(gamma=0, lambda_=0))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize('name', ['PKDLoss', 'ChannelWiseDivergence', 'norm',
                                   'FGDLoss', 'CosineFeatureLoss'])
 def test_equal_maps_cost_nothing(name):

@@ -5,7 +5,6 @@ import pickle
 import pytest
 import torch
 from any_detectors import inputs as mm_inputs
-from any_detectors import seeded
 from feature_teachers import (
     COSINE,
     MEAN,
@@ -14,7 +13,7 @@ from feature_teachers import (
     PatchTokens,
     student,
 )
-from helpers import batch, build, distiller_cfg, lively
+from helpers import batch, build, distiller_cfg, lively, seeded
 from mmdet.models.backbones import ResNet
 from mmdet.registry import MODELS
 from torch import nn

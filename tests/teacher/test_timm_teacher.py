@@ -7,10 +7,9 @@ import sys
 import pytest
 import torch
 from any_detectors import inputs as mm_inputs
-from any_detectors import seeded
 from experiments import experiment, model_cfg, same_weights, write
 from feature_teachers import need_timm, student
-from helpers import batch, build, plain_cfg
+from helpers import batch, build, plain_cfg, seeded
 from mmdet.registry import MODELS
 from tool_server import run as tool
 from torch.testing import assert_close
@@ -215,6 +214,13 @@ def test_what_cannot_be_made_is_one_error(change, kind, words):
 def test_weights_have_to_be_named():
     with pytest.raises(ValueError, match='teacher_ckpt=None: a teacher needs'):
         build(student('gfl', VIT, None))
+
+
+def test_pretrained_names_no_file():
+    with pytest.raises(ValueError, match='teacher_config: TimmTeacher: pretrai'
+                       "ned must be True or False, found 'dinov2.pth'; teacher"
+                       '_ckpt names a file'):
+        build(student('gfl', dict(VIT, pretrained='dinov2.pth'), None))
 
 
 def test_timm_may_be_missing(monkeypatch):
