@@ -76,8 +76,9 @@ def pkd(weight: float) -> dict[str, object]:
 
 
 def off_from(epoch: int, *losses: str) -> dict[str, object]:
-    return {f'{KD}schedule.{loss}': dict(type='StopWeight', begin=epoch)
-            for loss in losses or ('loss_feat_kd', )}
+    return {f'{KD}schedule.{loss}.{key}': value
+            for loss in losses or ('loss_feat_kd', )
+            for key, value in dict(type='StopWeight', begin=epoch).items()}
 
 
 def head(name: str, teacher: str, alone: str, crosskd: str,
@@ -165,13 +166,6 @@ ON_PHOTOGRAPHS = [
              'teacher'),
 ]
 
-# MGD and FGD add up terms, of which a batch of COCO has more.  Their weights
-# are multiplied by the ratios: the levels of 800 × 1333 pixels and 256
-# channels, and of 96 × 96 pixels and 32 channels.
-CHANNELS = 256 / 32
-TERMS = CHANNELS * 22_400 / 189  # locations of five levels, and of three
-TERMS_OF_TWO_STAGES = CHANNELS * 89_300 / 189  # theirs begin at stride 4
-ATTENTION = (22_400 + 5 * 256) / (189 + 3 * 32)
 GFL_TEACHES = 'teacher of features, GFL'
 FASTER_TEACHES = 'teacher of features, Faster R-CNN'
 RETINA_TEACHES = 'teacher of features, RetinaNet'
@@ -180,12 +174,8 @@ INHERITS = {f'{KD}inherit': ['neck', 'bbox_head']}
 BY_FEATURES = {
     'PKD': pkd(6.0),
     'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
-    'MGD': features('MGDLoss', loss_weight=2e-5 * TERMS),
-    'MGD, weight of COCO': features('MGDLoss', loss_weight=2e-5),
-    'FGD': features(
-        'FGDLoss', alpha=1e-3 * CHANNELS, beta=5e-4 * CHANNELS,
-        gamma=5e-4 * ATTENTION, lambda_=5e-6 * TERMS),
-    'FGD, weights of COCO': features('FGDLoss'),
+    'MGD': features('MGDLoss', loss_weight=2e-5),
+    'FGD': features('FGDLoss'),
     'PKD, off from epoch 9': {**pkd(6.0), **off_from(9)},
     # a loss without weight: the teacher gives nothing but its weights
     'inherit alone': {**pkd(0.0), **INHERITS},
@@ -207,8 +197,7 @@ ON_FEATURES = [
              f'{SHAPES}/faster_r18w8_shapes.py'),
     Detector('student Faster R-CNN, PKD', FASTER_STUDENT, FASTER_TEACHES),
     Detector('student Faster R-CNN, MGD', FASTER_STUDENT, FASTER_TEACHES,
-             features('MGDLoss', loss_weight=5e-7 * TERMS_OF_TWO_STAGES,
-                      mask_ratio=0.45)),
+             features('MGDLoss', loss_weight=5e-7, mask_ratio=0.45)),
     Detector(RETINA_TEACHES, 'demo/retinanet_r18w24_shapes.py',
              is_teacher=True),
     Detector('student Faster R-CNN, PKD from RetinaNet', FASTER_STUDENT,
