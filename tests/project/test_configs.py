@@ -191,6 +191,15 @@ def test_a_published_training_by_features(name):
                           [[8, 11]] if '_1x' in name else [])
 
 
+def test_bckd_is_imitation_by_its_two_losses():
+    cfg = Config.fromfile(
+        ROOT / 'bckd/bckd_r50_gflv1_r101-2x-ms_fpn_1x_coco.py')
+    assert cfg.model.kd_cfg == dict(
+        loss_cls_kd=dict(type='KDQualityFocalLoss', beta=1, loss_weight=1.0),
+        loss_reg_kd=dict(type='GIoULoss', loss_weight=4.0),
+        prediction='student', reused_teacher_head_idx=None)
+
+
 def test_class_scores_imitate_channel_by_channel():
     cfg = Config.fromfile(
         ROOT / 'cwd/cwd_r50_gflv1_r101-2x-ms_fpn_1x_coco.py')
