@@ -18,9 +18,7 @@ from .feature_loss import FeatureLoss
 
 @dataclass(frozen=True)
 class FGDWeights:
-    """Weights of the parts of FGD; names and defaults are the paper's.
-
-    The defaults are those for one-stage detectors with anchors.
+    """Weights of the parts of FGD, with the paper's names.
 
     Attributes:
         alpha: of features inside boxes.
@@ -28,10 +26,10 @@ class FGDWeights:
         gamma: of attention.
         lambda_: of relations between pixels.
     """
-    alpha: float = 1e-3
-    beta: float = 5e-4
-    gamma: float = 5e-4
-    lambda_: float = 5e-6
+    alpha: float
+    beta: float
+    gamma: float
+    lambda_: float
 
 
 def spatial_attention(x: Tensor, temperature: float) -> Tensor:
@@ -91,7 +89,7 @@ def box_masks(boxes: Tensor, height: int,
 
 
 def fgd_loss(pred: Tensor, target: Tensor, boxes: Tensor,
-             related: tuple[Tensor, Tensor], weights: FGDWeights | None = None,
+             related: tuple[Tensor, Tensor], weights: FGDWeights,
              temperature: float = 0.5) -> Tensor:
     """Squared error by attention and boxes, and of attention and relations.
 
@@ -116,7 +114,6 @@ def fgd_loss(pred: Tensor, target: Tensor, boxes: Tensor,
     Returns:
         Tensor: scalar.
     """
-    w = weights or FGDWeights()
     with torch.autocast(pred.device.type, enabled=False):
         ours, theirs, related_s, related_t = (
             at_least_float32(x) for x in (pred, target.detach(), *related))
@@ -124,13 +121,13 @@ def fgd_loss(pred: Tensor, target: Tensor, boxes: Tensor,
             (spatial_attention(x, temperature),
              channel_attention(x, temperature)) for x in (ours, theirs))
         inside, outside = box_masks(boxes.to(ours.dtype), *ours.shape[2:])
-        where = (w.alpha * inside + w.beta * outside) * at_t
+        where = (weights.alpha * inside + weights.beta * outside) * at_t
         features = (where * torch.einsum(
             'nc,nchw->nhw', to_t, (ours - theirs).square())).sum()
         attention = ((at_s - at_t).abs().sum() + (to_s - to_t).abs().sum())
         relations = F.mse_loss(related_s, related_t, reduction='sum')
-        return (features + w.gamma * attention
-                + w.lambda_ * relations) / len(ours)
+        return (features + weights.gamma * attention
+                + weights.lambda_ * relations) / len(ours)
 
 
 @MODELS.register_module()

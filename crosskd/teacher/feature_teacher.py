@@ -6,6 +6,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from ..errors import ConfigValueError
 from .maps import Maps
 
 
@@ -23,6 +24,9 @@ class FeatureTeacher(BaseDetector):
         backbone: the model's config, or a module that runs it.
         data_preprocessor: config of its normalisation; by default its images
             are normalised as the student's.
+
+    Raises:
+        ValueError: the model has no parameters.
     """
 
     def __init__(self, backbone: dict | Maps,
@@ -30,6 +34,10 @@ class FeatureTeacher(BaseDetector):
         super().__init__(data_preprocessor=data_preprocessor)
         self.backbone = (backbone if isinstance(backbone, Maps) else
                          Maps(MODELS.build(backbone)))
+        if next(self.parameters(), None) is None:
+            raise ConfigValueError(
+                f'{self.title} has no parameters, so it '
+                'cannot be a teacher')
 
     @property
     def model(self) -> nn.Module:

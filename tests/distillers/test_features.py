@@ -118,7 +118,7 @@ def test_boxes_are_fractions_of_the_batch():
 def test_fgd_of_a_step_is_its_function_at_the_boxes():
     model = build(student('FGDLoss', width=8))
     _, paired = model.paired(*batch())
-    expected = [fgd_loss(s, t, paired.boxes, (s, t))
+    expected = [fgd_loss(s, t, paired.boxes, (s, t), loss_of(model).weights)
                 for s, t in paired.features()]  # relations begin as the maps
     torch.testing.assert_close(feature_losses(model), expected)
 

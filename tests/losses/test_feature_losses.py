@@ -158,7 +158,7 @@ def fgd_by_hand(s, t, boxes, related, w, temperature):
 
 @pytest.mark.parametrize('weights', [
     FGDWeights(1, 0, 0, 0), FGDWeights(0, 1, 0, 0), FGDWeights(0, 0, 1, 0),
-    FGDWeights(0, 0, 0, 1), FGDWeights()])
+    FGDWeights(0, 0, 0, 1), FGDLoss().weights])
 @pytest.mark.parametrize('temperature', [0.5, 0.8])
 def test_fgd_is_its_formula(weights, temperature):
     s, t = random(*SHAPE), random(*SHAPE, seed=1)
@@ -348,7 +348,7 @@ def test_fgd_takes_the_teachers_map_as_it_is_beside_a_student_in_half():
     with torch.autocast('cpu', torch.bfloat16):
         found = loss(s, t, boxes=BOXES)
     expected = fgd_loss(s.float(), t, BOXES, (s, s),
-                        FGDWeights(gamma=0, lambda_=0))
+                        FGDWeights(1e-3, 5e-4, 0, 0))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 
 

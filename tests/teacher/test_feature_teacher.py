@@ -253,7 +253,7 @@ class TooFew(PatchTokens):
     (dict(RESNET, dephts=3), 'random', ValueError,
      "teacher_config: model.backbone: unknown key 'dephts', ResNet takes"),
     (dict(type='L1Loss'), 'random', ValueError,
-     'teacher_config.model: cannot measure its features'),
+     'teacher_config: L1Loss has no parameters'),
     (dict(type='TooFew'), 'random', ValueError,
      r'teacher_config.model: TooFew returns 3 tokens; expected at least 324 '
      r'\(18×18'),
