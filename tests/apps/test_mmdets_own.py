@@ -262,7 +262,7 @@ def test_a_strategy_of_two_processes(narrow, tmp_path):
     assert (tmp_path / 'equal/epoch_2.pth').is_file()
     write(narrow / 'two.py', flexible('narrower.py', DDP))
     out = two('two.py', tmp_path / 'two', narrow, 29682, ok=False)
-    said = set(re.findall(r'RuntimeError: (kd_cfg.adapter: .*)', out))
+    said = set(re.findall(r'RuntimeError: (kd_cfg: .*)', out))
     assert len(said) == 1
     assert "runner_type = 'DistillationRunner'" in said.pop()
     assert 'Epoch(train)' not in out
