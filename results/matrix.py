@@ -169,6 +169,7 @@ ON_PHOTOGRAPHS = [
 GFL_TEACHES = 'teacher of features, GFL'
 FASTER_TEACHES = 'teacher of features, Faster R-CNN'
 RETINA_TEACHES = 'teacher of features, RetinaNet'
+DINO_TEACHES = 'teacher of features, DINO'
 FASTER_STUDENT = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
 INHERITS = {f'{KD}inherit': ['neck', 'bbox_head']}
 BY_FEATURES = {
@@ -211,6 +212,11 @@ ON_FEATURES = [
              FASTER_TEACHES, {
                  **FEATURES_ALONE, **pkd(2.0), 'model.teacher_config':
                  f'{SHAPES}/faster_r18w24_shapes.py'}),
+    Detector(DINO_TEACHES, f'{SHAPES}/dino_r18w24_shapes.py',
+             is_teacher=True),
+    Detector('student DINO, alone', f'{SHAPES}/dino_r18w8_shapes.py'),
+    Detector('student DINO, PKD',
+             f'{SHAPES}/pkd_dino_r18w8_r18w24_shapes.py', DINO_TEACHES),
 ]
 
 GFL_SPLITS = ('GFL CrossKD, split 0', 'GFL CrossKD, split 1',
@@ -241,7 +247,7 @@ TABLES = {
         Table(f'features of {kind}', f'student {kind}, alone', tuple(
             each.name for each in ON_FEATURES if kind in each.name
             and (each.is_teacher or f'student {kind}' in each.name)))
-        for kind in ('GFL', 'Faster R-CNN', 'RetinaNet')
+        for kind in ('GFL', 'Faster R-CNN', 'RetinaNet', 'DINO')
     ]
 }
 DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS,
