@@ -381,6 +381,7 @@ def test_the_command_of_the_installed_package_prints_json(tmp_path, memory):
         ['student', 'distilled'] if memory else [])
 
 
+@pytest.mark.slow
 def test_the_script_is_the_command(tmp_path):
     words = next(w for w in documented() if '--png' in w)
     out = tool('benchmark.py', *words[4:], '--size', 256, 256,

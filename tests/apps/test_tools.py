@@ -105,6 +105,7 @@ def test_errors_reach_the_user(project, tmp_path):
         assert not list(tmp_path.rglob('*.pth'))
 
 
+@pytest.mark.slow
 def test_distributed_training_and_test(project, tmp_path):
     port = dict(PORT='29613')
     # synchronised batch norm on both sides, and asked for: there is no GPU

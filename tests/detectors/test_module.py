@@ -305,6 +305,7 @@ def in_a_spawned_process(_, models, file):
         model.double()
 
 
+@pytest.mark.slow
 def test_a_spawned_process_gets_a_whole_distiller(tmp_path):
     """Student and teacher, before training has begun and after.
 

@@ -357,6 +357,7 @@ def test_a_random_teacher_is_the_same_on_all_ranks(ranks):
     assert teacher == random_teacher(0)[1]  # as without ranks
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_job(shapes_root, tmp_path):
     write(tmp_path / 'dies.py', experiment(
         model_cfg(distiller_cfg('gfl')),

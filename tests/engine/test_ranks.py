@@ -31,6 +31,7 @@ def train_losses(rank):
     return {n: p.detach() for n, p in model.module.named_parameters()}
 
 
+@pytest.mark.slow
 def test_parameters_of_losses_are_those_of_all_ranks(ranks):
     ours, theirs = ranks(train_losses)
     assert_close(ours, theirs, rtol=0, atol=0)
