@@ -208,10 +208,8 @@ ON_FEATURES = [
     Detector('student RetinaNet, alone',
              f'{SHAPES}/retinanet_r18w8_shapes.py'),
     Detector('student RetinaNet, PKD from Faster R-CNN',
-             f'{SHAPES}/crosskd_retinanet_r18w8_r18w24_shapes.py',
-             FASTER_TEACHES, {
-                 **FEATURES_ALONE, **pkd(2.0), 'model.teacher_config':
-                 f'{SHAPES}/faster_r18w24_shapes.py'}),
+             f'{SHAPES}/pkd_retinanet_r18w8_faster_r18w24_shapes.py',
+             FASTER_TEACHES),
     Detector(DINO_TEACHES, f'{SHAPES}/dino_r18w24_shapes.py',
              is_teacher=True),
     Detector('student DINO, alone', f'{SHAPES}/dino_r18w8_shapes.py'),

@@ -47,6 +47,13 @@ def test_names_are_unique_and_tables_use_them():
         assert each.teacher is None or ALL[each.teacher].is_teacher
 
 
+def test_no_change_of_a_config_is_a_path_of_one_machine():
+    """The records name the changes."""
+    for each in ALL.values():
+        assert not any(Path(str(value)).is_absolute()
+                       for value in each.changes.values()), each.name
+
+
 @pytest.mark.parametrize('table', TABLES, ids=lambda table: table.name)
 def test_students_of_a_table_differ_in_distillation_alone(table):
     """And begin with the same weights, so that seeds are pairs.
