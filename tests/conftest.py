@@ -1,4 +1,5 @@
 """Shared fixtures."""
+import gc
 import json
 import logging
 import os
@@ -33,6 +34,12 @@ fast_start()
 torch.set_num_threads(1)  # the models are small, and tests run side by side
 
 REPO = Path(__file__).parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """Tests that collect garbage need not look at what was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

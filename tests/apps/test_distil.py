@@ -292,6 +292,7 @@ def test_what_cannot_be_compared_is_told_before_training(folder):
     assert not (folder / 'work_dirs').exists()
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_compared_and_not_trained(folder, capsys):
     before = (folder / 'work_dirs/distilled/epoch_2.pth').stat().st_mtime_ns
     rows = distil('.')

@@ -33,7 +33,8 @@ def step(cfg, modules=(), prepare=True):
 
 
 @pytest.mark.parametrize('cfg', [
-    *map(distiller_cfg, KINDS),
+    *(pytest.param(distiller_cfg(kind), marks=pytest.mark.slow)
+      for kind in KINDS),
     *(distiller_cfg('gfl', reused_teacher_head_idx=i) for i in (0, 2)),
     sdd_cfg('gfl')])
 def test_checkpointed_modules_learn_the_same(cfg):

@@ -188,6 +188,13 @@ FAMILY = {row.name: row for row in (
 )}
 
 
+def slow_but(quick, cases) -> list:
+    """Cases of a test, of which CI alone has the time for all."""
+    return [case if case in quick else
+            pytest.param(*case if isinstance(case, tuple) else (case, ),
+                         marks=pytest.mark.slow) for case in cases]
+
+
 def as_params(cases, slow=()) -> list:
     """Cases of a test; those that need compiled ops are skipped without.
 

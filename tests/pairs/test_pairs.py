@@ -1,14 +1,13 @@
 """Pairs of all families: the tables of tests/pairs/pairs.md, step by step."""
 import pytest
+from families import slow_but
 from pairs_table import DIFFERENCES, METHODS, PAGE, cells, page, read
 
 pytestmark = pytest.mark.torch_only
 
 QUICK = ('CrossKD', 'equal')
-CASES = [
-    pytest.param(method, difference, marks=(
-        [] if (method, difference) == QUICK else pytest.mark.slow))
-    for method in METHODS for difference in DIFFERENCES]
+CASES = slow_but([QUICK], [
+    (method, difference) for method in METHODS for difference in DIFFERENCES])
 
 
 @pytest.mark.parametrize('method, difference', CASES)

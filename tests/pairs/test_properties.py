@@ -204,7 +204,7 @@ def tensors(losses):
             for key, value in losses.items()}
 
 
-@settings(ALIKE, max_examples=40)
+@settings(ALIKE, max_examples=15)
 @given(step=settings_of_a_step())
 def test_a_training_step(run, step):
     take(run, step)

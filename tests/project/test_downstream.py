@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from downstream import PACKAGE, PIPELINES, SMALL, child, make_project
 from experiments import model_cfg
-from families import FAMILY
+from families import FAMILY, slow_but
 from helpers import plain_cfg
 from processes import python
 from tool_output import metrics
@@ -74,10 +74,10 @@ def of_a_teacher(config):
         "teacher_ckpt='random')")
 
 
-@pytest.mark.parametrize('config, scope', [
-    (config, PACKAGE) for config in INHERITED] + [
-    pytest.param(config, None, marks=pytest.mark.slow)
-    for config in ONE_OF_EACH_FOLDER])
+@pytest.mark.parametrize('config, scope', slow_but(
+    [(config, PACKAGE) for config in ONE_OF_EACH_FOLDER],
+    [(config, PACKAGE) for config in INHERITED] + [
+        (config, None) for config in ONE_OF_EACH_FOLDER]))
 def test_a_child_of_a_config_trains(shapes_root, folder, tmp_path, config,
                                         scope):
     if is_installed() and any(
@@ -108,8 +108,8 @@ def installed(tmp_path_factory):
     return folder / 'lib'
 
 
-@pytest.mark.parametrize('base', [
-    'package', pytest.param('path', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('base', ['package', 'path'])
 def test_a_project_downstream(shapes_root, installed, tmp_path, base):
     """crosskd installed; data set, hook and head registered elsewhere."""
     (tmp_path / 'my_project.py').write_text(textwrap.dedent('''

@@ -54,10 +54,11 @@ def test_config_as_dict_config_path_and_package(weights, tmp_path):
     cfg = dict(model=plain_cfg('gfl', 16))
     path = tmp_path / 'teacher.py'
     Config(cfg).dump(str(path))
+    expected = state(weights)
     for config in (cfg, Config(copy.deepcopy(cfg)), str(path), path):
         loaded = teacher(config, weights)
         for key, value in loaded.detector.state_dict().items():
-            assert torch.equal(value, state(weights)[key])
+            assert torch.equal(value, expected[key])
     random = teacher('mmdet::gfl/gfl_r50_fpn_1x_coco.py', 'random')
     assert random.detector.backbone.depth == 50
 
