@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, weights, write
-from families import FAMILY, as_params, slow_but
+from families import FAMILY, as_params, quick_cases
 from helpers import (
     METHODS,
     batch,
@@ -102,7 +102,7 @@ def test_a_student_that_is_its_teacher_looks_like_it(kind):
         assert [x.stride for x in maps] == [8, 16, 32]
 
 
-@pytest.mark.parametrize('method', slow_but(
+@pytest.mark.parametrize('method', quick_cases(
     [method for method in METHODS if ' and ' in method], METHODS))
 def test_maps_are_what_the_losses_are_made_of(method):
     model = build(METHODS[method]('atss')).eval()

@@ -1,7 +1,7 @@
 """What distillation adds to what several processes send in a step."""
 import pytest
 from communication import bytes_of_a_step
-from families import slow_but
+from families import quick_cases
 from helpers import KINDS, build, distiller_cfg, plain_cfg, wide_teacher
 
 pytestmark = pytest.mark.torch_only
@@ -19,7 +19,7 @@ def added(ranks, kind, cfg):  # noqa: F811
                  for key in ('gradients', 'others'))
 
 
-@pytest.mark.parametrize('kind', slow_but(['fcos'], KINDS))
+@pytest.mark.parametrize('kind', quick_cases(['fcos'], KINDS))
 def test_distillation_adds_three_numbers_at_most(ranks, kind):  # noqa: F811
     """Of normalisers, and whether a process has a loss to refuse."""
     gradients, others = added(ranks, kind, distiller_cfg(kind))

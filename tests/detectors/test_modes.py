@@ -3,7 +3,7 @@ import gc
 
 import pytest
 import torch
-from families import FAMILY, slow_but
+from families import FAMILY, quick_cases
 from helpers import (
     FAMILIES,
     METHODS,
@@ -96,7 +96,7 @@ def check(cfg, mode, training, trained_before):
     train(model, FIRST)
 
 
-@pytest.mark.parametrize('trained_before', slow_but([False], [False, True]))
+@pytest.mark.parametrize('trained_before', quick_cases([False], [False, True]))
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_every_family_trains_after_a_loss_in_inference_mode(
         kind, trained_before):
@@ -109,7 +109,7 @@ def test_every_method_trains_after_a_loss_in_inference_mode(case):
     check(make(kind), torch.inference_mode, True, False)
 
 
-@pytest.mark.parametrize('mode', slow_but(
+@pytest.mark.parametrize('mode', quick_cases(
     [torch.inference_mode], [torch.no_grad, torch.inference_mode]))
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_a_validation_loss_comes_first(kind, mode):

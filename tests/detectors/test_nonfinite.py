@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 from experiments import experiment, model_cfg, weights, write
-from families import slow_but
+from families import quick_cases
 from helpers import (
     KINDS,
     METHODS,
@@ -240,7 +240,7 @@ def test_with_the_hook_one_below_zero_is_logged(caplog):
 # -- what a user keeps --------------------------------------------------------
 
 
-@pytest.mark.parametrize('kind', slow_but(['gfl'], KINDS))
+@pytest.mark.parametrize('kind', quick_cases(['gfl'], KINDS))
 @pytest.mark.parametrize('method', METHODS)
 def test_what_is_kept_of_a_step_does_not_keep_its_batch(kind, method):
     """Nor anything else that is large, whatever is kept of the losses."""

@@ -1,7 +1,7 @@
 """The configs that mmdet ships, as students: the table of docs/detectors.md.
 """
 import pytest
-from families import slow_but
+from families import quick_cases
 from zoo import CONFIGS, NEEDS_PACKAGE
 from zoo_rows import OTHERS, ROWS
 from zoo_table import PAGE, outcomes, page, read_page
@@ -14,7 +14,7 @@ QUICK = ('fcos/fcos_r18_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-'
          'condinst/condinst_r50_fpn_ms-poly-90k_coco_instance')
 
 
-@pytest.mark.parametrize('config', slow_but(QUICK, ROWS))
+@pytest.mark.parametrize('config', quick_cases(QUICK, ROWS))
 def test_the_table_is_what_happens(config):
     if not (CONFIGS / f'{config}.py').exists():
         pytest.skip('this mmdet has no such config')

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from families import slow_but
+from families import quick_cases
 from helpers import distiller_cfg, sdd_cfg
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from resuming import made, resumed_and_whole
@@ -38,7 +38,7 @@ def logged(runner, name):
     return runner.message_hub.get_scalar(f'train/{name}').data[0]
 
 
-@pytest.mark.parametrize('kind', slow_but(['each_epoch', 'list'], KINDS))
+@pytest.mark.parametrize('kind', quick_cases(['each_epoch', 'list'], KINDS))
 def test_a_resumed_run_ends_as_a_whole_one(tmp_path, kind):
     torch.testing.assert_close(
         *resumed_and_whole(tmp_path, model=scheduled(KINDS[kind])),

@@ -188,7 +188,7 @@ FAMILY = {row.name: row for row in (
 )}
 
 
-def slow_but(quick, cases) -> list:
+def quick_cases(quick, cases) -> list:
     """Cases of a test, of which CI alone has the time for all."""
     return [case if case in quick else
             pytest.param(*case if isinstance(case, tuple) else (case, ),

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from families import slow_but
+from families import quick_cases
 from helpers import (
     BCE,
     GIOU,
@@ -25,7 +25,7 @@ OTHER_PRIORS = [(s, t) for s in KINDS for t in KINDS
                 if s != t and {s, t} != {'gfl', 'atss'}]
 
 
-@pytest.mark.parametrize('region', slow_but(['all'], ['all', 'positives']))
+@pytest.mark.parametrize('region', quick_cases(['all'], ['all', 'positives']))
 @pytest.mark.parametrize('student, teacher', OTHER_PRIORS)
 def test_padding_counts_as_the_teachers_own_loss_counts_it(student, teacher,
                                                            region):

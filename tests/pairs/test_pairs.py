@@ -1,12 +1,12 @@
 """Pairs of all families: the tables of tests/pairs/pairs.md, step by step."""
 import pytest
-from families import slow_but
+from families import quick_cases
 from pairs_table import DIFFERENCES, METHODS, PAGE, cells, page, read
 
 pytestmark = pytest.mark.torch_only
 
 QUICK = ('CrossKD', 'equal')
-CASES = slow_but([QUICK], [
+CASES = quick_cases([QUICK], [
     (method, difference) for method in METHODS for difference in DIFFERENCES])
 
 

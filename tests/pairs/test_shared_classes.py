@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 from experiments import CLASSES, experiment, model_cfg, write
-from families import FAMILY, slow_but
+from families import FAMILY, quick_cases
 from helpers import (
     BCE,
     FAMILIES,
@@ -142,7 +142,7 @@ def pair(kind, names, rows, prediction, **kd):
     return other
 
 
-@pytest.mark.parametrize('prediction', slow_but(
+@pytest.mark.parametrize('prediction', quick_cases(
     ['cross_head'], ['cross_head', 'student']))
 @pytest.mark.parametrize('kind', FAMILIES)
 def test_order_and_other_classes_of_the_teacher_change_no_loss(

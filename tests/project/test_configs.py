@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from any_detectors import inputs as inputs_with_masks
-from families import FAMILY, slow_but
+from families import FAMILY, quick_cases
 from helpers import batch, build
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -48,7 +48,7 @@ def test_a_config_that_distils_names_the_runner(name):
     assert ('custom_imports' in cfg) == distils
 
 
-@pytest.mark.parametrize('name', slow_but(
+@pytest.mark.parametrize('name', quick_cases(
     {Path(name).parent: name for name in CONFIGS}.values(), CONFIGS))
 def test_config_runs(name):
     if mmcv_ext.is_installed() and any(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from downstream import PACKAGE, PIPELINES, SMALL, child, make_project
 from experiments import model_cfg
-from families import FAMILY, slow_but
+from families import FAMILY, quick_cases
 from helpers import plain_cfg
 from processes import python
 from tool_output import metrics
@@ -74,7 +74,7 @@ def of_a_teacher(config):
         "teacher_ckpt='random')")
 
 
-@pytest.mark.parametrize('config, scope', slow_but(
+@pytest.mark.parametrize('config, scope', quick_cases(
     [(config, PACKAGE) for config in ONE_OF_EACH_FOLDER],
     [(config, PACKAGE) for config in INHERITED] + [
         (config, None) for config in ONE_OF_EACH_FOLDER]))
