@@ -56,7 +56,8 @@ def test_no_change_of_a_config_is_a_path_of_one_machine():
 
 
 @pytest.mark.parametrize(
-    'table', quick_cases([each for each in TABLES if each.name == 'GFL'], TABLES),
+    'table', quick_cases(
+        [each for each in TABLES if each.name == 'GFL'], TABLES),
     ids=lambda table: table.name)
 def test_students_of_a_table_differ_in_distillation_alone(table):
     """And begin with the same weights, so that seeds are pairs.
