@@ -3,7 +3,7 @@
     python results/run.py shapes
     python results/run.py features
     python results/run.py photographs --data FOLDER --weights FILE
-    python results/run.py photographs --data FOLDER --teacher FILE
+    python results/run.py boards --data FOLDER
     python results/run.py report
 
 Stopped at whatever moment, the same command continues: a training from its
@@ -39,7 +39,8 @@ from crosskd.apps.demo import shapes, stages
 RECORDS = HERE / 'records'
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s',
            'bbox_mAP_m', 'bbox_mAP_l')
-NUM_TRAIN, NUM_VAL = 640, 200
+NUM_TRAIN, NUM_VAL = 640, 200  # of images that are drawn
+ON_DISK = ('photographs', 'boards')
 Job = tuple[Detector, int, stages.Run]
 
 
@@ -59,13 +60,11 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, default=os.cpu_count(),
                         help='trainings at once, each on one core')
     parser.add_argument('--data', help='folder with images/, train.json and '
-                        'val.json, for photographs')
-    teacher = parser.add_mutually_exclusive_group()
-    teacher.add_argument('--weights', metavar='FILE', help='ImageNet weights '
-                         'of its backbone, to train the teacher of '
-                         'photographs')
-    teacher.add_argument('--teacher', metavar='FILE', help='checkpoint of the '
-                         'teacher of photographs, which is not trained then')
+                        'val.json, for photographs and boards')
+    parser.add_argument('--weights', metavar='FILE', help='ImageNet weights '
+                        'of MobileNetV2, for photographs')
+    parser.add_argument('--teacher', metavar='FILE', help='checkpoint of the '
+                        'teacher of photographs, which is not trained then')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         default={}, metavar='KEY=VALUE',
                         help='to see that it runs')
@@ -73,8 +72,10 @@ def main() -> None:
     if args.what == 'report':
         write_report(Path(args.records))
         return
-    if args.what == 'photographs' and not args.data:
-        parser.error('photographs need --data')
+    if args.what in ON_DISK and not args.data:
+        parser.error(f'{args.what} need --data')
+    if args.what == 'photographs' and not args.weights:
+        parser.error('photographs need --weights')
     if args.teacher and args.what != 'photographs':
         parser.error('--teacher is that of photographs')
     if args.teacher and not Path(args.teacher).is_file():
@@ -87,9 +88,9 @@ def main() -> None:
 
 def _prepare_data(args: argparse.Namespace, root: Path) -> None:
     data = root / 'data'
-    if args.what == 'photographs':
+    if args.what in ON_DISK:
         data.mkdir(parents=True, exist_ok=True)
-        link = data / 'aquarium'
+        link = data / args.what
         link.unlink(missing_ok=True)
         link.symlink_to(Path(args.data).resolve())
     else:
@@ -169,15 +170,12 @@ def _run(detector: Detector, seed: int, root: Path,
         **detector.changes,
         **args.cfg_options
     }
-    if detector.is_teacher and args.what == 'photographs':
-        if not args.weights:
-            sys.exit(f'[{detector.name}] is needed: name its checkpoint with '
-                     '--teacher FILE, or train it with --weights FILE, the '
-                     'ImageNet weights of its backbone')
+    run = stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
+                     root / _slug(detector.name) / f'seed{seed}', changes)
+    if run.cfg.model.backbone.get('init_cfg'):
         changes['model.backbone.init_cfg.checkpoint'] = str(
             Path(args.weights).resolve())
-    return stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
-                      root / _slug(detector.name) / f'seed{seed}', changes)
+    return run
 
 
 def _slug(name: str) -> str:
