@@ -1,0 +1,71 @@
+"""The processor time of a training step, of each method of docs/results.md.
+
+``python results/speed/methods.py`` runs a step of each student of photographs
+and circuit boards, in turns and in one thread.  It counts CPU time, in which
+what else the machine does hardly counts.  It writes
+``results/speed/methods.json``, from which ``results/run.py report`` draws AP
+over time.
+"""
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from crosskd.apps.benchmark import Setting
+from crosskd.apps.benchmark.machine import machine
+from crosskd.apps.benchmark.silence import silence
+from crosskd.apps.benchmark.steps import Steps
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from matrix import DETECTORS  # noqa: E402
+
+SIZES = dict(photographs=((320, 320), 8), boards=((192, 192), 16))
+
+
+def steps_of(images: str) -> dict[str, tuple[Steps, str]]:
+    """Of each student: its steps, and which of them trains it."""
+    size, batch = SIZES[images]
+    found = {}
+    for each in DETECTORS[images]:
+        student, _, method = each.name.partition(': ')
+        if each.teacher and 'epochs' not in method:
+            with_alone = ('student', ) if method == 'CrossKD' else ()
+            steps = Steps(Setting(each.config, {
+                **each.changes, 'model.teacher_ckpt': 'random'
+            }, size, batch, threads=1), (*with_alone, 'distilled'))
+            found[each.name] = steps, 'distilled'
+            if with_alone:
+                found[f'{student}: alone'] = steps, 'student'
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--repeats', type=int, default=7)
+    parser.add_argument('--warm-up', type=int, default=2)
+    args = parser.parse_args()
+    seconds: dict[str, list[float]] = {}
+    for images in SIZES:
+        with silence():
+            students = steps_of(images)
+            for number in range(args.warm_up + args.repeats):
+                for detector, (steps, name) in students.items():
+                    begin = time.process_time()
+                    steps.run(name)
+                    if number >= args.warm_up:
+                        seconds.setdefault(detector, []).append(
+                            time.process_time() - begin)
+    Path(__file__).with_suffix('.json').write_text(json.dumps(dict(
+        machine=machine(torch.device('cpu')),
+        seconds={name: round(median(each), 4)
+                 for name, each in seconds.items()}), indent=1) + '\n')
+    for name, each in seconds.items():
+        print(f'{name}: {median(each):.3f} s')
+
+
+if __name__ == '__main__':
+    main()
