@@ -33,7 +33,9 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
     page.write_text(MARKED.sub(
         lambda found: f'{found[1]}{texts[found[2]]}\n{found[3]}',
         page.read_text()))
-    draw(SUMMARY, records, page.parent / 'results/gains.png')
+    figures = page.parent / 'results'
+    draw(SUMMARY, records, figures / 'gains.png')
+    draw_gaps(SUMMARY, records, figures / 'gaps.png')
 
 
 def format_summary(rows: Sequence[Comparison],
@@ -124,5 +126,29 @@ def draw(rows: Sequence[Comparison], records: dict[str, Records],
     axes.set(xlabel='AP gained over the student alone (dots: seeds)')
     axes.grid(axis='x', alpha=0.3)
     axes.legend(loc='lower right')
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_gaps(rows: Sequence[Comparison], records: dict[str, Records],
+              path: Path) -> None:
+    """Gains of all methods over how far ahead of the student a teacher is."""
+    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout='constrained')
+    for method, colour in zip(METHODS, plt.get_cmap('tab10').colors):
+        found = []
+        for row in rows:
+            of = records[row.images]
+            gains = gained(of, row.methods.get(method), row.alone)
+            if gains:
+                gap = (mean(aps(of, row.teacher).values())
+                       - mean(aps(of, row.alone).values()))
+                found.append((gap, mean(gains)))
+        if found:
+            axes.plot(*zip(*found), 'o', color=colour, label=method)
+    axes.axhline(0, color='black', linewidth=0.8)
+    axes.set(xlabel='AP of the teacher minus AP of the student alone',
+             ylabel='AP gained, mean over seeds')
+    axes.grid(alpha=0.3)
+    axes.legend(loc='upper left')
     figure.savefig(path, dpi=110)
     plt.close(figure)
