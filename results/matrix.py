@@ -182,11 +182,11 @@ def as_long(name: str, alone: str, crosskd: str, teacher: str,
     """Alone for the time of CrossKD, and both for three times as long."""
     half, three = epochs * 3 // 2, epochs * 3
     return [
-        Detector(f'{name}: alone, {half} epochs', alone,
+        Detector(f'{name}, {half} epochs: alone', alone,
                  changes=longer(half)),
-        Detector(f'{name}: alone, {three} epochs', alone,
+        Detector(f'{name}, {three} epochs: alone', alone,
                  changes=longer(three)),
-        Detector(f'{name}: CrossKD, {three} epochs', crosskd, teacher,
+        Detector(f'{name}, {three} epochs: CrossKD', crosskd, teacher,
                  longer(three)),
     ]
 
@@ -221,6 +221,42 @@ ON_PHOTOGRAPHS = [
     Detector('random weights: SDD: map',
              f'{AQUARIUM}/sdd_gfl_r18w16_mobilenetv2_aquarium.py',
              'teacher'),
+]
+
+RETINANETS = {
+    'one anchor': ('_1anchor', '', {}),
+    'one anchor, normalized': ('_1anchor_gn', '_gn', {}),
+    'one anchor, 12 epochs': ('_1anchor', '', longer(12)),
+    'nine anchors': ('', '_9anchors', {}),
+}
+ON_PHOTOGRAPHS += [
+    each for name, (teacher, student, changes) in RETINANETS.items()
+    for each in (
+        Detector(f'RetinaNet, {name}, teacher of photographs',
+                 f'{AQUARIUM}/retinanet_mobilenetv2{teacher}'
+                 '_teacher_aquarium.py', changes=changes, is_teacher=True),
+        *(Detector(f'photographs from RetinaNet, {name}: {method}',
+                   f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet{student}'
+                   '_aquarium.py',
+                   f'RetinaNet, {name}, teacher of photographs', by)
+          for method, by in (('CrossKD', {}), ('plain imitation', PLAIN))
+          # which needs as many anchors as the student has
+          if not (by and name == 'nine anchors')))
+]
+# with the first of these teachers
+ON_PHOTOGRAPHS += [
+    Detector(f'photographs from RetinaNet, one anchor: CrossKD, split {i}',
+             f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_aquarium.py',
+             'RetinaNet, one anchor, teacher of photographs',
+             {f'{KD}reused_teacher_head_idx': i}) for i in (0, 2)
+]
+# times the published weights
+ON_PHOTOGRAPHS += [
+    Detector(f'weights: {cls:g} for classes, {reg:g} for boxes',
+             MOBILENET_CROSSKD, 'teacher',
+             {f'{KD}loss_cls_kd.loss_weight': 1.0 * cls,
+              f'{KD}loss_reg_kd.loss_weight': 4.0 * reg})
+    for cls in (0.5, 1, 2) for reg in (0.5, 1, 2) if (cls, reg) != (1, 1)
 ]
 
 BOARDS = str(HERE / 'boards')
@@ -316,8 +352,20 @@ TABLES = {
         Table('adapter', HALF[0], ('GFL teacher', *HALF)),
     ],
     'photographs': [
-        of_student(name, ON_PHOTOGRAPHS, 'teacher') for name in (
-            'photographs', 'photographs, 32 channels', 'random weights')
+        *(of_student(name, ON_PHOTOGRAPHS, 'teacher') for name in (
+            'photographs', 'photographs, 32 channels', 'random weights')),
+        Table('longer on photographs', 'photographs, 36 epochs: alone', (
+            'photographs: alone', 'photographs, 18 epochs: alone',
+            'photographs, 36 epochs: alone', 'photographs: CrossKD',
+            'photographs, 36 epochs: CrossKD')),
+        Table('weights', 'photographs: alone', (
+            'photographs: alone', 'photographs: CrossKD', *(
+                each.name for each in ON_PHOTOGRAPHS
+                if each.name.startswith('weights: ')))),
+        Table('RetinaNet of photographs', 'photographs: alone', (
+            'photographs: alone', *(
+                each.name for each in ON_PHOTOGRAPHS
+                if 'RetinaNet' in each.name))),
     ],
     'boards': [
         of_student(f'boards, {name}', ON_BOARDS, f'boards, {name}: teacher')

@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 import mmcv
 import mmdet
@@ -128,9 +129,9 @@ def plan(args: argparse.Namespace,
     """
     records = store.read(_records(args))
     detectors = {each.name: each for each in DETECTORS[args.what]}
-    checkpoints = {each.name: Path(args.teacher).resolve()
-                   for each in detectors.values()
-                   if each.is_teacher and args.teacher}
+    checkpoints = {}
+    if args.teacher:
+        checkpoints['teacher'] = Path(args.teacher).resolve()
     teachers: list[Job] = []
     students: list[Job] = []
 
@@ -222,6 +223,7 @@ def _write_record(records: Path, detector: Detector, seed: int,
                if 'loss' in key or key == 'grad_norm'}
         for when, entry in (('first', steps[0]), ('last', steps[-1]))
     }
+    ratios = [entry['grad_ratio'] for entry in steps if 'grad_ratio' in entry]
     record = dict(
         detector=detector.name,
         seed=seed,
@@ -235,6 +237,7 @@ def _write_record(records: Path, detector: Detector, seed: int,
         AP_curve=[[epoch, round(100 * ap, 1)]
                   for epoch, ap in stages.ap_curve(run)],
         losses=losses,
+        grad_ratio=round(median(ratios), 3) if ratios else None,
         seconds_a_step=logs.step_time(logged),
         version=crosskd.__version__,
         commit=_commit(),

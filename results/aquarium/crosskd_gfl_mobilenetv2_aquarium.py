@@ -8,3 +8,4 @@ model = dict(
     teacher_config='{{ fileDirname }}/gfl_mobilenetv2_teacher_aquarium.py',
     teacher_ckpt='to be named',
     kd_cfg=_base_.recipe)
+custom_hooks = [dict(type='LossSharesHook', gradient_interval=32)]

@@ -23,23 +23,28 @@ from crosskd.apps.benchmark.steps import Steps
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from matrix import DETECTORS  # noqa: E402
 
-SIZES = dict(photographs=((320, 320), 8), boards=((192, 192), 16))
+#: students as the detectors' names begin: images, their size, batch size
+STUDENTS = {
+    'photographs': ('photographs', (320, 320), 8),
+    'photographs, 32 channels': ('photographs', (320, 320), 8),
+    'boards, GFL': ('boards', (192, 192), 16),
+    'boards, RetinaNet': ('boards', (192, 192), 16),
+}
 
 
-def steps_of(images: str) -> dict[str, tuple[Steps, str]]:
-    """Of each student: its steps, and which of them trains it."""
-    size, batch = SIZES[images]
+def steps_of(student: str) -> dict[str, tuple[Steps, str]]:
+    """By every method: the steps, and which of them trains it."""
+    images, size, batch = STUDENTS[student]
     found = {}
     for each in DETECTORS[images]:
-        student, _, method = each.name.partition(': ')
-        if each.teacher and 'epochs' not in method:
-            with_alone = ('student', ) if method == 'CrossKD' else ()
+        if each.teacher and each.name.partition(': ')[0] == student:
+            with_alone = ('student', ) if not found else ()
             steps = Steps(Setting(each.config, {
                 **each.changes, 'model.teacher_ckpt': 'random'
             }, size, batch, threads=1), (*with_alone, 'distilled'))
-            found[each.name] = steps, 'distilled'
             if with_alone:
                 found[f'{student}: alone'] = steps, 'student'
+            found[each.name] = steps, 'distilled'
     return found
 
 
@@ -49,11 +54,11 @@ def main() -> None:
     parser.add_argument('--warm-up', type=int, default=2)
     args = parser.parse_args()
     seconds: dict[str, list[float]] = {}
-    for images in SIZES:
+    for student in STUDENTS:
         with silence():
-            students = steps_of(images)
+            methods = steps_of(student)
             for number in range(args.warm_up + args.repeats):
-                for detector, (steps, name) in students.items():
+                for detector, (steps, name) in methods.items():
                     begin = time.process_time()
                     steps.run(name)
                     if number >= args.warm_up:
