@@ -79,8 +79,10 @@ def main() -> None:
         parser.error('photographs need --weights')
     if args.teacher and args.what != 'photographs':
         parser.error('--teacher is that of photographs')
-    if args.teacher and not Path(args.teacher).is_file():
-        parser.error(f'--teacher: {args.teacher} is no file')
+    for name in ('weights', 'teacher'):
+        file = getattr(args, name)
+        if file and not Path(file).is_file():
+            parser.error(f'--{name}: {file} is no file')
     register_all_modules()
     root = Path(args.dir).resolve() / args.what
     _prepare_data(args, root)
