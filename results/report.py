@@ -1,4 +1,5 @@
 """The tables and figures of docs/results.md, from the records."""
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,11 @@ from matplotlib import pyplot as plt  # noqa: E402
 PAGE = HERE.parent / 'docs/results.md'
 MARKED = re.compile(r'(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)',
                     re.DOTALL)
+TIMES = HERE / 'speed/methods.json'
 NO_BREAK = '\u00a0'  # space
+COLOURS = dict(zip(
+    ('alone', 'plain imitation', 'CrossKD', 'CrossKD + PKD', 'PKD', 'SDD: map',
+     'CWD', 'MGD', 'FGD'), plt.get_cmap('tab10').colors))
 COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
            'small': 'bbox_mAP_s', 'medium': 'bbox_mAP_m',
            'large': 'bbox_mAP_l'}
@@ -35,6 +40,8 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
         page.read_text()))
     figures = page.parent / 'results'
     draw(SUMMARY, records, figures / 'gains.png')
+    draw_time(records, json.loads(TIMES.read_text())['minutes_of_an_epoch'],
+              figures / 'time.png')
     draw_gaps(SUMMARY, records, figures / 'gaps.png')
 
 
@@ -126,6 +133,55 @@ def draw(rows: Sequence[Comparison], records: dict[str, Records],
     axes.set(xlabel='AP gained over the student alone (dots: seeds)')
     axes.grid(axis='x', alpha=0.3)
     axes.legend(loc='lower right')
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def curve(records: Records, name: str) -> list[tuple[int, float]]:
+    """(epoch, AP) of each validation, means of the seeds."""
+    curves = [dict(record['AP_curve'])
+              for record in records.get(name, {}).values()]
+    return [(epoch, mean(each[epoch] for each in curves))
+            for epoch in (curves[0] if curves else ())]
+
+
+def draw_time(records: dict[str, Records], minutes: dict[str, float],
+              path: Path) -> None:
+    """AP over processor time: a student a panel, a method a line.
+
+    Args:
+        records: of all experiments.
+        minutes: of processor time that an epoch takes, by detector.
+        path: of the figure.
+    """
+    of = {name: each for some in records.values()
+          for name, each in some.items()}
+    students = list(dict.fromkeys(
+        name.partition(': ')[0] for name in minutes if name in of))
+    figure, panels = plt.subplots(
+        (len(students) + 1) // 2, 2, squeeze=False, layout='constrained',
+        figsize=(9, 1 + 3 * ((len(students) + 1) // 2)))
+    for axes, student in zip(panels.flat, students):
+        for name, cost in minutes.items():
+            of_student, _, method = name.partition(': ')
+            if of_student != student:
+                continue
+            colour = COLOURS[method]
+            # the same method, trained longer
+            for longer in [each for each in of
+                           if each.startswith(f'{student}, ')
+                           and each.endswith(f' epochs: {method}')] + [name]:
+                points = curve(of, longer)
+                axes.plot([epoch * cost for epoch, _ in points],
+                          [ap for _, ap in points], '.-', color=colour,
+                          label=method if longer == name else None)
+        axes.set(title=student, xlabel='minutes of processor time',
+                 ylabel='AP, mean over seeds')
+        axes.grid(alpha=0.3)
+    for axes in panels.flat[len(students):]:
+        axes.set_axis_off()
+    handles = panels.flat[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=5)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

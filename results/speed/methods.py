@@ -1,4 +1,4 @@
-"""The processor time of a training step, of each method of docs/results.md.
+"""The processor time of an epoch, of each method of docs/results.md.
 
 ``python results/speed/methods.py`` runs a step of each student of photographs
 and circuit boards, in turns and in one thread.  It counts CPU time, in which
@@ -23,18 +23,21 @@ from crosskd.apps.benchmark.steps import Steps
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from matrix import DETECTORS  # noqa: E402
 
-#: students as the detectors' names begin: images, their size, batch size
+PHOTOGRAPHS = 'photographs', (320, 320), 8, 64
+BOARDS = 'boards', (192, 192), 16, 44
+#: as the detectors' names begin: images, their size, batch size, and the
+#: steps of an epoch
 STUDENTS = {
-    'photographs': ('photographs', (320, 320), 8),
-    'photographs, 32 channels': ('photographs', (320, 320), 8),
-    'boards, GFL': ('boards', (192, 192), 16),
-    'boards, RetinaNet': ('boards', (192, 192), 16),
+    'photographs': PHOTOGRAPHS,
+    'photographs, 32 channels': PHOTOGRAPHS,
+    'boards, GFL': BOARDS,
+    'boards, RetinaNet': BOARDS,
 }
 
 
 def steps_of(student: str) -> dict[str, tuple[Steps, str]]:
     """By every method: the steps, and which of them trains it."""
-    images, size, batch = STUDENTS[student]
+    images, size, batch, _ = STUDENTS[student]
     found = {}
     for each in DETECTORS[images]:
         if each.teacher and each.name.partition(': ')[0] == student:
@@ -64,12 +67,14 @@ def main() -> None:
                     if number >= args.warm_up:
                         seconds.setdefault(detector, []).append(
                             time.process_time() - begin)
+    minutes = {
+        name: round(median(each) * STUDENTS[name.partition(':')[0]][-1] / 60,
+                    3) for name, each in seconds.items()}
     Path(__file__).with_suffix('.json').write_text(json.dumps(dict(
-        machine=machine(torch.device('cpu')),
-        seconds={name: round(median(each), 4)
-                 for name, each in seconds.items()}), indent=1) + '\n')
-    for name, each in seconds.items():
-        print(f'{name}: {median(each):.3f} s')
+        machine=machine(torch.device('cpu')), minutes_of_an_epoch=minutes),
+        indent=1) + '\n')
+    for name, each in minutes.items():
+        print(f'{name}: {each} min an epoch')
 
 
 if __name__ == '__main__':
