@@ -245,6 +245,9 @@ ON_PHOTOGRAPHS += [
 ]
 # with the first of these teachers
 ON_PHOTOGRAPHS += [
+    Detector('photographs from RetinaNet, one anchor: CrossKD, unaligned',
+             f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_unaligned'
+             '_aquarium.py', 'RetinaNet, one anchor, teacher of photographs'),
     Detector(f'photographs from RetinaNet, one anchor: CrossKD, split {i}',
              f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_aquarium.py',
              'RetinaNet, one anchor, teacher of photographs',
