@@ -248,10 +248,10 @@ ON_PHOTOGRAPHS += [
     Detector('photographs from RetinaNet, one anchor: CrossKD, unaligned',
              f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_unaligned'
              '_aquarium.py', 'RetinaNet, one anchor, teacher of photographs'),
-    Detector(f'photographs from RetinaNet, one anchor: CrossKD, split {i}',
-             f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_aquarium.py',
-             'RetinaNet, one anchor, teacher of photographs',
-             {f'{KD}reused_teacher_head_idx': i}) for i in (0, 2)
+    *(Detector(f'photographs from RetinaNet, one anchor: CrossKD, split {i}',
+               f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_aquarium.py',
+               'RetinaNet, one anchor, teacher of photographs',
+               {f'{KD}reused_teacher_head_idx': i}) for i in (0, 2))
 ]
 # times the published weights
 ON_PHOTOGRAPHS += [
