@@ -402,6 +402,8 @@ def comparison(images: str, title: str, prefix: str,
 SUMMARY = (
     *(comparison('photographs', name, f'{name}: ', 'teacher')
       for name in ('photographs', 'photographs, 32 channels')),
+    comparison('photographs', 'photographs, random weights',
+               'random weights: ', 'teacher'),
     *(comparison('boards', name, f'{name}: ', f'{name}: teacher')
       for name in ('boards, GFL', 'boards, RetinaNet')),
     *(comparison('shapes', name, f'{name} ', f'{name} teacher')

@@ -28,8 +28,10 @@ COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
 def write_report(folder: Path, page: Path = PAGE) -> None:
     """Fill in the marked tables of the page and draw its figure."""
     records = {what: read(folder / f'{what}.jsonl') for what in TABLES}
+    rows = [row for row in SUMMARY if row.alone in records[row.images]
+            and row.teacher in records[row.images]]
     texts = {
-        'summary': format_summary(SUMMARY, records),
+        'summary': format_summary(rows, records),
         'measured with': '\n'.join(['', *measured_with(records), ''])
     }
     for what, tables in TABLES.items():
@@ -39,10 +41,8 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
         lambda found: f'{found[1]}{texts[found[2]]}\n{found[3]}',
         page.read_text()))
     figures = page.parent / 'results'
-    draw(SUMMARY, records, figures / 'gains.png')
-    draw_time(records, json.loads(TIMES.read_text())['minutes_of_an_epoch'],
-              figures / 'time.png')
-    draw_gaps(SUMMARY, records, figures / 'gaps.png')
+    draw(rows, records, figures / 'gains.png')
+    draw_gaps(rows, records, figures / 'gaps.png')
 
 
 def format_summary(rows: Sequence[Comparison],
