@@ -179,7 +179,7 @@ def test_the_page_is_what_the_records_say(tmp_path):
 
 
 def test_a_line_is_a_training_and_they_are_in_order(tmp_path):
-    for what, count in dict(shapes=110, photographs=16).items():
+    for what, count in dict(shapes=110, photographs=16, features=58).items():
         text = (RESULTS / f'records/{what}.jsonl').read_text()
         lines = [json.loads(line) for line in text.splitlines()]
         order = [(line['detector'], line['seed']) for line in lines]
