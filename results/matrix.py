@@ -359,7 +359,7 @@ TABLES = {
             'photographs', 'photographs, 32 channels', 'random weights')),
         Table('longer on photographs', 'photographs, 36 epochs: alone', (
             'photographs: alone', 'photographs, 18 epochs: alone',
-            'photographs, 36 epochs: alone', 'photographs: CrossKD',
+            'photographs, 36 epochs: alone',
             'photographs, 36 epochs: CrossKD')),
         Table('weights', 'photographs: alone', (
             'photographs: alone', 'photographs: CrossKD', *(

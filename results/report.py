@@ -42,6 +42,10 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
         page.read_text()))
     figures = page.parent / 'results'
     draw(rows, records, figures / 'gains.png')
+    if TIMES.is_file():
+        draw_time(records,
+                  json.loads(TIMES.read_text())['minutes_of_an_epoch'],
+                  figures / 'time.png')
     draw_gaps(rows, records, figures / 'gaps.png')
 
 
