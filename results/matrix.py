@@ -153,17 +153,127 @@ ON_SHAPES = [
              'RetinaNet teacher'),
 ]
 
+def longer(epochs: int) -> dict[str, object]:
+    """The same schedule over more epochs."""
+    return {'train_cfg.max_epochs': epochs, 'param_scheduler.1.T_max': epochs,
+            'param_scheduler.1.end': epochs}
+
+
+def by_every_method(name: str, alone: str, crosskd: str, sdd: str,
+                    teacher: str, pkd_weight: float) -> list[Detector]:
+    """A student alone and by every method, with its published weights."""
+    return [
+        Detector(f'{name}: alone', alone),
+        Detector(f'{name}: CrossKD', crosskd, teacher),
+        Detector(f'{name}: plain imitation', crosskd, teacher, PLAIN),
+        Detector(f'{name}: PKD', crosskd, teacher,
+                 {**FEATURES_ALONE, **pkd(pkd_weight)}),
+        Detector(f'{name}: CrossKD + PKD', crosskd, teacher,
+                 pkd(pkd_weight)),
+        Detector(f'{name}: SDD: map', sdd, teacher),
+        *(Detector(f'{name}: {method}', crosskd, teacher,
+                   {**FEATURES_ALONE, **changes})
+          for method, changes in FEATURES.items()),
+    ]
+
+
+def as_long(name: str, alone: str, crosskd: str, teacher: str,
+            epochs: int) -> list[Detector]:
+    """Alone for the time of CrossKD, and both for three times as long."""
+    half, three = epochs * 3 // 2, epochs * 3
+    return [
+        Detector(f'{name}, {half} epochs: alone', alone,
+                 changes=longer(half)),
+        Detector(f'{name}, {three} epochs: alone', alone,
+                 changes=longer(three)),
+        Detector(f'{name}, {three} epochs: CrossKD', crosskd, teacher,
+                 longer(three)),
+    ]
+
+
+FEATURES = {
+    'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
+    'MGD': features('MGDLoss', loss_weight=2e-5),
+    'FGD': features('FGDLoss'),
+}
 AQUARIUM = str(HERE / 'aquarium')
-PHOTO_CROSSKD = f'{AQUARIUM}/crosskd_gfl_r18w16_mobilenetv2_aquarium.py'
+MOBILENET = f'{AQUARIUM}/gfl_mobilenetv2_aquarium.py'
+MOBILENET_CROSSKD = f'{AQUARIUM}/crosskd_gfl_mobilenetv2_aquarium.py'
+RANDOM_CROSSKD = f'{AQUARIUM}/crosskd_gfl_r18w16_mobilenetv2_aquarium.py'
 ON_PHOTOGRAPHS = [
-    Detector('teacher', f'{AQUARIUM}/gfl_mobilenetv2_aquarium.py',
+    Detector('teacher', f'{AQUARIUM}/gfl_mobilenetv2_teacher_aquarium.py',
              is_teacher=True),
-    Detector('alone', f'{AQUARIUM}/gfl_r18w16_aquarium.py'),
-    Detector('CrossKD', PHOTO_CROSSKD, 'teacher'),
-    Detector('plain imitation', PHOTO_CROSSKD, 'teacher', PLAIN),
-    Detector('CrossKD + PKD', PHOTO_CROSSKD, 'teacher', pkd(6.0)),
-    Detector('SDD: map', f'{AQUARIUM}/sdd_gfl_r18w16_mobilenetv2_aquarium.py',
+    *by_every_method('photographs', MOBILENET, MOBILENET_CROSSKD,
+                     f'{AQUARIUM}/sdd_gfl_mobilenetv2_aquarium.py',
+                     'teacher', 6.0),
+    *by_every_method(
+        'photographs, 32 channels',
+        f'{AQUARIUM}/gfl_mobilenetv2_head32_aquarium.py',
+        f'{AQUARIUM}/crosskd_gfl_mobilenetv2_head32_aquarium.py',
+        f'{AQUARIUM}/sdd_gfl_mobilenetv2_head32_aquarium.py', 'teacher', 6.0),
+    *as_long('photographs', MOBILENET, MOBILENET_CROSSKD, 'teacher', 12),
+    Detector('random weights: alone', f'{AQUARIUM}/gfl_r18w16_aquarium.py'),
+    Detector('random weights: CrossKD', RANDOM_CROSSKD, 'teacher'),
+    Detector('random weights: plain imitation', RANDOM_CROSSKD, 'teacher',
+             PLAIN),
+    Detector('random weights: CrossKD + PKD', RANDOM_CROSSKD, 'teacher',
+             pkd(6.0)),
+    Detector('random weights: SDD: map',
+             f'{AQUARIUM}/sdd_gfl_r18w16_mobilenetv2_aquarium.py',
              'teacher'),
+]
+
+RETINANETS = {
+    'one anchor': ('_1anchor', '', {}),
+    'one anchor, normalized': ('_1anchor_gn', '_gn', {}),
+    'one anchor, 12 epochs': ('_1anchor', '', longer(12)),
+    'nine anchors': ('', '_9anchors', {}),
+}
+ON_PHOTOGRAPHS += [
+    each for name, (teacher, student, changes) in RETINANETS.items()
+    for each in (
+        Detector(f'RetinaNet, {name}, teacher of photographs',
+                 f'{AQUARIUM}/retinanet_mobilenetv2{teacher}'
+                 '_teacher_aquarium.py', changes=changes, is_teacher=True),
+        *(Detector(f'photographs from RetinaNet, {name}: {method}',
+                   f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet{student}'
+                   '_aquarium.py',
+                   f'RetinaNet, {name}, teacher of photographs', by)
+          for method, by in (('CrossKD', {}), ('plain imitation', PLAIN))
+          # which needs as many anchors as the student has
+          if not (by and name == 'nine anchors')))
+]
+# with the first of these teachers
+ON_PHOTOGRAPHS += [
+    Detector('photographs from RetinaNet, one anchor: CrossKD, unaligned',
+             f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_unaligned'
+             '_aquarium.py', 'RetinaNet, one anchor, teacher of photographs'),
+    *(Detector(f'photographs from RetinaNet, one anchor: CrossKD, split {i}',
+               f'{AQUARIUM}/crosskd_gfl_mobilenetv2_retinanet_aquarium.py',
+               'RetinaNet, one anchor, teacher of photographs',
+               {f'{KD}reused_teacher_head_idx': i}) for i in (0, 2))
+]
+# times the published weights
+ON_PHOTOGRAPHS += [
+    Detector(f'weights: {cls:g} for classes, {reg:g} for boxes',
+             MOBILENET_CROSSKD, 'teacher',
+             {f'{KD}loss_cls_kd.loss_weight': 1.0 * cls,
+              f'{KD}loss_reg_kd.loss_weight': 4.0 * reg})
+    for cls in (0.5, 1, 2) for reg in (0.5, 1, 2) if (cls, reg) != (1, 1)
+]
+
+BOARDS = str(HERE / 'boards')
+ON_BOARDS = [
+    each for name, kind, weight in (('GFL', 'gfl', 6.0),
+                                    ('RetinaNet', 'retinanet', 2.0))
+    for each in (
+        Detector(f'boards, {name}: teacher',
+                 f'{BOARDS}/{kind}_r18w24_boards.py', is_teacher=True),
+        *by_every_method(f'boards, {name}',
+                         f'{BOARDS}/{kind}_r18w8_boards.py',
+                         f'{BOARDS}/crosskd_{kind}_r18w8_r18w24_boards.py',
+                         f'{BOARDS}/sdd_{kind}_r18w8_r18w24_boards.py',
+                         f'boards, {name}: teacher', weight))
 ]
 
 GFL_TEACHES = 'teacher of features, GFL'
@@ -174,9 +284,7 @@ FASTER_STUDENT = f'{SHAPES}/pkd_faster_r18w8_r18w24_shapes.py'
 INHERITS = {f'{KD}inherit': ['neck', 'bbox_head']}
 BY_FEATURES = {
     'PKD': pkd(6.0),
-    'CWD': features('ChannelWiseDivergence', loss_weight=10.0),
-    'MGD': features('MGDLoss', loss_weight=2e-5),
-    'FGD': features('FGDLoss'),
+    **FEATURES,
     'PKD, off from epoch 9': {**pkd(6.0), **off_from(9)},
     # a loss without weight: the teacher gives nothing but its weights
     'inherit alone': {**pkd(0.0), **INHERITS},
@@ -217,6 +325,15 @@ ON_FEATURES = [
              f'{SHAPES}/pkd_dino_r18w8_r18w24_shapes.py', DINO_TEACHES),
 ]
 
+
+
+def of_student(name: str, detectors: list[Detector], teacher: str) -> Table:
+    """A teacher, its student alone and by every method."""
+    return Table(name, f'{name}: alone', (teacher, *(
+        each.name for each in detectors
+        if each.name.startswith(f'{name}: ') and each.name != teacher)))
+
+
 GFL_SPLITS = ('GFL CrossKD, split 0', 'GFL CrossKD, split 1',
               'GFL CrossKD, split 2', 'GFL CrossKD', 'GFL CrossKD, split 4')
 CONFLICT = ('GFL plain imitation of ATSS', 'GFL CrossKD from ATSS',
@@ -238,8 +355,24 @@ TABLES = {
         Table('adapter', HALF[0], ('GFL teacher', *HALF)),
     ],
     'photographs': [
-        Table('photographs', 'alone',
-              tuple(each.name for each in ON_PHOTOGRAPHS)),
+        *(of_student(name, ON_PHOTOGRAPHS, 'teacher') for name in (
+            'photographs', 'photographs, 32 channels', 'random weights')),
+        Table('longer on photographs', 'photographs, 36 epochs: alone', (
+            'photographs: alone', 'photographs, 18 epochs: alone',
+            'photographs, 36 epochs: alone',
+            'photographs, 36 epochs: CrossKD')),
+        Table('weights', 'photographs: alone', (
+            'photographs: alone', 'photographs: CrossKD', *(
+                each.name for each in ON_PHOTOGRAPHS
+                if each.name.startswith('weights: ')))),
+        Table('RetinaNet of photographs', 'photographs: alone', (
+            'photographs: alone', *(
+                each.name for each in ON_PHOTOGRAPHS
+                if 'RetinaNet' in each.name))),
+    ],
+    'boards': [
+        of_student(f'boards, {name}', ON_BOARDS, f'boards, {name}: teacher')
+        for name in ('GFL', 'RetinaNet')
     ],
     'features': [
         Table(f'features of {kind}', f'student {kind}, alone', tuple(
@@ -249,7 +382,7 @@ TABLES = {
     ]
 }
 DETECTORS = {'shapes': ON_SHAPES, 'photographs': ON_PHOTOGRAPHS,
-             'features': ON_FEATURES}
+             'boards': ON_BOARDS, 'features': ON_FEATURES}
 
 # columns of the first table, and how detectors' names say them
 METHODS = {'plain imitation': 'plain imitation', 'SDD': 'SDD: map',
@@ -267,7 +400,12 @@ def comparison(images: str, title: str, prefix: str,
 
 
 SUMMARY = (
-    comparison('photographs', 'photographs, GFL', '', 'teacher'),
+    *(comparison('photographs', name, f'{name}: ', 'teacher')
+      for name in ('photographs', 'photographs, 32 channels')),
+    comparison('photographs', 'photographs, random weights',
+               'random weights: ', 'teacher'),
+    *(comparison('boards', name, f'{name}: ', f'{name}: teacher')
+      for name in ('boards, GFL', 'boards, RetinaNet')),
     *(comparison('shapes', name, f'{name} ', f'{name} teacher')
       for name in ('GFL', 'ATSS', 'FCOS', 'RetinaNet')),
     comparison('shapes', 'GFL, half the channels', 'GFL half the channels, ',

@@ -1,4 +1,5 @@
 """The tables and figures of docs/results.md, from the records."""
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,11 @@ from matplotlib import pyplot as plt  # noqa: E402
 PAGE = HERE.parent / 'docs/results.md'
 MARKED = re.compile(r'(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)',
                     re.DOTALL)
+TIMES = HERE / 'speed/methods.json'
 NO_BREAK = '\u00a0'  # space
+COLOURS = dict(zip(
+    ('alone', 'plain imitation', 'CrossKD', 'CrossKD + PKD', 'PKD', 'SDD: map',
+     'CWD', 'MGD', 'FGD'), plt.get_cmap('tab10').colors))
 COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
            'small': 'bbox_mAP_s', 'medium': 'bbox_mAP_m',
            'large': 'bbox_mAP_l'}
@@ -23,8 +28,10 @@ COLUMNS = {'AP': 'bbox_mAP', 'AP50': 'bbox_mAP_50', 'AP75': 'bbox_mAP_75',
 def write_report(folder: Path, page: Path = PAGE) -> None:
     """Fill in the marked tables of the page and draw its figure."""
     records = {what: read(folder / f'{what}.jsonl') for what in TABLES}
+    rows = [row for row in SUMMARY if row.alone in records[row.images]
+            and row.teacher in records[row.images]]
     texts = {
-        'summary': format_summary(SUMMARY, records),
+        'summary': format_summary(rows, records),
         'measured with': '\n'.join(['', *measured_with(records), ''])
     }
     for what, tables in TABLES.items():
@@ -33,7 +40,13 @@ def write_report(folder: Path, page: Path = PAGE) -> None:
     page.write_text(MARKED.sub(
         lambda found: f'{found[1]}{texts[found[2]]}\n{found[3]}',
         page.read_text()))
-    draw(SUMMARY, records, page.parent / 'results/gains.png')
+    figures = page.parent / 'results'
+    draw(rows, records, figures / 'gains.png')
+    if TIMES.is_file():
+        draw_time(records,
+                  json.loads(TIMES.read_text())['minutes_of_an_epoch'],
+                  figures / 'time.png')
+    draw_gaps(rows, records, figures / 'gaps.png')
 
 
 def format_summary(rows: Sequence[Comparison],
@@ -124,5 +137,78 @@ def draw(rows: Sequence[Comparison], records: dict[str, Records],
     axes.set(xlabel='AP gained over the student alone (dots: seeds)')
     axes.grid(axis='x', alpha=0.3)
     axes.legend(loc='lower right')
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def curve(records: Records, name: str) -> list[tuple[int, float]]:
+    """(epoch, AP) of each validation, means of the seeds."""
+    curves = [dict(record['AP_curve'])
+              for record in records.get(name, {}).values()]
+    return [(epoch, mean(each[epoch] for each in curves))
+            for epoch in (curves[0] if curves else ())]
+
+
+def draw_time(records: dict[str, Records], minutes: dict[str, float],
+              path: Path) -> None:
+    """AP over processor time: a student a panel, a method a line.
+
+    Args:
+        records: of all experiments.
+        minutes: of processor time that an epoch takes, by detector.
+        path: of the figure.
+    """
+    of = {name: each for some in records.values()
+          for name, each in some.items()}
+    students = list(dict.fromkeys(
+        name.partition(': ')[0] for name in minutes if name in of))
+    figure, panels = plt.subplots(
+        (len(students) + 1) // 2, 2, squeeze=False, layout='constrained',
+        figsize=(9, 1 + 3 * ((len(students) + 1) // 2)))
+    for axes, student in zip(panels.flat, students):
+        for name, cost in minutes.items():
+            of_student, _, method = name.partition(': ')
+            if of_student != student:
+                continue
+            colour = COLOURS[method]
+            # the same method, trained longer
+            for longer in [each for each in of
+                           if each.startswith(f'{student}, ')
+                           and each.endswith(f' epochs: {method}')] + [name]:
+                points = curve(of, longer)
+                axes.plot([epoch * cost for epoch, _ in points],
+                          [ap for _, ap in points], '.-', color=colour,
+                          label=method if longer == name else None)
+        axes.set(title=student, xlabel='minutes of processor time',
+                 ylabel='AP, mean over seeds')
+        axes.grid(alpha=0.3)
+    for axes in panels.flat[len(students):]:
+        axes.set_axis_off()
+    handles = panels.flat[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=5)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_gaps(rows: Sequence[Comparison], records: dict[str, Records],
+              path: Path) -> None:
+    """Gains of all methods over how far ahead of the student a teacher is."""
+    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout='constrained')
+    for method, colour in zip(METHODS, plt.get_cmap('tab10').colors):
+        found = []
+        for row in rows:
+            of = records[row.images]
+            gains = gained(of, row.methods.get(method), row.alone)
+            if gains:
+                gap = (mean(aps(of, row.teacher).values())
+                       - mean(aps(of, row.alone).values()))
+                found.append((gap, mean(gains)))
+        if found:
+            axes.plot(*zip(*found), 'o', color=colour, label=method)
+    axes.axhline(0, color='black', linewidth=0.8)
+    axes.set(xlabel='AP of the teacher minus AP of the student alone',
+             ylabel='AP gained, mean over seeds')
+    axes.grid(alpha=0.3)
+    axes.legend(loc='upper left')
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -3,7 +3,7 @@
     python results/run.py shapes
     python results/run.py features
     python results/run.py photographs --data FOLDER --weights FILE
-    python results/run.py photographs --data FOLDER --teacher FILE
+    python results/run.py boards --data FOLDER
     python results/run.py report
 
 Stopped at whatever moment, the same command continues: a training from its
@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from statistics import median
 
 import mmcv
 import mmdet
@@ -39,7 +40,8 @@ from crosskd.apps.demo import shapes, stages
 RECORDS = HERE / 'records'
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75', 'bbox_mAP_s',
            'bbox_mAP_m', 'bbox_mAP_l')
-NUM_TRAIN, NUM_VAL = 640, 200
+NUM_TRAIN, NUM_VAL = 640, 200  # of images that are drawn
+ON_DISK = ('photographs', 'boards')
 Job = tuple[Detector, int, stages.Run]
 
 
@@ -59,13 +61,11 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, default=os.cpu_count(),
                         help='trainings at once, each on one core')
     parser.add_argument('--data', help='folder with images/, train.json and '
-                        'val.json, for photographs')
-    teacher = parser.add_mutually_exclusive_group()
-    teacher.add_argument('--weights', metavar='FILE', help='ImageNet weights '
-                         'of its backbone, to train the teacher of '
-                         'photographs')
-    teacher.add_argument('--teacher', metavar='FILE', help='checkpoint of the '
-                         'teacher of photographs, which is not trained then')
+                        'val.json, for photographs and boards')
+    parser.add_argument('--weights', metavar='FILE', help='ImageNet weights '
+                        'of MobileNetV2, for photographs')
+    parser.add_argument('--teacher', metavar='FILE', help='checkpoint of the '
+                        'teacher of photographs, which is not trained then')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         default={}, metavar='KEY=VALUE',
                         help='to see that it runs')
@@ -73,12 +73,16 @@ def main() -> None:
     if args.what == 'report':
         write_report(Path(args.records))
         return
-    if args.what == 'photographs' and not args.data:
-        parser.error('photographs need --data')
+    if args.what in ON_DISK and not args.data:
+        parser.error(f'{args.what} need --data')
+    if args.what == 'photographs' and not args.weights:
+        parser.error('photographs need --weights')
     if args.teacher and args.what != 'photographs':
         parser.error('--teacher is that of photographs')
-    if args.teacher and not Path(args.teacher).is_file():
-        parser.error(f'--teacher: {args.teacher} is no file')
+    for name in ('weights', 'teacher'):
+        file = getattr(args, name)
+        if file and not Path(file).is_file():
+            parser.error(f'--{name}: {file} is no file')
     register_all_modules()
     root = Path(args.dir).resolve() / args.what
     _prepare_data(args, root)
@@ -87,9 +91,9 @@ def main() -> None:
 
 def _prepare_data(args: argparse.Namespace, root: Path) -> None:
     data = root / 'data'
-    if args.what == 'photographs':
+    if args.what in ON_DISK:
         data.mkdir(parents=True, exist_ok=True)
-        link = data / 'aquarium'
+        link = data / args.what
         link.unlink(missing_ok=True)
         link.symlink_to(Path(args.data).resolve())
     else:
@@ -127,9 +131,9 @@ def plan(args: argparse.Namespace,
     """
     records = store.read(_records(args))
     detectors = {each.name: each for each in DETECTORS[args.what]}
-    checkpoints = {each.name: Path(args.teacher).resolve()
-                   for each in detectors.values()
-                   if each.is_teacher and args.teacher}
+    checkpoints = {}
+    if args.teacher:
+        checkpoints['teacher'] = Path(args.teacher).resolve()
     teachers: list[Job] = []
     students: list[Job] = []
 
@@ -169,15 +173,12 @@ def _run(detector: Detector, seed: int, root: Path,
         **detector.changes,
         **args.cfg_options
     }
-    if detector.is_teacher and args.what == 'photographs':
-        if not args.weights:
-            sys.exit(f'[{detector.name}] is needed: name its checkpoint with '
-                     '--teacher FILE, or train it with --weights FILE, the '
-                     'ImageNet weights of its backbone')
+    run = stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
+                     root / _slug(detector.name) / f'seed{seed}', changes)
+    if run.cfg.model.backbone.get('init_cfg'):
         changes['model.backbone.init_cfg.checkpoint'] = str(
             Path(args.weights).resolve())
-    return stages.Run(f'{detector.name}, seed {seed}', detector.config, root,
-                      root / _slug(detector.name) / f'seed{seed}', changes)
+    return run
 
 
 def _slug(name: str) -> str:
@@ -224,6 +225,7 @@ def _write_record(records: Path, detector: Detector, seed: int,
                if 'loss' in key or key == 'grad_norm'}
         for when, entry in (('first', steps[0]), ('last', steps[-1]))
     }
+    ratios = [entry['grad_ratio'] for entry in steps if 'grad_ratio' in entry]
     record = dict(
         detector=detector.name,
         seed=seed,
@@ -237,6 +239,7 @@ def _write_record(records: Path, detector: Detector, seed: int,
         AP_curve=[[epoch, round(100 * ap, 1)]
                   for epoch, ap in stages.ap_curve(run)],
         losses=losses,
+        grad_ratio=round(median(ratios), 3) if ratios else None,
         seconds_a_step=logs.step_time(logged),
         version=crosskd.__version__,
         commit=_commit(),

@@ -1,7 +1,7 @@
 """What teacher and students on photographs share: data, head, schedule."""
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
 
-data_root = 'data/aquarium/'
+data_root = 'data/photographs/'
 classes = ('fish', 'jellyfish', 'penguin', 'puffin', 'shark', 'starfish',
            'stingray')
 metainfo = dict(

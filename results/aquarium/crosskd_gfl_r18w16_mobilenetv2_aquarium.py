@@ -3,7 +3,7 @@ _base_ = './gfl_r18w16_aquarium.py'
 custom_imports = dict(imports=['crosskd'], allow_failed_imports=False)
 model = dict(
     type='CrossKDGFL',
-    teacher_config='{{ fileDirname }}/gfl_mobilenetv2_aquarium.py',
+    teacher_config='{{ fileDirname }}/gfl_mobilenetv2_teacher_aquarium.py',
     teacher_ckpt='to be named',
     kd_cfg=dict(
         loss_cls_kd=dict(

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from families import quick_cases
 from helpers import build
+from mmdet.registry import MODELS
 from pages import REPO
 
 from crosskd.apps.demo import stages
+from crosskd.pairs import dense_pass
 
 RESULTS = REPO / 'results'
 if not RESULTS.is_dir():  # a source distribution has none
@@ -31,11 +34,31 @@ ALL = {each.name: each for some in matrix.DETECTORS.values() for each in some}
 TABLES = [table for tables in matrix.TABLES.values() for table in tables]
 
 
-def cfg(detector):
+@pytest.fixture(autouse=True)
+def alignment(monkeypatch):
+    """Put back what a config without the alignment replaces when it is read.
+    """
+    monkeypatch.setattr(dense_pass, 'align_statistics',
+                        dense_pass.align_statistics)
+
+
+@pytest.fixture(scope='session')
+def mobilenet(tmp_path_factory):
+    """A file with weights of a MobileNetV2."""
+    file = tmp_path_factory.mktemp('weights') / 'mobilenet_v2.pth'
+    torch.save(MODELS.build(dict(
+        type='MobileNetV2', out_indices=(1, 2, 4, 6))).state_dict(), file)
+    return file
+
+
+def cfg(detector, weights):
     changes = dict(detector.changes)
     if detector.teacher:
         changes['model.teacher_ckpt'] = 'random'
-    return stages.Run('x', detector.config, REPO, REPO, changes).cfg
+    run = stages.Run('x', detector.config, REPO, REPO, changes)
+    if run.cfg.model.backbone.get('init_cfg'):
+        changes['model.backbone.init_cfg.checkpoint'] = str(weights)
+    return run.cfg
 
 
 def test_names_are_unique_and_tables_use_them():
@@ -59,17 +82,17 @@ def test_no_change_of_a_config_is_a_path_of_one_machine():
     'table', quick_cases(
         [each for each in TABLES if each.name == 'GFL'], TABLES),
     ids=lambda table: table.name)
-def test_students_of_a_table_differ_in_distillation_alone(table):
+def test_students_of_a_table_differ_in_distillation_alone(table, mobilenet):
     """And begin with the same weights, so that seeds are pairs.
 
     Those that inherit weights of their teacher begin with these.
     """
-    plain = cfg(ALL[table.alone])
+    plain = cfg(ALL[table.alone], mobilenet)
     begun = built(plain)
     students = [ALL[name] for name in table.rows if ALL[name].teacher]
     assert students
     for student in students:
-        changed = cfg(student)
+        changed = cfg(student, mobilenet)
         weights = built(changed)
         assert weights.keys() == begun.keys()
         inherits = 'inherit' in changed.model.kd_cfg
@@ -155,7 +178,10 @@ def test_the_page_is_what_the_records_say(tmp_path):
     assert page.read_text() == report.PAGE.read_text()
     named = re.findall('<!-- table: (.+) -->', page.read_text())
     assert sorted(named) == sorted([
-        'summary', 'measured with', *(table.name for table in TABLES)])
+        'summary', 'measured with', *(
+            table.name for what, tables in matrix.TABLES.items()
+            for table in tables if table.alone in store.read(
+                RESULTS / f'records/{what}.jsonl'))])
     for what in matrix.TABLES:
         names = {each.name for each in matrix.DETECTORS[what]}
         assert store.read(RESULTS / f'records/{what}.jsonl').keys() <= names
@@ -223,40 +249,45 @@ def taught_by(students):
 
 
 def test_the_teacher_of_photographs_need_not_be_trained(tmp_path):
-    args = options('photographs', tmp_path, weights='w.pth')
+    args = options('photographs', tmp_path, weights='w.pth',
+                   only=['random weights'])
     (teacher, ), students = results.plan(args, tmp_path)
     assert teacher[0].name == 'teacher' and len(students) == 10
     assert taught_by(students) == {str(teacher[2].checkpoint)}
-    args = options('photographs', tmp_path, teacher=tmp_path / 't.pth')
+    args.teacher = tmp_path / 't.pth'
     teachers, students = results.plan(args, tmp_path)
     assert not teachers and len(students) == 10
     assert taught_by(students) == {str(tmp_path / 't.pth')}
-    with pytest.raises(SystemExit, match='--teacher FILE.*--weights FILE'):
-        results.plan(options('photographs', tmp_path), tmp_path)
+    # which is no teacher of another head
+    args.only = ['RetinaNet, one anchor:']
+    (other, ), students = results.plan(args, tmp_path)
+    assert taught_by(students) == {str(other[2].checkpoint)}
 
 
 def test_a_removed_line_is_measured_anew(tmp_path):
     lines = (RESULTS / 'records/photographs.jsonl').read_text().splitlines(
         keepends=True)
-    args = options('photographs', tmp_path)
+    args = options('photographs', tmp_path, weights='w.pth',
+                   only=['random weights'])
     (tmp_path / 'photographs.jsonl').write_text(''.join(lines))
     assert results.plan(args, tmp_path) == ([], [])
     (tmp_path / 'photographs.jsonl').write_text(''.join(
-        line for line in lines if '"detector": "CrossKD", "seed": 1' not in
-        line))
+        line for line in lines
+        if '"random weights: CrossKD", "seed": 1' not in line))
     # its teacher has a line, and is needed none the less
-    args = options('photographs', tmp_path, weights='w.pth')
     (teacher, ), (student, ) = results.plan(args, tmp_path)
-    assert student[:2] == (ALL['CrossKD'], 1)
+    assert student[:2] == (ALL['random weights: CrossKD'], 1)
     assert taught_by([student]) == {str(teacher[2].checkpoint)}
 
 
 @pytest.mark.parametrize('words, said', [
     (['shapes', '--teacher', __file__], '--teacher is that of photographs'),
-    (['photographs', '--data', '.', '--teacher', 'no.pth'],
-     '--teacher: no.pth is no file'),
-    (['photographs', '--data', '.', '--teacher', 't', '--weights', 'w'],
-     'not allowed with'),
+    (['photographs', '--data', '.', '--weights', __file__, '--teacher',
+      'no.pth'], '--teacher: no.pth is no file'),
+    (['photographs', '--data', '.', '--weights', 'no.pth'],
+     '--weights: no.pth is no file'),
+    (['photographs', '--data', '.'], 'photographs need --weights'),
+    (['boards'], 'boards need --data'),
 ])
 def test_a_teacher_that_cannot_be_used_is_an_error(
         words, said, monkeypatch, capsys):

@@ -1,0 +1,5 @@
+"""The same student of another teacher."""
+_base_ = './crosskd_gfl_mobilenetv2_retinanet_aquarium.py'
+model = dict(
+    teacher_config='{{ fileDirname }}/'
+    'retinanet_mobilenetv2_teacher_aquarium.py')
