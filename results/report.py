@@ -153,6 +153,8 @@ def draw_time(records: dict[str, Records], minutes: dict[str, float],
               path: Path) -> None:
     """AP over processor time: a student a panel, a method a line.
 
+    Without a student that is measured, there is no figure.
+
     Args:
         records: of all experiments.
         minutes: of processor time that an epoch takes, by detector.
@@ -162,6 +164,8 @@ def draw_time(records: dict[str, Records], minutes: dict[str, float],
           for name, each in some.items()}
     students = list(dict.fromkeys(
         name.partition(': ')[0] for name in minutes if name in of))
+    if not students:
+        return
     figure, panels = plt.subplots(
         (len(students) + 1) // 2, 2, squeeze=False, layout='constrained',
         figsize=(9, 1 + 3 * ((len(students) + 1) // 2)))

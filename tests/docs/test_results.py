@@ -154,6 +154,22 @@ def test_the_first_table_has_gains_over_the_student_alone():
         '| small | 24.0 | – | – | – | +2.0 ± 1.4 | – | 40.0 |')
 
 
+def test_time_is_drawn_of_the_students_that_are_measured(tmp_path):
+    minutes = {'small: alone': 1.0, 'small: CrossKD': 1.5,
+               'other: alone': 1.0}
+    report.draw_time({}, minutes, tmp_path / 'none.png')
+    assert not list(tmp_path.iterdir())
+    curves = {
+        name: {seed: dict(AP_curve=[[4, 10.0 + seed], [8, 20.0]])
+               for seed in (0, 1)}
+        for name in ('small: alone', 'small: CrossKD',
+                     'small, 36 epochs: alone')}
+    assert report.curve(curves, 'small: alone') == [(4, 10.5), (8, 20.0)]
+    assert report.curve(curves, 'other: alone') == []
+    report.draw_time(dict(photographs=curves), minutes, tmp_path / 'time.png')
+    assert (tmp_path / 'time.png').stat().st_size > 10000
+
+
 def test_what_it_was_measured_with_is_said_once():
     assert report.measured_with(dict(a=MEASURED, b=MEASURED)) == [
         'Seeds 0, 1, 2; crosskd 1; M.']
